@@ -1,0 +1,1 @@
+"""The platform. You call it; you rarely edit it."""

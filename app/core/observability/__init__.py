@@ -1,0 +1,5 @@
+"""Logging, metrics, tracing, and the events they subscribe to."""
+
+from app.core.observability._events import DatabaseEvent, Event, EventHub, PolicyEvent, StoreEvent, WorkEvent
+
+__all__ = ["DatabaseEvent", "Event", "EventHub", "PolicyEvent", "StoreEvent", "WorkEvent"]

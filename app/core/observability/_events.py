@@ -1,0 +1,76 @@
+"""The frozen events that the platform emits, and the hub that carries them to subscribers.
+
+Policies emit and import no subscriber; logging, metrics and tracing subscribe in the doors.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+
+
+class PolicyEvent(NamedTuple):
+    """One decision of one gate. A named tuple, because one is made per request and a frozen dataclass costs five times as much.
+
+    ``policy`` is the endpoint's policy name; ``verdict`` one of admitted, limited, unauthenticated, forbidden, unavailable;
+    ``cause`` names the limit or rule that decided; ``shadowed`` lists limits that would have refused in shadow mode;
+    ``degraded`` is true when the store was down and the local substitute decided; ``store_s`` is the time of the round trip, in seconds.
+    """
+
+    policy: str
+    verdict: str
+    cause: str | None = None
+    shadowed: tuple[str, ...] = ()
+    degraded: bool = False
+    store_s: float = 0.0
+    request_id: str | None = None
+    principal_id: str | None = None
+
+
+class DatabaseEvent(NamedTuple):
+    """One statement sent to the database. ``operation`` is the first word in lower case, ``error`` the SQLSTATE or exception's class name."""
+
+    operation: str
+    duration_s: float
+    error: str | None = None
+
+
+class StoreEvent(NamedTuple):
+    """Valkey changed state as this process sees it: ``state`` is up or down."""
+
+    state: str
+    reason: str | None = None
+
+
+class WorkEvent(NamedTuple):
+    """One run of a handler under ``api_worker``. ``outcome`` is ok, error, timeout or cancelled."""
+
+    policy: str
+    duration_s: float
+    outcome: str
+
+
+Event = PolicyEvent | DatabaseEvent | StoreEvent | WorkEvent
+Subscriber = Callable[[Event], None]
+
+
+class EventHub:
+    """Hands each event to every subscriber of its kind, in order of subscription.
+
+    Subscribers must not block or await. One that raises is logged and does not disturb the request or the other subscribers.
+    """
+
+    def __init__(self) -> None:
+        self._subscribers: dict[type[Event], tuple[Subscriber, ...]] = {}
+
+    def subscribe(self, kind: type[Event], subscriber: Subscriber) -> None:
+        """Add a subscriber for one kind of event."""
+        self._subscribers[kind] = (*self._subscribers.get(kind, ()), subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Deliver at once, in the caller's task."""
+        for subscriber in self._subscribers.get(type(event), ()):
+            try:
+                subscriber(event)
+            except Exception:  # noqa: BLE001 - a broken dashboard must not break the request
+                structlog.get_logger(__name__).exception("event.subscriber_failed", event_type=type(event).__name__)

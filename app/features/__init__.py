@@ -1,0 +1,1 @@
+"""Yours. One folder a resource."""

@@ -1,0 +1,186 @@
+"""Every environment variable, typed, with its default and unit. Only doors (main, cli, dev, worker) read this module.
+
+`.env.example` lists the same names; a test keeps the two equal.
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
+Network = IPv4Network | IPv6Network
+
+
+def _split(value: Any) -> Any:
+    """Lists may be written as ``a,b`` as well as JSON."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorsSettings(_Group):
+    """Cross-origin requests; off while ``origins`` is empty."""
+
+    origins: list[str] = Field(default=[], description="Origins that browsers may call from; `*` is refused in production")
+    methods: list[str] = Field(default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins")
+    headers: list[str] = Field(
+        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"], description="Request headers allowed across origins"
+    )
+    credentials: bool = Field(default=False, description="Let browsers send cookies across origins")
+    max_age_s: int = Field(default=600, ge=0, le=86400, description="Seconds a browser may keep a preflight answer")
+
+
+class MetricsSettings(_Group):
+    """Who may read ``/metrics``: callers from ``networks``, or holders of ``token``."""
+
+    networks: list[Network] = Field(
+        default=[IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")], description="Networks that may read /metrics without a token"
+    )
+    token: SecretStr | None = Field(default=None, description="Bearer token that may read /metrics from anywhere")
+
+
+class LogSettings(_Group):
+    """Structured logs on standard output."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is written")
+    format: Literal["auto", "json", "console"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere")
+
+
+class TokenSettings(_Group):
+    """Access tokens."""
+
+    ttl_s: int = Field(default=900, ge=60, le=86400, description="Seconds an access token lives")
+    issuer: str = Field(default="gatehouse", description="The `iss` of our tokens")
+    audience: str = Field(default="gatehouse", description="The `aud` of our tokens")
+
+
+class LoginSettings(_Group):
+    """Attempt limits of POST /auth/token and of bad credentials anywhere."""
+
+    per_account: int = Field(default=5, ge=1, description="Password attempts per account and window")
+    account_window_s: int = Field(default=900, ge=1, description="Seconds of the account's window")
+    per_ip: int = Field(default=20, ge=1, description="Password attempts per client network and minute")
+    failed_auth_per_ip: int = Field(default=60, ge=1, description="Requests with bad or no credentials per client network and minute")
+
+
+class Settings(BaseSettings):
+    """The service's whole configuration; frozen. Raises ``pydantic.ValidationError`` that names the variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    app_env: Literal["development", "test", "production"] = Field(default="development", description="Where this runs; production is strict")
+    app_name: str = Field(default="gatehouse", description="Service name in logs, traces and database connections")
+    debug: bool = Field(default=False, description="Show /docs in production and log at DEBUG; refused in production")
+    host: str = Field(default="127.0.0.1", description="Address that `serve` listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that `serve` listens on")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that `serve` starts")
+    replicas: int = Field(default=1, ge=1, description="API processes in all; divides limits while Valkey is down")
+
+    secret_key: SecretStr = Field(default=SecretStr(DEVELOPMENT_SECRET), description="Signs tokens; 32 bytes or more")
+    encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[], description="Keys of field encryption, newest first, comma separated"
+    )
+    db_encryption_key: SecretStr | None = Field(default=None, description="One encryption key under its older name")
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="PostgreSQL 15 to 18, postgresql+asyncpg://user:password@host/name",
+    )
+    admin_database_url: SecretStr | None = Field(default=None, description="Other name of DATABASE_URL; both set must be equal")
+    db_pool_size: int = Field(default=0, ge=0, description="Connections kept open (0: 5 in production, 2 elsewhere)")
+    db_max_overflow: int = Field(default=-1, ge=-1, description="Connections above that in a burst (-1: 10 in production, 5 elsewhere)")
+    db_pool_timeout: float = Field(default=30, gt=0, description="Seconds to wait for a connection")
+    db_pool_recycle: int = Field(default=1800, ge=-1, description="Seconds after which a connection is replaced (-1: never)")
+    db_statement_timeout_s: float = Field(default=30, ge=0, description="Seconds a statement may run (0: no limit)")
+
+    valkey_url: SecretStr | None = Field(default=None, description="Valkey 8 or newer, valkey://user:password@host:port/db (valkeys:// for TLS)")
+    redis_url: SecretStr | None = Field(default=None, description="Other name of VALKEY_URL; both set must be equal")
+    valkey_timeout_ms: int = Field(default=25, ge=1, le=10000, description="Milliseconds a policy waits for Valkey before its degraded mode")
+    valkey_max_pending: int = Field(default=10000, ge=1, description="Commands waiting for an answer per process before new ones are refused")
+
+    max_body_bytes: int = Field(default=1_048_576, ge=0, description="Bytes of a request body, unless an endpoint says less")
+    max_in_flight: int = Field(default=1000, ge=1, description="Requests worked on at once per process; more are answered 503")
+    shutdown_grace_s: int = Field(default=10, ge=0, description="Seconds that requests in flight get on shutdown")
+    trusted_proxies: Annotated[list[Network], NoDecode] = Field(default=[], description="Networks whose X-Forwarded-For is believed, comma separated")
+    tracing: bool = Field(default=False, description="Export OpenTelemetry traces; OTEL_* variables say where to")
+    embedded_servers: bool = Field(default=False, description="Set by `make run` when it started the servers; refused in production")
+
+    cors: CorsSettings = CorsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    token: TokenSettings = TokenSettings()
+    login: LoginSettings = LoginSettings()
+
+    @field_validator("encryption_keys", "trusted_proxies", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return _split(value)
+
+    @model_validator(mode="after")
+    def _aliases_agree(self) -> Self:
+        for name, other in (("database_url", "admin_database_url"), ("valkey_url", "redis_url")):
+            value, alias = getattr(self, name), getattr(self, other)
+            if value is not None and alias is not None and value.get_secret_value() != alias.get_secret_value():
+                raise ValueError(f"{name.upper()} and {other.upper()} are both set and differ; set one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _secret_is_long_enough(self) -> Self:
+        if len(self.secret_key.get_secret_value().encode()) < 32:
+            raise ValueError("SECRET_KEY must be 32 bytes or more")
+        return self
+
+    @model_validator(mode="after")
+    def _production_is_safe(self) -> Self:
+        if self.is_production and (problems := self.unsafe_for_production()):
+            raise ValueError("APP_ENV=production refuses to start: " + "; ".join(problems))
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this is the strict environment."""
+        return self.app_env == "production"
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The database's URL under either of its names."""
+        url = self.database_url or self.admin_database_url
+        return url.get_secret_value() if url else None
+
+    @property
+    def store_url(self) -> str | None:
+        """Valkey's URL under either of its names."""
+        url = self.valkey_url or self.redis_url
+        return url.get_secret_value() if url else None
+
+    @property
+    def pool_size(self) -> int:
+        """``DB_POOL_SIZE``, or the environment's default."""
+        return self.db_pool_size or (5 if self.is_production else 2)
+
+    @property
+    def max_overflow(self) -> int:
+        """``DB_MAX_OVERFLOW``, or the environment's default."""
+        return self.db_max_overflow if self.db_max_overflow >= 0 else (10 if self.is_production else 5)
+
+    def unsafe_for_production(self) -> list[str]:
+        """What would have to change before this configuration may serve the public; each entry names its variable."""
+        checks = (
+            (self.secret_key.get_secret_value() == DEVELOPMENT_SECRET, "SECRET_KEY is the development secret"),
+            (self.debug, "DEBUG is on"),
+            ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
+            (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),
+            (self.embedded_servers, "EMBEDDED_SERVERS is on: the database is a development server"),
+            (self.postgres_url is None, "DATABASE_URL is not set"),
+            (self.store_url is None, "VALKEY_URL is not set"),
+        )
+        return [problem for found, problem in checks if found]
