@@ -1,0 +1,59 @@
+"""The database: URL, pool, sessions, the models' base, errors, the schema's versions.
+
+A handler asks for ``get_db``, a script for ``get_db_context()``; nobody commits by hand, though it works.
+"""
+
+from app.core.db._database import Database, PoolStatus
+from app.core.db._errors import (
+    ConstraintViolated,
+    DatabaseError,
+    DatabaseFault,
+    DatabaseReadOnly,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    InvalidValue,
+    PoolExhausted,
+    SerializationFailure,
+    translate,
+    translate_errors,
+)
+from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._sessions import (
+    SessionManager,
+    SessionScope,
+    configure,
+    default_database,
+    get_db,
+    get_db_context,
+    get_db_url,
+    session_scope,
+)
+from app.core.db._url import normalize_url
+
+__all__ = [
+    "Base",
+    "ConstraintViolated",
+    "Database",
+    "DatabaseError",
+    "DatabaseFault",
+    "DatabaseReadOnly",
+    "DatabaseTimeout",
+    "DatabaseUnavailable",
+    "InvalidValue",
+    "PoolExhausted",
+    "PoolStatus",
+    "SerializationFailure",
+    "SessionManager",
+    "SessionScope",
+    "Timestamps",
+    "UUIDPrimaryKey",
+    "configure",
+    "default_database",
+    "get_db",
+    "get_db_context",
+    "get_db_url",
+    "normalize_url",
+    "session_scope",
+    "translate",
+    "translate_errors",
+]

@@ -1,0 +1,176 @@
+"""One database as one process sees it: a pool that is made when it is first needed."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from app.core.db._errors import translate_errors
+from app.core.db._listeners import install_listeners
+from app.core.db._sealed import RequestSession
+from app.core.db._url import parse_url
+from app.core.errors import ConfigurationError
+from app.core.observability import EventHub
+
+_CONNECT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """Connections of this process.
+
+    ``limit`` at most, ``open`` now, of which ``checked_out`` in use and ``overflow`` above ``size``.
+    """
+
+    size: int
+    limit: int
+    open: int
+    checked_out: int
+    overflow: int
+
+    @property
+    def utilization_percent(self) -> float:
+        """In use, of all that may be opened."""
+        return 100.0 * self.checked_out / self.limit
+
+
+class Database:
+    """A lazy pool of connections, and the sessions on it.
+
+    Nothing connects before the first statement, and a forked child makes a pool of its own, so the object may
+    be made anywhere. It belongs to one event loop. Times are in seconds: ``pool_timeout_s`` bounds the wait
+    for a connection (then ``PoolExhausted``), ``pool_recycle_s`` the age of one (-1: never),
+    ``statement_timeout_s`` a statement (0: no limit; then ``DatabaseTimeout``).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        max_overflow: int = 10,
+        pool_timeout_s: float = 30.0,
+        pool_recycle_s: int = 1800,
+        statement_timeout_s: float = 30.0,
+        application_name: str = "gatehouse",
+        hub: EventHub | None = None,
+    ) -> None:
+        if pool_size < 1 or max_overflow < 0 or pool_timeout_s <= 0 or statement_timeout_s < 0:
+            raise ConfigurationError(
+                "needs pool_size >= 1, max_overflow >= 0, pool_timeout_s > 0 and statement_timeout_s >= 0"
+            )
+        self._target = parse_url(url)
+        self._pool_options = {
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": pool_timeout_s,
+            "pool_recycle": pool_recycle_s,
+        }
+        self._limit = pool_size + max_overflow
+        self._statement_timeout_s = statement_timeout_s
+        self._application_name = application_name
+        self._hub = hub
+        self._engine: AsyncEngine | None = None
+        self._pid = 0
+
+    def __repr__(self) -> str:
+        return f"Database({self._target!r})"
+
+    @property
+    def url(self) -> str:
+        """The URL with its password, for tools that connect by themselves. Do not log it."""
+        return self._target.url.render_as_string(hide_password=False)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """This process's engine.
+
+        After a fork the parent's connections are forgotten, not closed: the parent still uses them.
+        """
+        if self._engine is None or self._pid != os.getpid():
+            if self._engine is not None:
+                self._engine.sync_engine.dispose(close=False)
+            self._engine, self._pid = self._make_engine(), os.getpid()
+        return self._engine
+
+    def session(self, **options: Any) -> AsyncSession:
+        """A new session: no connection before its first statement, objects stay readable after a commit.
+
+        The caller closes it; prefer ``get_db`` and ``get_db_context``, which do. ``options`` are
+        SQLAlchemy's.
+        """
+        options.setdefault("expire_on_commit", False)
+        return AsyncSession(
+            self.engine, sync_session_class=RequestSession, close_resets_only=False, **options
+        )
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A bare connection on which each statement is its own transaction, for probes and administration."""
+        with translate_errors():
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def ping(self) -> None:
+        """One round trip. Raises a ``DatabaseError`` when there is no answer."""
+        async with self.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
+    def pool_status(self) -> PoolStatus:
+        """Counts of the pool as it stands; asks nobody."""
+        pool = self.engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)  # noqa: S101 - we made it; for the type checker
+        out, idle = pool.checkedout(), pool.checkedin()
+        return PoolStatus(pool.size(), self._limit, out + idle, out, max(0, pool.overflow()))
+
+    async def close(self) -> None:
+        """Close idle connections.
+
+        Those in use close when they come back. The object may be used again afterwards.
+        """
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose(close=self._pid == os.getpid())
+
+    def _make_engine(self) -> AsyncEngine:
+        engine = create_async_engine(
+            self._target.url,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
+            hide_parameters=True,
+            connect_args={
+                "async_creator_fn": _connect,
+                "timeout": _CONNECT_TIMEOUT_S,
+                **self._server_options(),
+                **self._target.connect_args(),
+            },
+            **self._pool_options,
+        )
+        install_listeners(engine.sync_engine, self._hub)
+        return engine
+
+    def _server_options(self) -> dict[str, Any]:
+        """Start-up parameters.
+
+        A pooler in transaction mode accepts only the name, so there the driver keeps the time itself.
+        """
+        name, timeout = {"application_name": self._application_name}, self._statement_timeout_s
+        if self._target.through_pooler:
+            return {"server_settings": name, "command_timeout": timeout or None}
+        # jit: compiling a statement costs more than a web request's statements take.
+        limit = str(max(1, round(timeout * 1000))) if timeout else "0"
+        return {"server_settings": {**name, "jit": "off", "statement_timeout": limit}}
+
+
+async def _connect(*args: Any, **options: Any) -> Any:
+    """Refused, unreachable and unauthorised leave here as our errors.
+
+    SQLAlchemy passes most of them through untouched.
+    """
+    with translate_errors():
+        return await asyncpg.connect(*args, **options)

@@ -1,0 +1,143 @@
+"""What we hang onto an engine.
+
+Errors that would pass unseen, connections that died in the pool, one event per statement.
+"""
+
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine, ExceptionContext, ExecutionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from app.core.db._errors import DatabaseFault, translate
+from app.core.observability import DatabaseEvent, EventHub
+
+_ABORTED = "gatehouse_aborted"
+_KNOWN = frozenset(
+    {"select", "insert", "update", "delete", "merge", "with", "values", "set", "show", "call", "copy", "lock"}
+    | {
+        "create",
+        "alter",
+        "drop",
+        "truncate",
+        "explain",
+        "analyze",
+        "vacuum",
+        "commit",
+        "rollback",
+        "savepoint",
+    }
+)
+
+
+def install_listeners(engine: Engine, hub: EventHub | None) -> None:
+    """Attach everything; statement timing only when somebody listens."""
+    event.listen(engine, "checkout", _refuse_dead_connection)
+    event.listen(engine, "handle_error", _note_error)
+    event.listen(engine, "commit", _refuse_silent_rollback)
+    event.listen(engine, "rollback", _forget)
+    event.listen(engine, "rollback_savepoint", _forget)
+    if hub is not None:
+        _Timing(hub).install(engine)
+
+
+def _refuse_dead_connection(
+    connection: Any, entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Look whether the driver saw the server close the connection, and have the pool make a new one.
+
+    This replaces ``pool_pre_ping``: a restarted or failed-over server closes its sockets, the driver notices
+    without being asked, and looking costs no round trip. Only a server that vanished without a word is found
+    later, by the statement that times out, and there a ping would have hung as well.
+    """
+    entry.info.pop(_ABORTED, None)
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _note_error(context: ExceptionContext) -> BaseException | None:
+    error = context.original_exception
+    if isinstance(error, OSError):
+        # Includes TimeoutError. Not a driver error, so SQLAlchemy would let it through bare.
+        return translate(error)
+    # Only what the server refused spoils the transaction; the driver's own refusals never reached the server.
+    refused = getattr(getattr(error, "driver_exception", None), "severity", None) is not None
+    connection = context.connection
+    if refused and connection is not None and not connection.invalidated and not context.is_disconnect:
+        connection.info[_ABORTED] = True
+    return None
+
+
+def _refuse_silent_rollback(connection: Connection) -> None:
+    """PostgreSQL answers COMMIT in a failed transaction with a quiet ROLLBACK, and the driver does not tell.
+
+    A handler that swallowed a statement's error would answer 200 with nothing written. Errors inside a
+    savepoint are fine: rolling back to it makes the transaction whole again.
+    """
+    if not connection.invalidated and connection.info.pop(_ABORTED, False):
+        # By now SQLAlchemy holds the transaction for finished: nobody else would roll it back.
+        connection.connection.rollback()
+        raise DatabaseFault(
+            "A statement of this transaction failed, so nothing was kept; put what may fail in begin_nested()"
+        )
+
+
+def _forget(connection: Connection, *_savepoint: object) -> None:
+    if not connection.invalidated:  # A broken connection has no info any more, and asking for it raises.
+        connection.info.pop(_ABORTED, None)
+
+
+@lru_cache(maxsize=1024)
+def _operation(statement: str) -> str:
+    word = (statement.split(None, 1) or [""])[0].lower()
+    return word if word in _KNOWN else "other"
+
+
+class _Timing:
+    """Emits one ``DatabaseEvent`` per statement, also for those that fail."""
+
+    def __init__(self, hub: EventHub) -> None:
+        self._hub = hub
+
+    def install(self, engine: Engine) -> None:
+        event.listen(engine, "before_cursor_execute", self._start)
+        event.listen(engine, "after_cursor_execute", self._stop)
+        event.listen(engine, "handle_error", self._fail)
+
+    def _start(
+        self,
+        _c: Connection,
+        _cursor: Any,
+        _sql: str,
+        _params: Any,
+        context: ExecutionContext | None,
+        _many: bool,
+    ) -> None:
+        if context is not None:
+            context.gatehouse_started = perf_counter()  # type: ignore[attr-defined]
+
+    def _stop(
+        self,
+        _c: Connection,
+        _cursor: Any,
+        sql: str,
+        _params: Any,
+        context: ExecutionContext | None,
+        _many: bool,
+    ) -> None:
+        self._hub.emit(DatabaseEvent(_operation(sql), _since(context)))
+
+    def _fail(self, context: ExceptionContext) -> None:
+        error = context.original_exception
+        name = getattr(error, "sqlstate", None) or type(error).__name__
+        self._hub.emit(
+            DatabaseEvent(_operation(context.statement or ""), _since(context.execution_context), name)
+        )
+
+
+def _since(context: ExecutionContext | None) -> float:
+    started: float | None = getattr(context, "gatehouse_started", None)
+    return 0.0 if started is None else perf_counter() - started

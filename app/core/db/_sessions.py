@@ -1,0 +1,187 @@
+"""Sessions and who commits them.
+
+Once, at the edge of a request, or at the end of a ``with`` block in scripts.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Self, cast
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.db._database import Database
+from app.core.db._errors import translate_errors
+from app.core.db._sealed import RequestSession
+from app.core.errors import ConfigurationError
+
+_active: ContextVar["SessionScope | None"] = ContextVar("gatehouse_sessions", default=None)
+
+
+class _Default:
+    """The database that a door named for the whole process."""
+
+    database: Database | None = None
+
+
+def configure(database: Database | None) -> None:
+    """Set the process's default database. Called by doors; ``None`` forgets it."""
+    _Default.database = database
+
+
+def default_database() -> Database:
+    """The database that a door configured. Raises ``ConfigurationError`` when none did."""
+    if _Default.database is None:
+        raise ConfigurationError(
+            "No database is configured in this process: a door (create_app, CLI) calls core.db.configure()"
+        )
+    return _Default.database
+
+
+def get_db_url() -> str:
+    """The configured database's URL for SQLAlchemy, password included. Do not log it."""
+    return default_database().url
+
+
+class SessionScope:
+    """The sessions that one request opened, committed together after its answer is built.
+
+    Several sessions are several transactions: they are flushed first, so that refused rows show before
+    anything is committed, then committed in the order they were opened. A crash between two commits keeps the
+    first.
+    """
+
+    __slots__ = ("_database", "_sessions", "_token")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sessions: list[AsyncSession] = []
+        self._token: Token[SessionScope | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = _active.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _active.reset(self._token)
+            self._token = None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any session is in a transaction; without one ``commit`` and ``rollback`` send nothing."""
+        return any(session.in_transaction() for session in self._sessions)
+
+    def open(self, **options: Any) -> AsyncSession:
+        """A session that this scope will commit. Whoever opened it closes it."""
+        session = self._database.session(**options)
+        self._sessions.append(session)
+        return session
+
+    async def commit(self) -> None:
+        """Commit every session that did something. Raises our errors; what was open then is rolled back.
+
+        Afterwards the sessions can still read, for answers that are streamed, but no longer write.
+        """
+        pending = [session for session in self._sessions if session.in_transaction()]
+        try:
+            with translate_errors():
+                if len(pending) > 1:
+                    for session in pending:
+                        await session.flush()
+                for session in pending:
+                    await session.commit()
+        except BaseException:
+            await self.rollback()
+            raise
+        for session in self._sessions:
+            cast("RequestSession", session.sync_session).seal()
+
+    async def rollback(self) -> None:
+        """Roll back every session that did something.
+
+        A broken connection is no error here: the server rolls back by itself.
+        """
+        for session in self._sessions:
+            if session.in_transaction():
+                await _finish(session, close=False)
+
+
+def session_scope(database: Database) -> SessionScope:
+    """``with session_scope(database) as scope:`` around a request.
+
+    ``get_db`` inside it opens its sessions there.
+    """
+    return SessionScope(database)
+
+
+async def get_db() -> AsyncGenerator[AsyncSession]:
+    """The request's session, as a dependency: ``db: Annotated[AsyncSession, Depends(get_db)]``.
+
+    Takes no connection before its first statement. The gated route commits it when the answer is built and
+    before its first byte, rolls it back on any error, and it is closed here, whichever dependency scope asked
+    for it.
+    """
+    scope = _active.get()
+    if scope is None:
+        raise ConfigurationError(
+            "get_db needs a gated route, which commits: use app.core.APIRouter, or else get_db_context()"
+        )
+    session = scope.open()
+    try:
+        yield session
+    finally:
+        await _finish(session, close=True)
+
+
+@asynccontextmanager
+async def get_db_context(database: Database | None = None, **options: Any) -> AsyncIterator[AsyncSession]:
+    """A session for scripts, jobs, background tasks: committed after the block, rolled back on an error.
+
+    Uses the configured database unless one is given. It is a transaction of its own, not the request's.
+    """
+    session = (database or default_database()).session(**options)
+    try:
+        yield session
+        with translate_errors():
+            await session.commit()
+    finally:
+        await _finish(session, close=True)
+
+
+class SessionManager:
+    """``get_db_context`` as an object; ``context`` says what it is for (``session.info["context"]``).
+
+    One use at a time; not for requests.
+    """
+
+    def __init__(self, context: str = "default", *, database: Database | None = None) -> None:
+        self.context = context
+        self._database = database
+        self._entered: Any = None
+
+    async def __aenter__(self) -> AsyncSession:
+        if self._entered is not None:
+            raise ConfigurationError("This SessionManager is in use; make one for each block")
+        self._entered = get_db_context(self._database, info={"context": self.context})
+        return cast("AsyncSession", await self._entered.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        entered, self._entered = self._entered, None
+        await entered.__aexit__(kind, error, trace)
+
+
+async def _finish(session: AsyncSession, *, close: bool) -> None:
+    """End a session. One that never spoke to the database is ended without a task, a switch or an await."""
+    if not session.in_transaction():
+        if close:
+            session.sync_session.close()
+        return
+    # A second cancellation must not leave the connection in the middle of its ROLLBACK.
+    await asyncio.shield(asyncio.ensure_future(session.close() if close else session.rollback()))

@@ -1,0 +1,97 @@
+"""Where the database is: one URL in, whatever the driver wants out.
+
+People write URLs in several dialects: ``postgres://`` (hosting panels), ``postgresql://`` (libpq),
+``?sslmode=`` (libpq), ``?pgbouncer=true`` (poolers), a percent-encoded socket folder as host. All of them are
+accepted here and nowhere else.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+from uuid import uuid4
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.core.errors import ConfigurationError
+
+_DRIVER = "postgresql+asyncpg"
+_DIALECTS = frozenset({"postgres", "postgresql"})
+_OURS = frozenset({"host", "port", "target_session_attrs"})  # The driver takes these as they are.
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A parsed URL.
+
+    ``through_pooler`` is true for a transaction pooler, where nothing may outlive a transaction.
+    """
+
+    url: URL
+    through_pooler: bool
+
+    def __repr__(self) -> str:
+        return f"Target(host={self.url.host or self.url.query.get('host')!r}, database={self.url.database!r})"
+
+    def connect_args(self) -> dict[str, Any]:
+        """Driver options that a pooler in transaction mode needs: no statement may be remembered by name."""
+        if not self.through_pooler:
+            return {}
+        return {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"__gatehouse_{uuid4()}__",
+        }
+
+
+def normalize_url(text: str) -> URL:
+    """The same place as a URL that SQLAlchemy and asyncpg understand.
+
+    Raises ``ConfigurationError``, without any part of the URL in its text: it may hold a password.
+    """
+    return parse_url(text).url
+
+
+def parse_url(text: str) -> Target:
+    """As ``normalize_url``, and tell a transaction pooler (``?pgbouncer=true``) from a server."""
+    try:
+        url = make_url(text.strip())
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "DATABASE_URL is not a URL; write postgresql+asyncpg://user:password@host:5432/name"
+        ) from None
+    dialect, _, _driver = url.drivername.partition("+")
+    if dialect not in _DIALECTS:
+        raise ConfigurationError(
+            "DATABASE_URL must name PostgreSQL: postgresql+asyncpg://user:password@host:5432/name"
+        )
+    query = dict(url.query)
+    through_pooler = str(query.pop("pgbouncer", "")).lower() in {"1", "true", "yes", "on"}
+    url = _with_socket_folder(url.set(drivername=_DRIVER, query=query))
+    return Target(_with_libpq_options(url), through_pooler)
+
+
+def _with_socket_folder(url: URL) -> URL:
+    """``postgresql://user@%2Frun%2Fpostgresql/name`` says the socket's folder where a host name would be."""
+    host = unquote(url.host) if url.host else None
+    if host is None or not host.startswith("/"):
+        return url
+    query = dict(url.query) | {"host": host} | ({"port": str(url.port)} if url.port else {})
+    # A URL without a host must not keep its port: the driver would take the port for a host's.
+    return URL.create(url.drivername, url.username, url.password, None, None, url.database, query)
+
+
+def _with_libpq_options(url: URL) -> URL:
+    """Hand libpq's own options (sslmode, sslrootcert, ...) to the driver as a second, otherwise empty URL.
+
+    The driver knows their meaning and defaults; a list of our own would only fall behind.
+    """
+    libpq = {
+        name: value for name, value in url.query.items() if name not in _OURS and name not in {"dsn", "ssl"}
+    }
+    if not libpq:
+        return url
+    if set(libpq) == {"sslmode"}:
+        return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": str(libpq["sslmode"])})
+    dsn = "postgresql://?" + urlencode({name: str(value) for name, value in libpq.items()}, quote_via=quote)
+    return url.difference_update_query(list(libpq)).update_query_dict({"dsn": dsn})
