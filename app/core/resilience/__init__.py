@@ -1,0 +1,9 @@
+"""Clocks and a circuit breaker: pure decisions, no input or output.
+
+Used by the store client, the pools and the policies.
+"""
+
+from app.core.resilience._breaker import CircuitBreaker, Permit
+from app.core.resilience._clock import Clock, ManualClock, SystemClock
+
+__all__ = ["CircuitBreaker", "Clock", "ManualClock", "Permit", "SystemClock"]
