@@ -1,0 +1,93 @@
+"""Where a limit is stored: the key of one caller's bucket, hash-tagged by partition and safe against crafted names.
+
+Key = ``{partition}:v1:l:<bucket>[:<other parts>]``. Valkey Cluster hashes what stands in the *first* braces, so no caller-supplied text
+may bring braces of its own: whatever is not plainly harmless is replaced by its hash. ``v1`` is the schema: old and new processes of
+a rolling deploy never read each other's states.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+from app.core.context import Principal
+from app.core.policies._rate_limit import RateLimit
+
+_PLAIN = re.compile(r"^[A-Za-z0-9._:/@-]{1,80}$")
+
+
+class Caller(NamedTuple):
+    """Whose buckets are meant. ``network`` is the client's address as limits see it: one IPv4 address or one IPv6 /64."""
+
+    principal: Principal | None
+    network: str
+
+
+@lru_cache(maxsize=16_384)
+def escape(part: str) -> str:
+    """The part itself if it is plainly harmless, otherwise a hash of it; the two cannot be confused (``#`` is not plain)."""
+    return (
+        part
+        if _PLAIN.match(part)
+        else "#" + blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    )
+
+
+def _user(caller: Caller) -> str:
+    principal = caller.principal
+    return "u:" + escape(principal.id) if principal is not None else _network(caller)
+
+
+def _network(caller: Caller) -> str:
+    return "ip:" + escape(caller.network)
+
+
+def _api_key(caller: Caller) -> str:
+    principal = caller.principal
+    return (
+        "k:" + escape(principal.api_key_id)
+        if principal is not None and principal.api_key_id
+        else _user(caller)
+    )
+
+
+def _tenant(caller: Caller) -> str:
+    principal = caller.principal
+    return (
+        "t:" + escape(principal.tenant_id) if principal is not None and principal.tenant_id else _user(caller)
+    )
+
+
+_PARTS: dict[str, Callable[[Caller], str]] = {
+    "user": _user,
+    "api_key": _api_key,
+    "tenant": _tenant,
+    "ip": _network,
+}
+_SLOT_ORDER = ("user", "api_key", "tenant", "ip")  # the first that a limit has names its partition
+
+
+def bucket_of(policy: str, limit: RateLimit) -> str:
+    """The bucket's name: the endpoint's own, one shared by name (``=``), or one of the whole service (``*``)."""
+    if limit.shared is not None:
+        return f"={limit.shared}"
+    return f"*.{limit.name}" if "global" in limit.scopes else f"{policy}.{limit.name}"
+
+
+def key_of(policy: str, limit: RateLimit) -> Callable[[Caller], str]:
+    """Build, once per endpoint, the function that names a caller's bucket."""
+    bucket = bucket_of(policy, limit)
+    parts = [_PARTS[name] for name in _SLOT_ORDER if name in limit.scopes]
+    if "route" in limit.scopes and limit.shared is not None:
+        bucket = f"{bucket}:{policy}"
+    if not parts:
+        constant = f"{{b:{bucket}}}:v1:l:{bucket}"
+        return lambda _: constant
+    # An API key lives in its owner's slot: the owner is the partition, the key a part of the name.
+    partition = _user if limit.scopes == ("api_key",) else parts[0]
+    others = parts if limit.scopes == ("api_key",) else parts[1:]
+    suffix = f":v1:l:{bucket}"
+    if not others:
+        return lambda caller: f"{{{partition(caller)}}}{suffix}"
+    return lambda caller: "|".join((f"{{{partition(caller)}}}{suffix}", *(part(caller) for part in others)))
