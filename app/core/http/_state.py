@@ -1,6 +1,7 @@
 """What one request has gathered so far; made by the edge, filled by the gate, read by the access log."""
 
 from app.core.context import Principal
+from app.core.db import SessionScope
 
 SCOPE_KEY = "gatehouse"
 
@@ -8,14 +9,20 @@ SCOPE_KEY = "gatehouse"
 class RequestState:
     """Mutable, one per request, under ``scope["gatehouse"]``.
 
-    ``headers`` are added to the response's start by the edge, whoever answers; ``outcome`` is the policy's verdict for the access log.
+    ``headers`` are added to the response's start by the edge, whoever answers; ``outcome`` is the policy's
+    verdict for the access log, ``gate`` the policy's name, ``route`` the path template (set at the end).
+    ``body_limit`` (bytes) may be lowered by the gate until the body is read; ``content_length`` is what the
+    request declares, None when it declares nothing. ``sessions`` are the request's database sessions.
     """
 
     __slots__ = (
-        "client_ip", "error", "gate", "headers", "outcome", "principal", "request_id", "route", "started", "ticket", "traceparent",
+        "body_limit", "client_ip", "content_length", "error", "gate", "headers", "outcome", "principal",
+        "request_id", "route", "sessions", "started", "ticket", "traceparent",
     )  # fmt: skip
 
-    def __init__(self, request_id: str, client_ip: str | None, started: float, traceparent: str | None = None) -> None:
+    def __init__(
+        self, request_id: str, client_ip: str | None, started: float, traceparent: str | None = None
+    ) -> None:
         self.request_id = request_id
         self.client_ip = client_ip
         self.started = started
@@ -26,4 +33,7 @@ class RequestState:
         self.route: str | None = None
         self.outcome: str | None = None
         self.ticket: object | None = None
+        self.sessions: SessionScope | None = None
         self.error: BaseException | None = None
+        self.body_limit: int | None = None
+        self.content_length: int | None = None

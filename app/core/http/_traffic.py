@@ -1,0 +1,55 @@
+"""Whether this process takes requests, and how many it is working on."""
+
+PROBES = frozenset({"/live", "/ready", "/metrics"})
+"""Paths that are answered while the process drains or is full: whoever watches must not be shut out."""
+
+
+class TrafficControl:
+    """Shared by the edge, the probes and the lifespan of one application; one process, one event loop.
+
+    The app answers 503 until ``pass_audit`` is called (only /live answers before) and again once it drains.
+    ``in_flight`` counts requests from their first line to the end of their background tasks, ``shed`` those
+    that were refused.
+    """
+
+    __slots__ = ("_audited", "_draining", "in_flight", "is_open", "max_in_flight", "shed")
+
+    def __init__(self, *, max_in_flight: int = 1000, audited: bool = False) -> None:
+        if max_in_flight < 1:
+            raise ValueError("max_in_flight must be 1 or more")
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0
+        self.shed = 0
+        self._audited = audited
+        self._draining = False
+        self.is_open = audited
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether the boot audit has passed."""
+        return self._audited
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process is on its way out: no new work, /ready says 503."""
+        return self._draining
+
+    def pass_audit(self) -> None:
+        """Let requests in; called once every route has been found gated."""
+        self._audited = True
+        self.is_open = not self._draining
+
+    def drain(self) -> None:
+        """Refuse new work from now on; what is in flight goes on. Cannot be undone."""
+        self._draining = True
+        self.is_open = False
+
+    def refusal(self, path: str) -> str | None:
+        """Why a request for ``path`` is not taken now, or None when it is."""
+        if self._audited and path in PROBES:
+            return None
+        if not self._audited:
+            return None if path == "/live" else "starting"
+        if self._draining:
+            return "draining"
+        return "full" if self.in_flight >= self.max_in_flight else None
