@@ -1,1 +1,39 @@
-"""The platform. You call it; you rarely edit it."""
+"""The platform. You call it; you rarely edit it.
+
+These names are what a feature needs first; they load when they are asked for, so that importing one room does not load them all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.core.http import APIRouter, CurrentPrincipal, api_worker, enforce_all_policies, provided
+    from app.core.policies import JobConfig, RateLimit, Security
+
+_ROOMS = {
+    "APIRouter": "http",
+    "CurrentPrincipal": "http",
+    "JobConfig": "policies",
+    "RateLimit": "policies",
+    "Security": "policies",
+    "api_worker": "http",
+    "enforce_all_policies": "http",
+    "provided": "http",
+}
+
+__all__ = [
+    "APIRouter",
+    "CurrentPrincipal",
+    "JobConfig",
+    "RateLimit",
+    "Security",
+    "api_worker",
+    "enforce_all_policies",
+    "provided",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

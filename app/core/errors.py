@@ -11,8 +11,9 @@
     ├── PayloadTooLarge            413
     ├── Unprocessable              422
     ├── PolicyRejected             429  a policy said no; subclasses carry their own status
-    └── Unavailable                503  an outage; always with Retry-After
-        └── DatabaseError          see app.core.db
+    ├── Unavailable                503  an outage; always with Retry-After
+    │   └── DatabaseError          see app.core.db
+    └── DeadlineExceeded           504  the endpoint's time is over
 """
 
 from collections.abc import Mapping
@@ -145,3 +146,10 @@ class Unavailable(GatehouseError):
     ) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)}, extensions=extensions)
         self.retry_after = retry_after
+
+
+class DeadlineExceeded(GatehouseError):
+    """The handler did not finish in the endpoint's time. Whether it had an effect is unknown unless its transaction was rolled back."""
+
+    status = 504
+    title = "Gateway Timeout"

@@ -30,7 +30,7 @@ class JobConfig:
     Raises ValueError for options that contradict each other.
     """
 
-    security: Security | None = Security()
+    security: Security = Security()  # noqa: RUF009 - frozen
     rate_limit: RateLimit | tuple[RateLimit, ...] | None = PER_PRINCIPAL
     timeout: float | None = 30.0
     max_body: int | None = 1_048_576

@@ -46,9 +46,8 @@ class Security:
 
     def __post_init__(self) -> None:
         for label, names in (("scopes", self.scopes), ("roles", self.roles)):
-            if isinstance(names, str):
-                raise ValueError(f"Security.{label} is a tuple: write ({names!r},)")
-            object.__setattr__(self, label, tuple(names))
+            if not isinstance(names, tuple):
+                raise ValueError(f"Security.{label} is a tuple of names, not {names!r}")  # noqa: TRY004 - options raise ValueError
             for name in names:
                 if not _SCOPE.match(name):
                     raise ValueError(f"Security.{label}: {name!r} is not a valid name")

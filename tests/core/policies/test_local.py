@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from app.core.policies import Plan, RateLimit
 from app.core.policies._local import LocalCounters
+from app.core.policies._rate_limit import Algorithm, Charge
 from app.core.valkey import ValkeyClient
 from tests.core.policies.test_admission import ALICE, Timeline
 
 QUOTAS = st.integers(1, 20)
 WINDOWS = st.sampled_from([10.0, 60.0, 61.7, 3600.0])
-CHARGES = st.sampled_from(["attempt", "admit"])
+CHARGES: st.SearchStrategy[Charge] = st.sampled_from(("attempt", "admit"))
+KINDS: st.SearchStrategy[Algorithm] = st.sampled_from(
+    ("token_bucket", "fixed_window", "sliding_window", "throttle", "debounce")
+)
 SHADOWS = st.booleans()
 
 
@@ -20,7 +24,7 @@ SHADOWS = st.booleans()
 def limits(draw: st.DrawFn) -> tuple[RateLimit, ...]:
     algorithms = draw(
         st.lists(
-            st.sampled_from(["token_bucket", "fixed_window", "sliding_window", "throttle", "debounce"]),
+            KINDS,
             min_size=1,
             max_size=3,
         )

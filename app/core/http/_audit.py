@@ -1,0 +1,198 @@
+"""The boot audit: at start every route is walked, and one that nobody guards stops the start with its name and the way to mend it."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.responses import StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from app.core.db import Database, get_db
+from app.core.errors import ConfigurationError
+from app.core.http._bound import BoundGate, GateKit
+from app.core.http._gate import Gate
+from app.core.http._route import GatedRoute
+from app.core.http._worker import CONFIG
+from app.core.policies import Plan, RateLimit
+
+
+class AuditError(ConfigurationError):
+    """The application may not start. ``findings`` names each route with what is wrong and how to mend it."""
+
+    def __init__(self, findings: Iterable[str]) -> None:
+        self.findings = tuple(findings)
+        super().__init__(
+            "The boot audit refuses this application:\n"
+            + "\n".join(f"  - {finding}" for finding in self.findings)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedRoute:
+    """One endpoint as it will be served: behind ``gate``, or open for ``reason``."""
+
+    path: str
+    methods: tuple[str, ...]
+    gate: BoundGate | None
+    reason: str | None = None
+
+
+@dataclass
+class BootAudit:
+    """Walks an application's routes and binds their gates.
+
+    open_routes: path templates (a mount or a prefix ends with ``/*``) that need no gate, each with its reason.
+    """
+
+    app: FastAPI
+    kit: GateKit
+    database: Database
+    open_routes: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self) -> tuple[AuditedRoute, ...]:
+        """Check every route, then bind all. Raises AuditError with every finding, and binds none."""
+        contexts = list(iter_route_contexts(self.app.routes))
+        findings = [
+            f"{_label(context)}: {finding}" for context in contexts for finding in self._check(context)
+        ]
+        gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
+        findings += _shared_names(gates.values())
+        findings += _unequal_buckets(gates.values())
+        if findings:
+            raise AuditError(findings)
+        bound = {key: BoundGate(gate, self.kit) for key, gate in gates.items()}
+        return tuple(self._bind(context, bound) for context in contexts)
+
+    def _bind(self, context: RouteContext, bound: Mapping[int, BoundGate]) -> AuditedRoute:
+        gate = next((bound[id(gate)] for gate in _gates_of(context)), None)
+        route, path = context.original_route, context.path_format or context.path or ""
+        if isinstance(route, GatedRoute):
+            route.bind(path, gate, self.database)
+        return AuditedRoute(
+            path, tuple(sorted(context.methods or ())), gate, None if gate else self._reason(context)
+        )
+
+    def _reason(self, context: RouteContext) -> str | None:
+        path = context.path or ""
+        if (reason := self.open_routes.get(path)) is not None:
+            return reason
+        prefixes = (prefix for prefix in self.open_routes if prefix.endswith("/*"))
+        return next(
+            (self.open_routes[p] for p in prefixes if path == p[:-2] or path.startswith(p[:-1])), None
+        )
+
+    def _check(self, context: RouteContext) -> Iterator[str]:
+        gates, open_for = _gates_of(context), self._reason(context)
+        if isinstance(context.original_route, WebSocketRoute | Mount) or not isinstance(
+            context.original_route, Route
+        ):
+            if open_for is None:
+                yield "a WebSocket or a mount is not gated; put it on the open list with the reason, and guard it by hand"
+            return
+        if not gates:
+            if open_for is None:
+                yield "no gate; add dependencies=[enforce_all_policies(name, config)], or put it on the open list with the reason"
+            return
+        if open_for is not None:
+            yield "has a gate and stands on the open list; take it off the list"
+        if len(gates) > 1:
+            names = " and ".join(gate.name for gate in gates)
+            yield f"has more than one gate ({names}), on the route, its router or an include; keep one"
+        if not isinstance(context.original_route, GatedRoute):
+            yield "is not a GatedRoute; make its router with APIRouter of app.core instead of fastapi's"
+        for check in _CHECKS:
+            yield from check(context, gates[0], self.kit)
+
+
+def _label(context: RouteContext) -> str:
+    methods = ",".join(sorted(context.methods or ())) or type(context.original_route).__name__
+    endpoint = getattr(context.endpoint, "__qualname__", "")
+    return f"{methods} {context.path}" + (f" ({endpoint})" if endpoint else "")
+
+
+def _gates_of(context: RouteContext) -> list[Gate]:
+    if not isinstance(context.original_route, APIRoute):
+        return []
+    return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
+
+
+def _check_worker(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
+    config = _find(context.endpoint, CONFIG)
+    if config is None:
+        yield f"lacks @api_worker(config) under the route's decorator; add it with the config of the gate {gate.name}"
+    elif config is not gate.config:
+        yield f"@api_worker carries another config than the gate {gate.name}; give both the same object"
+
+
+def _find(function: Any, name: str) -> Any:
+    """An attribute of a function or of whatever it wraps."""
+    while function is not None:
+        if (value := getattr(function, "__dict__", {}).get(name)) is not None:
+            return value
+        function = getattr(function, "__wrapped__", None)
+    return None
+
+
+def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
+    security = gate.config.security
+    if not security.anonymous and kit.tokens is None:
+        yield f"the gate {gate.name} needs tokens and no feature provides a TokenVerifier; keep builtin/accounts or provide one"
+
+
+def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
+    if gate.config.atomic and (outside := gate.config.outside_slot):
+        yield (
+            f"the gate {gate.name} is atomic and its limits {', '.join(outside)} cannot share the caller's Cluster slot; "
+            "count them per user or api_key, or drop atomic"
+        )
+
+
+def _check_stream(context: RouteContext, _: Gate, __: GateKit) -> Iterator[str]:
+    if _is_stream(context) and any(
+        node.call is get_db and node.scope == "function" for node in _walk(context.dependant)
+    ):
+        yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
+
+
+_CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
+    _check_worker, _check_provider, _check_slot, _check_stream,
+)  # fmt: skip
+
+
+def _is_stream(context: RouteContext) -> bool:
+    endpoint = inspect.unwrap(context.endpoint) if context.endpoint is not None else None
+    if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
+        return True
+    declared = getattr(context.response_class, "value", context.response_class)
+    kinds = [declared, get_type_hints(endpoint).get("return") if endpoint is not None else None]
+    return any(isinstance(kind, type) and issubclass(kind, StreamingResponse) for kind in kinds)
+
+
+def _walk(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for child in dependant.dependencies:
+        yield from _walk(child)
+
+
+def _shared_names(gates: Iterable[Gate]) -> Iterator[str]:
+    seen: dict[str, Gate] = {}
+    for gate in gates:
+        if seen.setdefault(gate.name, gate) is not gate:
+            yield f"the name {gate.name} belongs to two gates; make one gate and use it for both routes, or give each its own name"
+
+
+def _unequal_buckets(gates: Iterable[Gate]) -> Iterator[str]:
+    seen: dict[str, tuple[str, RateLimit]] = {}
+    for gate in gates:
+        for bucket, limit in Plan(gate.name, gate.config.limits).buckets():
+            name, first = seen.setdefault(bucket, (gate.name, limit))
+            if _parameters(first) != _parameters(limit):
+                yield f"the gates {name} and {gate.name} share the limit {bucket[1:]} with different parameters; make them equal"
+
+
+def _parameters(limit: RateLimit) -> tuple[object, ...]:
+    return limit.algorithm, limit.quota, limit.window, limit.burst, limit.scopes

@@ -1,0 +1,78 @@
+"""Dependencies for handlers: the caller, what features provide, and the single checks for routes guarded by hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from app.core.context import Principal, current_context, set_context
+from app.core.errors import ConfigurationError, NotAuthenticated
+from app.core.http._platform import Platform
+from app.core.http._state import SCOPE_KEY
+from app.core.policies import Security
+
+T = TypeVar("T")
+
+
+def platform_of(request: Request) -> Platform:
+    """What this application is made of."""
+    platform: Platform = request.app.state.gatehouse
+    return platform
+
+
+def provided(kind: type[T]) -> Callable[[Request], Any]:
+    """A dependency that hands out what some feature provides under ``kind``: ``Annotated[Health, Depends(provided(Health))]``.
+
+    Raises ConfigurationError, naming ``kind``, when no feature provides it.
+    """
+
+    async def provide(request: Request) -> T:
+        return platform_of(request).require(kind)
+
+    return provide
+
+
+async def _caller(request: Request) -> Principal:
+    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's. Raises 401."""
+    principal = current_context().principal
+    if principal is not None:
+        return principal
+    values = request.headers.getlist("authorization")
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    tokens = platform_of(request).tokens
+    if tokens is None:
+        raise ConfigurationError("No feature provides a TokenVerifier")
+    if scheme.lower() != "bearer":
+        raise NotAuthenticated("This needs a bearer token.")
+    principal = tokens.verify(token.strip())
+    set_context(
+        replace(current_context(), principal=principal, tenant_id=principal.tenant_id, user_id=principal.id)
+    )
+    request.scope[SCOPE_KEY].principal = principal
+    return principal
+
+
+CurrentPrincipal = Annotated[Principal, Depends(_caller)]
+
+
+def require_scope(*scopes: str) -> Callable[[Principal], Any]:
+    """``Depends(require_scope("read:records"))``: the caller, if he has every scope; 401 without a token, 403 naming the scope.
+
+    For routes guarded by hand; a gate's ``JobConfig.security`` does the same and counts the attempt.
+    """
+    return _requirement(Security(scopes=scopes))
+
+
+def roles_required(roles: Sequence[str]) -> Callable[[Principal], Any]:
+    """``Depends(roles_required(["db_reader"]))``: the caller, if he has any of the roles; 401 without a token, 403 otherwise."""
+    return _requirement(Security(roles=tuple(roles)))
+
+
+def _requirement(security: Security) -> Callable[[Principal], Any]:
+    async def check(principal: CurrentPrincipal) -> Principal:
+        if (refusal := security.refusal(principal)) is not None:
+            raise refusal
+        return principal
+
+    return check

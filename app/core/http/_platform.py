@@ -1,0 +1,41 @@
+"""What one application is made of; put together by the door, found by requests under ``app.state.gatehouse``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from app.core.db import Database
+from app.core.errors import ConfigurationError
+from app.core.http._audit import AuditedRoute
+from app.core.http._bound import TokenVerifier
+from app.core.http._traffic import TrafficControl
+from app.core.observability import EventHub
+from app.core.policies import Admitter
+from app.core.resilience import Clock
+from app.core.valkey import ValkeyClient
+
+T = TypeVar("T")
+
+
+@dataclass
+class Platform:
+    """The collaborators of one application. ``services`` holds what features provide, by type; ``routes`` what the boot audit saw."""
+
+    database: Database
+    store: ValkeyClient
+    admitter: Admitter
+    hub: EventHub
+    clock: Clock
+    tokens: TokenVerifier | None = None
+    services: Mapping[type[Any], Any] = field(default_factory=dict)
+    traffic: TrafficControl = field(default_factory=TrafficControl)
+    routes: tuple[AuditedRoute, ...] = ()
+
+    def require(self, kind: type[T]) -> T:
+        """The service of this type. Raises ConfigurationError when no feature provides it."""
+        try:
+            return cast("T", self.services[kind])
+        except KeyError:
+            raise ConfigurationError(
+                f"No feature provides {kind.__name__}; put one that does into the registry"
+            ) from None

@@ -1,0 +1,122 @@
+"""The route that runs the gate: before FastAPI reads the body, and again when the response is built and nothing has been sent.
+
+``handle`` admits; a refusal is answered there, as bytes. The handler that ``get_route_handler`` wraps runs while the request's
+sessions, of either dependency scope, are still open: it commits them, so no caller sees a success that was not stored.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter as FastAPIRouter
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from app.core.context import RequestContext, reset_context, set_context
+from app.core.db import Database, session_scope
+from app.core.errors import GatehouseError, Unavailable
+from app.core.http._bound import BoundGate
+from app.core.http._gate import Ticket, reset_ticket, set_ticket
+from app.core.http._problem import problem_for
+from app.core.http._state import SCOPE_KEY, RequestState
+
+
+class GatedRoute(APIRoute):
+    """A FastAPI route with a gate in front. It serves only after the boot audit has bound it."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        # By path template: one route object may be included under several prefixes, each with a gate of its own.
+        self._gates: dict[str, BoundGate | None] = {}
+        self._database: Database
+        super().__init__(path, endpoint, **options)
+
+    def bind(self, path: str, gate: BoundGate | None, database: Database) -> None:
+        """Take the gate that the audit found for ``path``; None is a route on the open list."""
+        self._gates[path] = gate
+        self._database = database
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods and scope["method"] not in self.methods:
+            await super().handle(
+                scope, receive, send
+            )  # answers 405; a wrong method is no attempt at this endpoint
+            return
+        state: RequestState = scope[SCOPE_KEY]
+        try:
+            gate = self._gates[template(scope, self)]
+            ticket = await gate.enter(scope, state) if gate is not None else None
+        except KeyError:
+            await _refuse(
+                scope, send, Unavailable("This route was added after the start and has not been audited.")
+            )
+            return
+        except GatehouseError as refusal:
+            await _refuse(scope, send, refusal)
+            return
+        await self._serve(ticket, scope, receive, send)
+
+    async def _serve(self, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send) -> None:
+        state: RequestState = scope[SCOPE_KEY]
+        state.ticket = ticket
+        ticket_token = set_ticket(ticket)
+        context_token = set_context(_context_of(state, ticket))
+        try:
+            with session_scope(self._database) as sessions:
+                state.sessions = sessions
+                await super().handle(scope, receive, send)
+        finally:
+            reset_context(context_token)
+            reset_ticket(ticket_token)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def settle(request: Request) -> Response:
+            sessions = request.scope[SCOPE_KEY].sessions
+            try:
+                response = await handler(request)
+            except BaseException:
+                await sessions.rollback()
+                raise
+            await sessions.commit()
+            return response
+
+        return settle
+
+
+class APIRouter(FastAPIRouter):
+    """FastAPI's router whose routes are gated. Use it for everything that is not served by hand."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("route_class", GatedRoute)
+        super().__init__(**options)
+
+
+async def _refuse(scope: Scope, send: Send, error: GatehouseError) -> None:
+    status, body, headers = problem_for(error, scope)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def template(scope: Scope, route: APIRoute) -> str:
+    """The route's whole path template, include prefixes among it."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    if context is not None and context.original_route is route:
+        path: str = context.path_format
+        return path
+    return route.path_format
+
+
+def _context_of(state: RequestState, ticket: Ticket | None) -> RequestContext:
+    principal = ticket.principal if ticket is not None else None
+    timeout = ticket.config.timeout if ticket is not None else None
+    return RequestContext(
+        state.request_id,
+        state.client_ip,
+        ticket.name if ticket is not None else None,
+        principal,
+        principal.tenant_id if principal is not None else None,
+        principal.id if principal is not None else None,
+        ticket.gate.clock.monotonic() + timeout if ticket is not None and timeout is not None else None,
+        state.traceparent,
+    )
