@@ -1,0 +1,86 @@
+"""Scopes (what a token may do) and roles (what a person is): their syntax, and the names that this service
+knows.
+
+A feature that needs a name of its own registers it where it is imported, once:
+``register_scope("read:orders", "List orders")``. Granting an unknown name is refused, so a typing error
+cannot become a permission that nothing checks.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+_NAME = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+MAX_SCOPES = 64
+
+_scopes: dict[str, str] = {
+    "read:records": "Read records",
+    "write:records": "Create, change and delete records",
+    "read:external": "Query external data",
+    "run:cpu_job": "Submit heavy calculations",
+    "read:monitor": "See health details and the database monitor",
+    "write:monitor": "Change what the database monitor may change",
+}
+_roles: dict[str, str] = {
+    "db_reader": "May use endpoints that read the database",
+    "io_user": "May use endpoints that call other services",
+    "cpu_user": "May use endpoints that need much CPU",
+    "admin": "Operates the service",
+}
+
+known_scopes: Mapping[str, str] = MappingProxyType(_scopes)
+known_roles: Mapping[str, str] = MappingProxyType(_roles)
+
+
+def register_scope(name: str, description: str) -> None:
+    """Make a scope known. Raises ``ValueError`` if the name is not a scope's, or is known with another
+    description.
+    """
+    _register(_scopes, name, description)
+
+
+def register_role(name: str, description: str) -> None:
+    """Make a role known. Raises ``ValueError`` if the name is not a role's, or is known with another
+    description.
+    """
+    _register(_roles, name, description)
+
+
+def unknown_scopes(scopes: Iterable[str]) -> list[str]:
+    """Those of ``scopes`` that nobody has registered, sorted."""
+    return sorted(set(scopes) - _scopes.keys())
+
+
+def unknown_roles(roles: Iterable[str]) -> list[str]:
+    """Those of ``roles`` that nobody has registered, sorted."""
+    return sorted(set(roles) - _roles.keys())
+
+
+def is_role(name: str) -> bool:
+    """Whether ``name`` looks like a role: a lower-case letter, then up to 63 of a-z, 0-9 and ``_.:-``."""
+    return _NAME.fullmatch(name) is not None
+
+
+def parse_scope(text: str) -> frozenset[str]:
+    """The scopes in a space-separated list; the empty text holds none.
+
+    Each has the form of a role's name. Raises ``ValueError`` for any other character (also tabs and line
+    ends), and above 64 names.
+    """
+    names = text.split(" ") if text else []
+    scopes = frozenset(name for name in names if name)
+    if len(names) > MAX_SCOPES or not all(_NAME.fullmatch(name) for name in scopes):
+        raise ValueError("a scope is a space-separated list of at most 64 names such as read:records")
+    return scopes
+
+
+def format_scope(scopes: Iterable[str]) -> str:
+    """The space-separated list of ``scopes``, sorted, as tokens and answers carry it."""
+    return " ".join(sorted(scopes))
+
+
+def _register(known: dict[str, str], name: str, description: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name: a lower-case letter, then up to 63 of a-z, 0-9 and _.:-")
+    if known.setdefault(name, description) != description:
+        raise ValueError(f"{name!r} is registered with another description")

@@ -1,0 +1,191 @@
+"""Access tokens: signed JWTs (RFC 9068). The only module that imports python-jose.
+
+python-jose signs and checks signatures and nothing else here. Left to itself it lets a token pick its
+algorithm, accepts a token without ``exp`` or ``aud``, ignores ``crit``, and reads the process's clock; so a
+token is read by ``_compact`` before and judged by ``_claims`` after the library has seen it.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from jose import jwk, jws
+from jose.backends.base import Key
+from jose.exceptions import JOSEError
+
+from app.core.context import Principal
+from app.core.errors import ConfigurationError
+from app.core.security._claims import MAX_LEEWAY_S, MAX_LIFETIME_S, ClaimRules
+from app.core.security._compact import MAX_TOKEN_BYTES, read_compact
+from app.core.security._errors import InvalidToken
+from app.core.security._keys import TokenKey
+from app.core.security._scopes import format_scope
+from app.core.security._verified import VerifiedTokens
+
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type
+_HEADER_FIELDS = {"alg", "kid", "typ"}
+
+
+class Clock(Protocol):
+    """Tells the time. ``app.core.resilience`` has the system's clock, and one that tests turn by hand."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A new access token; ``expires_in`` is in seconds, ``claims`` is what was signed. Its repr hides it."""
+
+    token: str = field(repr=False)
+    expires_in: int
+    claims: Mapping[str, Any]
+
+
+class TokenService:
+    """Issues and verifies access tokens of one issuer.
+
+    ``keys``: the first signs, all verify, each under its own ``kid``; to rotate, put the new key first and
+    remove the old one after ``ttl_s`` seconds (60 to 86400). ``leeway_s`` (0 to 30) forgives clocks for
+    ``iat`` and ``nbf``, never for ``exp``. ``cache_size`` verified tokens are remembered until they expire;
+    the caller must check revocation itself on every request, since a remembered token is not looked at again.
+    Raises ``ConfigurationError`` for anything out of range, for no key, and for two keys of one id.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[TokenKey],
+        *,
+        issuer: str,
+        audience: str,
+        clock: Clock,
+        ttl_s: int = 900,
+        leeway_s: int = 5,
+        cache_size: int = 10_000,
+    ) -> None:
+        _check_options(keys, issuer, audience, ttl_s, leeway_s)
+        self._signer = keys[0]
+        self._algorithms = {key.kid: key.algorithm for key in keys}
+        self._keys = {key.kid: _verifying(key) for key in keys}
+        self._signing_key: Key = jwk.construct(self._signer.material, self._signer.algorithm)
+        self._rules = ClaimRules(issuer, audience, leeway_s)
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._verified = VerifiedTokens(cache_size)
+
+    def __repr__(self) -> str:
+        return f"TokenService({self._rules!r}, kids={sorted(self._keys)})"
+
+    def issue(
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        session_id: str | None = None,
+        methods: Sequence[str] = ("pwd",),
+        authenticated_at: float | None = None,
+    ) -> IssuedToken:
+        """Sign a token for ``subject`` (1 to 255 visible ASCII characters) that lives ``ttl_s`` seconds.
+
+        ``session_id`` (default: a new one) survives refreshes; ``authenticated_at`` (seconds since the epoch,
+        default: now) is when the person last proved who they are, ``methods`` is how (RFC 8176). ``iat`` is
+        whole seconds, as other readers expect; ``iat_ms`` repeats it in milliseconds, so that a revocation
+        can tell apart tokens of one second. Raises ``ValueError`` for values that ``verify`` would refuse.
+        """
+        now_ms = int(self._clock.time() * 1000)
+        now = now_ms // 1000
+        claims: dict[str, Any] = {
+            "iss": self._rules.issuer,
+            "aud": self._rules.audience,
+            "sub": subject,
+            "iat": now,
+            "iat_ms": now_ms,
+            "nbf": now,
+            "exp": now + self._ttl_s,
+            "jti": secrets.token_urlsafe(16),
+            "sid": session_id if session_id is not None else secrets.token_urlsafe(16),
+            "scope": format_scope(scopes),
+            "roles": sorted(roles),
+            "amr": list(methods),
+            "auth_time": now if authenticated_at is None else int(authenticated_at),
+        }
+        return IssuedToken(self._sign(claims, now), self._ttl_s, MappingProxyType(claims))
+
+    def verify(self, token: str) -> Principal:
+        """The caller whom ``token`` (the text after ``Bearer``) proves. Raises ``InvalidToken`` for every
+        other text, and nothing else.
+        """
+        try:
+            key = self._verified.key(token)
+        except UnicodeEncodeError as exc:
+            raise InvalidToken("format") from exc
+        principal = self._verified.get(key)
+        if principal is None:
+            principal = self._verify(token)
+            self._verified.put(key, principal)
+        elif principal.expires_at <= self._clock.time():
+            self._verified.drop(key)
+            raise InvalidToken("expired")
+        return principal
+
+    def _sign(self, claims: dict[str, Any], now: int) -> str:
+        try:
+            self._rules.principal(claims, now)
+        except InvalidToken as exc:
+            raise ValueError(f"a token cannot carry this {exc.reason}") from exc
+        headers = {"typ": TOKEN_TYPE, "kid": self._signer.kid}
+        token = jws.sign(claims, self._signing_key, headers=headers, algorithm=self._signer.algorithm)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise ValueError(f"the token would be longer than {MAX_TOKEN_BYTES} bytes")
+        return token
+
+    def _verify(self, token: str) -> Principal:
+        compact = read_compact(token)
+        kid = self._key_id(compact.header)
+        try:
+            jws.verify(token, self._keys[kid], algorithms=[self._algorithms[kid]])
+        except JOSEError as exc:
+            raise InvalidToken("signature") from exc
+        return self._rules.principal(compact.claims, self._clock.time())
+
+    def _key_id(self, header: Mapping[str, Any]) -> str:
+        """Which of our keys must have signed; every field of the header is either exactly right or the token
+        is refused.
+
+        Fields beyond these three (``crit``, ``jku``, ``jwk``, ``x5u``, ``x5c``, ``zip`` and all that we do
+        not issue) ask the reader to trust or to do something that we never do.
+        """
+        if not header.keys() <= _HEADER_FIELDS:
+            raise InvalidToken("header")
+        kid, algorithm = header.get("kid"), header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self._algorithms.values():
+            raise InvalidToken("alg")
+        if header.get("typ") != TOKEN_TYPE:
+            raise InvalidToken("typ")
+        if not isinstance(kid, str) or kid not in self._keys:
+            raise InvalidToken("kid")
+        if algorithm != self._algorithms[kid]:
+            raise InvalidToken("alg")
+        return kid
+
+
+def _verifying(key: TokenKey) -> Key:
+    built = jwk.construct(key.material, key.algorithm)
+    return built if key.algorithm == "HS256" else built.public_key()
+
+
+def _check_options(keys: Sequence[TokenKey], issuer: str, audience: str, ttl_s: int, leeway_s: int) -> None:
+    if not keys or not keys[0].can_sign:
+        raise ConfigurationError("Tokens need at least one key, and the first one must be able to sign.")
+    if len({key.kid for key in keys}) != len(keys):
+        raise ConfigurationError("Two token keys have the same id.")
+    if not issuer or not audience:
+        raise ConfigurationError("Tokens need an issuer and an audience.")
+    if not 60 <= ttl_s <= MAX_LIFETIME_S:
+        raise ConfigurationError(f"An access token lives 60 to {MAX_LIFETIME_S} seconds.")
+    if not 0 <= leeway_s <= MAX_LEEWAY_S:
+        raise ConfigurationError(f"The leeway of clocks is 0 to {MAX_LEEWAY_S} seconds.")

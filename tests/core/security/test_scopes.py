@@ -1,0 +1,109 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core import security
+from app.core.security import (
+    format_scope,
+    is_role,
+    known_roles,
+    known_scopes,
+    parse_scope,
+    register_role,
+    register_scope,
+    unknown_roles,
+    unknown_scopes,
+)
+from app.core.security._scopes import _roles, _scopes
+
+ROOT = Path(security.__file__).parents[2]
+
+
+class TestSyntax:
+    @pytest.mark.parametrize(
+        ("text", "scopes"),
+        [
+            ("", set()),
+            (" ", set()),
+            ("read:records", {"read:records"}),
+            ("b a  a", {"a", "b"}),
+            ("run:cpu_job write:records", {"run:cpu_job", "write:records"}),
+        ],
+    )
+    def test_a_space_separated_list_is_read(self, text: str, scopes: set[str]) -> None:
+        assert parse_scope(text) == scopes
+
+    @pytest.mark.parametrize(
+        "text", ["A", "a\tb", "a\nb", "a\n", 'a"', "a\\", "é", "1a", "a" * 65, "a\0", "a,b", "a " * 65]
+    )
+    def test_any_other_text_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="space-separated"):
+            parse_scope(text)
+
+    @given(st.frozensets(st.from_regex(r"[a-z][a-z0-9_.:-]{0,63}", fullmatch=True), max_size=20))
+    def test_what_is_written_is_read_again(self, scopes: frozenset[str]) -> None:
+        assert parse_scope(format_scope(scopes)) == scopes
+        assert all(is_role(name) for name in scopes)
+
+    def test_the_list_is_sorted(self) -> None:
+        assert format_scope({"b", "a"}) == "a b"
+
+
+class TestKnownNames:
+    def test_the_documented_scopes_and_roles_are_known(self) -> None:
+        documented = {
+            "read:records",
+            "write:records",
+            "read:external",
+            "run:cpu_job",
+            "read:monitor",
+            "write:monitor",
+        }
+        assert documented <= set(known_scopes)
+        assert set(known_roles) >= {"db_reader", "io_user", "cpu_user", "admin"}
+
+    def test_a_registered_name_is_known_from_then_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(_scopes, "read:orders", raising=False)
+        monkeypatch.delitem(_roles, "clerk", raising=False)
+        assert unknown_scopes(["read:orders", "read:records"]) == ["read:orders"]
+        assert unknown_roles(["clerk", "admin"]) == ["clerk"]
+        register_scope("read:orders", "List orders")
+        register_role("clerk", "Works on orders")
+        assert unknown_scopes(["read:orders"]) == unknown_roles(["clerk"]) == []
+        del _scopes["read:orders"], _roles["clerk"]
+
+    def test_the_same_registration_twice_is_one_and_a_different_one_is_refused(self) -> None:
+        register_scope("read:records", known_scopes["read:records"])
+        with pytest.raises(ValueError, match="another description"):
+            register_scope("read:records", "Something else")
+
+    @pytest.mark.parametrize("name", ["", "Read", "read records", "é"])
+    def test_a_name_of_another_form_is_refused(self, name: str) -> None:
+        with pytest.raises(ValueError, match="lower-case"):
+            register_role(name, "x")
+
+
+class TestStructure:
+    @pytest.mark.parametrize(("library", "module"), [("jose", "_tokens.py"), ("passlib", "_passwords.py")])
+    def test_only_one_module_of_the_application_imports_the_library(self, library: str, module: str) -> None:
+        importers = {
+            path.name
+            for path in ROOT.rglob("*.py")
+            if f"import {library}" in (source := path.read_text()) or f"from {library}" in source
+        }
+        assert importers == {module}
+
+    def test_all_public_names_exist_and_are_listed_in_order(self) -> None:
+        assert all(hasattr(security, name) for name in security.__all__)
+        assert security.__all__ == sorted(security.__all__)
+
+    def test_a_fresh_process_imports_the_package_without_a_warning(self) -> None:
+        run = subprocess.run(
+            [sys.executable, "-W", "error", "-c", "import app.core.security"],
+            cwd=ROOT.parent, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (run.returncode, run.stderr) == (0, "")
