@@ -37,6 +37,12 @@ class Account:
         self.own(path)
         return path
 
+    def let_through(self, path: Path) -> None:
+        """Close a folder of ours to everybody (0700) but let the account walk through it (0710) when it is another."""
+        if self.is_other:
+            os.chown(path, -1, self.gid)
+        path.chmod(0o710 if self.is_other else 0o700)
+
     def can_reach(self, folder: Path) -> bool:
         """Whether the account may walk down to ``folder``, judged by mode bits (access lists are not read)."""
         return all(self._may_enter(part) for part in (folder, *folder.parents))

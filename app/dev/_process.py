@@ -76,7 +76,7 @@ class ServerProcess:
         with self.log.open("ab") as log:
             # A session of its own, so that Ctrl-C reaches us alone and we stop things in order. Our environment is kept from
             # it: that may hold secrets, or PG* variables that would change the server.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 [*under(self.account, self.stop_signal), *self.command()],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

