@@ -1,6 +1,6 @@
 """What one application is made of; put together by the door, found by requests under ``app.state.gatehouse``."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -19,17 +19,25 @@ T = TypeVar("T")
 
 @dataclass
 class Platform:
-    """The collaborators of one application. ``services`` holds what features provide, by type; ``routes`` what the boot audit saw."""
+    """The collaborators of one application.
+
+    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``routes`` what the boot audit saw.
+    """
 
     database: Database
     store: ValkeyClient
     admitter: Admitter
     hub: EventHub
     clock: Clock
-    tokens: TokenVerifier | None = None
-    services: Mapping[type[Any], Any] = field(default_factory=dict)
-    traffic: TrafficControl = field(default_factory=TrafficControl)
+    traffic: TrafficControl
+    services: dict[type[Any], Any] = field(default_factory=dict)
+    pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     routes: tuple[AuditedRoute, ...] = ()
+
+    @property
+    def tokens(self) -> TokenVerifier | None:
+        """Who verifies bearer tokens, if a feature provides it."""
+        return cast("TokenVerifier | None", self.services.get(TokenVerifier))
 
     def require(self, kind: type[T]) -> T:
         """The service of this type. Raises ConfigurationError when no feature provides it."""
