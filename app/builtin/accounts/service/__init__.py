@@ -1,0 +1,29 @@
+"""What accounts do: sign in for requests, administration for the command line."""
+
+from app.builtin.accounts.service.administration import (
+    DEVELOPMENT_USERS,
+    DevelopmentUser,
+    create_user,
+    grant,
+    seed_development,
+)
+from app.builtin.accounts.service.sign_in import (
+    AttemptLimiter,
+    BadCredentials,
+    InvalidScope,
+    SignIn,
+    current_user,
+)
+
+__all__ = [
+    "DEVELOPMENT_USERS",
+    "AttemptLimiter",
+    "BadCredentials",
+    "DevelopmentUser",
+    "InvalidScope",
+    "SignIn",
+    "create_user",
+    "current_user",
+    "grant",
+    "seed_development",
+]
