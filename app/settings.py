@@ -6,7 +6,16 @@
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
@@ -184,3 +193,13 @@ class Settings(BaseSettings):
             (self.store_url is None, "VALKEY_URL is not set"),
         )
         return [problem for found, problem in checks if found]
+
+
+def describe_errors(error: ValidationError) -> str:
+    """What is wrong with a configuration, in one line that names the variables and shows no value."""
+    parts = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = "__".join(str(part) for part in item["loc"]).upper()
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{name}: {message}" if name else message)
+    return "; ".join(parts)

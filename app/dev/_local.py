@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -81,6 +82,10 @@ class LocalFolder:
             "ENCRYPTION_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
         return self._kept("keys.json", fresh)
+
+    def write_environment(self, values: Mapping[str, str]) -> None:
+        """Write what the API runs with to `.local/env`, so that a shell can run the CLI against the same servers."""
+        self.write("env", "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
 
     def write(self, name: str, text: str) -> None:
         """Write a file that only the owner reads (0600), whole or not at all."""

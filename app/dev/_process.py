@@ -100,16 +100,19 @@ class ServerProcess:
         self.launch()
         self.wait_ready()
 
+    def ask_to_stop(self) -> None:
+        """Send the server its signal to stop in order, and return at once. Does nothing when it is not running."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(self.stop_signal)
+
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Ask the server to stop in order; after ``timeout_s`` seconds it is killed. Does nothing when it is not running."""
-        process = self._process
-        if process is None:
+        """``ask_to_stop`` and wait; after ``timeout_s`` seconds it is killed."""
+        if self._process is None:
             return
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(self.stop_signal)
+        self.ask_to_stop()
         try:
-            process.wait(timeout_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -1,0 +1,165 @@
+"""Is this configuration safe for production, and does everything that it names answer?"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from app.core.db import Database, pending
+from app.core.errors import GatehouseError
+from app.core.valkey import ValkeyClient
+from app.settings import Settings, describe_errors
+
+POSTGRES_VERSIONS = range(15, 19)
+OLDEST_VALKEY = 8
+_BUDGET_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One question and its answer; ``detail`` never holds a secret."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a setting's value comes from: environment, .env or default. ``value`` is hidden for a secret."""
+
+    name: str
+    source: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was found. ``ok`` is the answer for a script."""
+
+    findings: tuple[Finding, ...]
+    settings: tuple[Source, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against production."""
+        return all(finding.ok for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+async def examine() -> Report:
+    """Look at the configuration of this environment and at its servers; changes nothing."""
+    try:
+        # As if for development: the checks that would refuse production are reported below, all of them.
+        settings = Settings(app_env="development")
+    except ValidationError as error:
+        return Report((Finding("configuration", False, describe_errors(error)),), ())
+    unsafe = settings.unsafe_for_production()
+    findings = [Finding("configuration", False, problem) for problem in unsafe]
+    if not unsafe:
+        findings.append(Finding("configuration", True, "safe for production"))
+    async with asyncio.TaskGroup() as group:
+        questions = [group.create_task(_postgres(settings)), group.create_task(_valkey(settings))]
+    for question in questions:
+        findings += question.result()
+    return Report(tuple(findings), tuple(_sources(settings)))
+
+
+async def _postgres(settings: Settings) -> list[Finding]:
+    if settings.postgres_url is None:
+        return []
+    database: Database | None = None
+    try:
+        database = Database(
+            settings.postgres_url, pool_size=1, max_overflow=0, application_name=f"{settings.app_name}-doctor"
+        )
+        async with asyncio.timeout(_BUDGET_S):
+            version = (await database.probe()).server_version
+            missing = await pending(database)
+    except (GatehouseError, TimeoutError) as error:
+        return [Finding("PostgreSQL", False, str(error) or "no answer")]
+    finally:
+        if database is not None:
+            await database.close()
+    schema = f"{len(missing)} migrations are pending: {', '.join(missing)}" if missing else "at head"
+    return [
+        Finding(
+            "PostgreSQL",
+            int(version.partition(".")[0]) in POSTGRES_VERSIONS,
+            f"version {version} (15 to 18 are supported)",
+        ),
+        Finding("schema", not missing, schema),
+    ]
+
+
+async def _valkey(settings: Settings) -> list[Finding]:
+    if settings.store_url is None:
+        return []
+    client: ValkeyClient | None = None
+    try:
+        client = ValkeyClient(
+            settings.store_url, timeout_s=_BUDGET_S, client_name=f"{settings.app_name}-doctor"
+        )
+        # INFO rather than CONFIG GET, which hosted servers forbid.
+        info = _fields(await client.execute("INFO", "everything"))
+    except (GatehouseError, ValueError) as error:
+        return [Finding("Valkey", False, str(error) or "no answer")]
+    finally:
+        if client is not None:
+            await client.close()
+    version = info.get("valkey_version", "0 (this is not Valkey)")
+    policy = info.get("maxmemory_policy", "unknown")
+    return [
+        Finding(
+            "Valkey",
+            int(version.split(".")[0].split()[0]) >= OLDEST_VALKEY,
+            f"version {version} ({OLDEST_VALKEY} or newer is supported)",
+        ),
+        Finding(
+            "Valkey memory",
+            policy == "noeviction",
+            f"maxmemory-policy is {policy}; limits must not be evicted: noeviction",
+        ),
+    ]
+
+
+def _fields(answer: bytes) -> dict[str, str]:
+    lines = answer.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _sources(settings: Settings) -> Iterator[Source]:
+    environment = {name.upper() for name in os.environ}
+    file = {name.upper() for name in dotenv_values(".env")}
+    for name, value in _flat(settings):
+        asked = {name, name.partition("__")[0]}
+        source = "environment" if asked & environment else ".env" if asked & file else "default"
+        yield Source(name, source, value)
+
+
+def _flat(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, value in settings:
+        if isinstance(value, BaseModel):
+            for inner, part in value:
+                yield f"{name}__{inner}".upper(), _shown(type(value).model_fields[inner].annotation, part)
+        else:
+            yield name.upper(), _shown(type(settings).model_fields[name].annotation, value)
+
+
+def _shown(annotation: Any, value: Any) -> str:
+    if _is_secret(annotation):
+        return "set" if value else "not set"
+    if isinstance(value, Mapping | list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))

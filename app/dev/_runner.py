@@ -1,0 +1,152 @@
+"""`make run`: servers, schema, users, API; and everything stopped again, whatever ends it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from app.core.errors import GatehouseError
+from app.dev._api import SERVE, Api, listen
+from app.dev._local import CLONE, LocalFolder
+from app.dev._prepare import USERS, make_database, prepare
+from app.dev._process import ServerFailed, ServerProcess
+from app.dev._welcome import welcome
+from app.dev.postgres import EmbeddedPostgres
+from app.dev.valkey import EmbeddedValkey
+from app.settings import DEVELOPMENT_SECRET, Settings, describe_errors
+
+DATABASE = "gatehouse"
+WATCH_S = 0.2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Runner:
+    """One run for one clone. ``serve`` is the API's command line, replaced in tests; ``until_orphaned`` ends the run when the
+    process that started us (make) has gone.
+
+    Not for production: use `python -m app serve` under a process manager.
+    """
+
+    def __init__(
+        self, clone: Path = CLONE, *, serve: Sequence[str] = SERVE, until_orphaned: bool = False
+    ) -> None:
+        self._clone = clone
+        self._serve = serve
+        self._parent = os.getppid() if until_orphaned else None
+        self._servers: list[ServerProcess] = []
+        self._api: Api | None = None
+        self._grace_s = 10.0
+
+    def run(self) -> int:
+        """Run until a signal (0) or a failure (1, with one line on standard error) and leave nothing behind."""
+        for number in _STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                signal.signal(number, _interrupt)
+        try:
+            self._start()
+            self._watch()
+        except KeyboardInterrupt:
+            return 0
+        except ValidationError as error:
+            return _fail(describe_errors(error))
+        except (GatehouseError, OSError) as error:
+            return _fail(str(error))
+        finally:
+            self._stop()
+        return 0
+
+    def _start(self) -> None:
+        settings = Settings()
+        self._grace_s = settings.shutdown_grace_s
+        local = LocalFolder(self._clone)
+        local.lock()
+        with listen(settings.host, settings.port) as listener:
+            url = _url(listener, settings.host)
+            local.announce(f"process {os.getpid()}, {url}")
+            environment = self._start_servers(settings, local)
+            self._api = Api(listener, {**os.environ, **environment}, clone=CLONE, command=self._serve)
+            self._api.launch()
+            credentials = local.credentials(USERS)
+            asyncio.run(prepare(environment.get("DATABASE_URL") or settings.postgres_url or "", credentials))
+            local.write_environment({"HOST": settings.host, "PORT": str(settings.port), **environment})
+            self._api.wait_ready()
+        sys.stdout.write(welcome(url, credentials, local.path))
+        sys.stdout.flush()
+
+    def _start_servers(self, settings: Settings, local: LocalFolder) -> dict[str, str]:
+        """Start what has no URL yet, both at once; returns what the API's environment needs besides ours."""
+        place = local.servers()
+        environment = _keys(settings, local)
+        if settings.store_url is None:
+            valkey = EmbeddedValkey(place / "valkey", account=local.account)
+            self._launch(valkey)
+            environment |= {"VALKEY_URL": valkey.url(), "EMBEDDED_SERVERS": "true"}
+        if settings.postgres_url is None:
+            postgres = EmbeddedPostgres(place / "postgres", account=local.account)
+            self._launch(postgres)
+            postgres.wait_ready()
+            asyncio.run(make_database(postgres.url(), DATABASE, postgres.url(DATABASE)))
+            environment |= {"DATABASE_URL": postgres.url(DATABASE), "EMBEDDED_SERVERS": "true"}
+        for server in self._servers:
+            server.wait_ready()
+        return environment
+
+    def _launch(self, server: ServerProcess) -> None:
+        self._servers.append(server)
+        server.launch()
+
+    def _watch(self) -> None:
+        """Return when make has gone; raise ``ServerFailed`` when something that we started stops by itself."""
+        while self._parent is None or os.getppid() == self._parent:
+            for part in (*self._servers, self._api):
+                if part is not None and not part.is_running:
+                    raise ServerFailed(f"{part.name} stopped by itself: {part.last_words()}")
+            time.sleep(WATCH_S)
+
+    def _stop(self) -> None:
+        """The API first, because its last requests need the servers. A second signal ends everything at once."""
+        try:
+            if self._api is not None:
+                self._api.stop(self._grace_s + 2)
+            for server in self._servers:
+                server.ask_to_stop()
+            for server in self._servers:
+                server.stop()
+        except KeyboardInterrupt:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            for part in (self._api, *self._servers):
+                if part is not None:
+                    part.kill()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _keys(settings: Settings, local: LocalFolder) -> dict[str, str]:
+    """Keys made for this clone, for those that the environment does not set."""
+    keys = local.keys()
+    if settings.secret_key.get_secret_value() != DEVELOPMENT_SECRET:
+        del keys["SECRET_KEY"]
+    if settings.encryption_keys or settings.db_encryption_key:
+        del keys["ENCRYPTION_KEYS"]
+    return keys
+
+
+def _url(listener: socket.socket, host: str) -> str:
+    """The API's URL for a person on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared only
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(" ".join(f"make run: {message}".split()) + "\n")
+    return 1
