@@ -3,7 +3,9 @@
 A handler asks for ``get_db``, a script for ``get_db_context()``; nobody commits by hand, though it works.
 """
 
-from app.core.db._database import Database, PoolStatus
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._errors import (
     ConstraintViolated,
     DatabaseError,
@@ -16,6 +18,14 @@ from app.core.db._errors import (
     SerializationFailure,
     translate,
     translate_errors,
+)
+from app.core.db._migrations import (
+    current_heads,
+    is_at_head,
+    migration_connection,
+    pending,
+    run_command,
+    upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._sessions import (
@@ -31,6 +41,7 @@ from app.core.db._sessions import (
 from app.core.db._url import normalize_url
 
 __all__ = [
+    "AsyncSession",
     "Base",
     "ConstraintViolated",
     "Database",
@@ -42,18 +53,25 @@ __all__ = [
     "InvalidValue",
     "PoolExhausted",
     "PoolStatus",
+    "Probe",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
     "Timestamps",
     "UUIDPrimaryKey",
     "configure",
+    "current_heads",
     "default_database",
     "get_db",
     "get_db_context",
     "get_db_url",
+    "is_at_head",
+    "migration_connection",
     "normalize_url",
+    "pending",
+    "run_command",
     "session_scope",
     "translate",
     "translate_errors",
+    "upgrade",
 ]

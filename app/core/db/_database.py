@@ -4,9 +4,11 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -37,6 +39,17 @@ class PoolStatus:
     def utilization_percent(self) -> float:
         """In use, of all that may be opened."""
         return 100.0 * self.checked_out / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One answer of the server.
+
+    ``latency_s`` of a round trip, pool included, and its version, such as 18.1.
+    """
+
+    latency_s: float
+    server_version: str
 
 
 class Database:
@@ -121,6 +134,13 @@ class Database:
         async with self.connect() as connection:
             await connection.exec_driver_sql("SELECT 1")
 
+    async def probe(self) -> Probe:
+        """Ask the server for its version and take the time. Raises as ``ping`` does."""
+        started = perf_counter()
+        async with self.connect() as connection:
+            version = await connection.scalar(text("SHOW server_version"))
+        return Probe(perf_counter() - started, str(version).split(" ", 1)[0])
+
     def pool_status(self) -> PoolStatus:
         """Counts of the pool as it stands; asks nobody."""
         pool = self.engine.pool
@@ -144,7 +164,7 @@ class Database:
             pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
             hide_parameters=True,
             connect_args={
-                "async_creator_fn": _connect,
+                "async_creator_fn": connect_driver,
                 "timeout": _CONNECT_TIMEOUT_S,
                 **self._server_options(),
                 **self._target.connect_args(),
@@ -167,7 +187,7 @@ class Database:
         return {"server_settings": {**name, "jit": "off", "statement_timeout": limit}}
 
 
-async def _connect(*args: Any, **options: Any) -> Any:
+async def connect_driver(*args: Any, **options: Any) -> Any:
     """Refused, unreachable and unauthorised leave here as our errors.
 
     SQLAlchemy passes most of them through untouched.

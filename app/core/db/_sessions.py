@@ -53,10 +53,11 @@ class SessionScope:
     first.
     """
 
-    __slots__ = ("_database", "_sessions", "_token")
+    __slots__ = ("_committed", "_database", "_sessions", "_token")
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._committed = False
         self._sessions: list[AsyncSession] = []
         self._token: Token[SessionScope | None] | None = None
 
@@ -77,8 +78,13 @@ class SessionScope:
         return any(session.in_transaction() for session in self._sessions)
 
     def open(self, **options: Any) -> AsyncSession:
-        """A session that this scope will commit. Whoever opened it closes it."""
+        """A session that this scope will commit.
+
+        After the commit, one that only reads. Whoever opened it closes it.
+        """
         session = self._database.session(**options)
+        if self._committed:
+            _seal(session)
         self._sessions.append(session)
         return session
 
@@ -98,8 +104,9 @@ class SessionScope:
         except BaseException:
             await self.rollback()
             raise
+        self._committed = True
         for session in self._sessions:
-            cast("RequestSession", session.sync_session).seal()
+            _seal(session)
 
     async def rollback(self) -> None:
         """Roll back every session that did something.
@@ -175,6 +182,10 @@ class SessionManager:
     ) -> None:
         entered, self._entered = self._entered, None
         await entered.__aexit__(kind, error, trace)
+
+
+def _seal(session: AsyncSession) -> None:
+    cast("RequestSession", session.sync_session).seal()
 
 
 async def _finish(session: AsyncSession, *, close: bool) -> None:

@@ -1,0 +1,63 @@
+"""Run by alembic.
+
+With a connection handed over by ``app.core.db.upgrade``, or from the command line with ``DATABASE_URL``.
+"""
+
+import asyncio
+from logging.config import fileConfig
+
+from sqlalchemy import Connection, MetaData
+
+from alembic import context
+from app.core.db import Base, migration_connection
+from app.core.errors import ConfigurationError
+from app.settings import Settings
+
+import app.builtin.accounts.models  # isort: skip
+import app.features.records.models  # noqa: F401 # isort: skip
+
+
+def target_metadata() -> MetaData:
+    return Base.metadata
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=target_metadata(),
+        transaction_per_migration=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def write_sql() -> None:
+    """``alembic upgrade head --sql``: print instead of connecting."""
+    context.configure(dialect_name="postgresql", target_metadata=target_metadata(), literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect_and_migrate() -> None:
+    url = Settings().postgres_url
+    if url is None:
+        raise ConfigurationError("DATABASE_URL is not set")
+    async with migration_connection(url) as connection:
+        await connection.run_sync(migrate)
+
+
+def run() -> None:
+    handed_over: Connection | None = context.config.attributes.get("connection")
+    if handed_over is not None:
+        migrate(handed_over)
+        return
+    if context.config.config_file_name is not None:
+        fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    if context.is_offline_mode():
+        write_sql()
+    else:
+        asyncio.run(connect_and_migrate())
+
+
+run()

@@ -1,0 +1,1 @@
+"""Probes: is the process alive, may it get traffic, how is the database."""

@@ -1,0 +1,57 @@
+"""The probes.
+
+``/live``, ``/ready`` and ``/health`` are on the open list; ``/health/db`` is gated and tells more to those
+who may know.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.builtin.health.schemas import Alive, DatabaseHealth, Ready
+from app.builtin.health.service import Health, Report, database_health
+from app.core import APIRouter, JobConfig, api_worker, enforce_all_policies, provided
+from app.core.context import current_context
+from app.core.db import Database
+from app.core.http import platform_of
+
+OPEN_ROUTES = {"/live": "probe", "/ready": "probe", "/health": "probe"}
+DATABASE = JobConfig.public(timeout=10.0)
+
+router = APIRouter(tags=["health"])
+Probes = Annotated[Health, Depends(provided(Health))]
+
+
+def _database(request: Request) -> Database:
+    return platform_of(request).database
+
+
+@router.get("/live")
+async def live() -> Alive:
+    """Whether the process runs. Asks nothing of anybody; restart it when this fails."""
+    return Alive()
+
+
+@router.get("/ready")
+async def ready(health: Probes) -> Ready:
+    """Whether to send requests here: 503 names what is failing, also while the process drains."""
+    return _ready(await health.require_ready())
+
+
+@router.get("/health")
+async def summary(health: Probes) -> Ready:
+    """The same answer as /ready, for people and dashboards."""
+    return _ready(await health.require_ready())
+
+
+@router.get("/health/db", dependencies=[enforce_all_policies("health_db", DATABASE)])
+@api_worker(DATABASE)
+async def database_state(health: Probes, database: Annotated[Database, Depends(_database)]) -> DatabaseHealth:
+    """The database's state; with the scope read:monitor also its version, latency and this process's pool."""
+    caller = current_context().principal
+    details = caller is not None and "read:monitor" in caller.scopes
+    return await database_health(database, health, details=details)
+
+
+def _ready(report: Report) -> Ready:
+    return Ready(checks=dict.fromkeys(sorted(report.checks), "ok"))

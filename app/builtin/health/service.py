@@ -1,0 +1,135 @@
+"""Whether this process should get requests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import structlog
+
+from app.builtin.health.schemas import DatabaseHealth, Pool
+from app.core.db import Database, DatabaseUnavailable, is_at_head
+from app.core.errors import Unavailable
+from app.core.resilience import Clock
+
+Ping = Callable[[], Awaitable[None]]
+_log = structlog.get_logger(__name__)
+
+
+class NotReady(Unavailable):
+    """Names what failed, under ``failing``; why is in the log."""
+
+    def __init__(self, failing: tuple[str, ...]) -> None:
+        super().__init__("This instance takes no requests now", extensions={"failing": list(failing)})
+        self.failing = failing
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One round of checks. ``draining`` is true while the process is on its way out."""
+
+    checks: Mapping[str, bool]
+    draining: bool = False
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Names of what failed, sorted; ``draining`` is one of them."""
+        return (
+            tuple(sorted(name for name, ok in self.checks.items() if not ok)) + ("draining",) * self.draining
+        )
+
+
+class Health:
+    """Runs the registered pings, all at once and rarely.
+
+    However many probes ask, one round of pings is under way at a time, and its result serves for ``keep_s``
+    seconds. A ping has ``timeout_s`` seconds; raising is failing. ``pings`` may grow until the first check.
+    One event loop.
+    """
+
+    def __init__(
+        self,
+        pings: Mapping[str, Ping],
+        *,
+        draining: Callable[[], bool],
+        clock: Clock,
+        timeout_s: float = 2.0,
+        keep_s: float = 1.0,
+    ) -> None:
+        self._pings = pings
+        self._draining = draining
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._keep_s = keep_s
+        self._last: Mapping[str, bool] = {}
+        self._fresh_until = float("-inf")
+        self._round: asyncio.Task[None] | None = None
+
+    async def check(self) -> Report:
+        """What holds now, at most ``keep_s`` seconds old; draining shows at once."""
+        if self._clock.monotonic() >= self._fresh_until:
+            if self._round is None:
+                self._round = asyncio.create_task(self._run(), name="health-round")
+                self._round.add_done_callback(self._forget_round)
+            # Shielded: a probe that hangs up must not take the round away from the others.
+            await asyncio.shield(self._round)
+        return Report(self._last, self._draining())
+
+    async def require_ready(self) -> Report:
+        """The report if all is well. Raises NotReady."""
+        report = await self.check()
+        if report.failing:
+            raise NotReady(report.failing)
+        return report
+
+    async def _run(self) -> None:
+        names = list(self._pings)
+        results = await asyncio.gather(*(self._answers(name) for name in names))
+        self._last = dict(zip(names, results, strict=True))
+        self._fresh_until = self._clock.monotonic() + self._keep_s
+
+    async def _answers(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._pings[name]()
+        except Exception as error:  # noqa: BLE001 - whatever a ping raises means that it failed
+            if self._last.get(name, True):
+                _log.warning("health.check_failed", check=name, error=type(error).__name__)
+            return False
+        if not self._last.get(name, True):
+            _log.info("health.check_recovered", check=name)
+        return True
+
+    def _forget_round(self, _done: asyncio.Task[None]) -> None:
+        self._round = None
+
+
+class SchemaBehind(DatabaseUnavailable):
+    """The database lacks migrations that this release needs."""
+
+
+def database_pings(database: Database) -> dict[str, Ping]:
+    """The checks of a database: that it answers, and that its schema is at least this release's."""
+
+    async def schema() -> None:
+        if not await is_at_head(database):
+            raise SchemaBehind("The database's schema is behind")
+
+    return {"database": database.ping, "schema": schema}
+
+
+async def database_health(database: Database, health: Health, *, details: bool) -> DatabaseHealth:
+    """The database's state.
+
+    Without ``details`` it costs the database nothing beyond the shared round. Raises NotReady.
+    """
+    report = await health.check()
+    if not report.checks.get("database", True):
+        raise NotReady(("database",))
+    if not details:
+        return DatabaseHealth()
+    probe = await database.probe()
+    return DatabaseHealth(
+        latency_ms=round(probe.latency_s * 1000, 3),
+        server_version=probe.server_version,
+        pool=Pool(**asdict(database.pool_status())),
+    )

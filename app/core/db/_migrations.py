@@ -1,0 +1,123 @@
+"""The schema's versions: bring a database to one, and tell whether it is there.
+
+Each migration is a transaction of its own. Two starters at once are fine: one migrates, the other waits and
+then finds nothing to do. A migration that cannot get a table's lock in ten seconds gives up instead of
+queueing all traffic behind itself.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from weakref import WeakSet
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from alembic import command
+from app.core.db._database import Database, connect_driver
+from app.core.db._url import parse_url
+
+_FOLDER = Path(__file__).resolve().parents[3] / "alembic"
+_LOCK = 7_203_110_465  # An arbitrary number that only this project takes.
+_WAIT_FOR_STARTER_S = 600
+_WAIT_FOR_TABLE_S = 10
+_UNDEFINED_TABLE = "42P01"
+_current: WeakSet[Database] = WeakSet()
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Apply every migration up to ``revision`` that is missing.
+
+    Connect directly, not through a transaction pooler. Raises a ``DatabaseError`` when there is no connection
+    or another starter holds the lock for ten minutes; a failing migration raises what PostgreSQL said, and
+    those before it stay.
+    """
+    await run_command(url, lambda config: command.upgrade(config, revision))
+
+
+async def run_command(url: str, work: Callable[[Config], object]) -> None:
+    """Run one of alembic's commands, which take their connection from ``config.attributes``."""
+
+    def run(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        work(config)
+
+    async with migration_connection(url) as connection:
+        await connection.run_sync(run)
+
+
+@asynccontextmanager
+async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection on which to migrate, while no other starter does.
+
+    The lock lives in the open transaction of a second connection: the first one commits once for each
+    migration, and a lock of the session would stay behind in a pooler.
+    """
+    target = parse_url(url)
+    options = {"application_name": "gatehouse-migrations", "lock_timeout": str(_WAIT_FOR_TABLE_S * 1000)}
+    arguments = target.connect_args() if target.through_pooler else {"server_settings": options}
+    engine = create_async_engine(
+        target.url, poolclass=NullPool, connect_args={"async_creator_fn": connect_driver, **arguments}
+    )
+    try:
+        async with engine.connect() as lock, engine.connect() as connection:
+            await lock.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_STARTER_S}s'"))
+            await lock.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Alembic's settings for this checkout; it holds no URL."""
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
+
+
+async def current_heads(database: Database) -> frozenset[str]:
+    """The versions that the database says it is at; empty before the first migration."""
+    try:
+        async with database.session() as session:
+            return frozenset(await session.scalars(text("SELECT version_num FROM alembic_version")))
+    except ProgrammingError as error:
+        if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
+            return frozenset()
+        raise
+
+
+async def pending(database: Database) -> list[str]:
+    """Migrations that this checkout has and the database lacks, oldest first.
+
+    A version that we do not know means that a newer release has migrated already: nothing is pending then.
+    """
+    applied = await current_heads(database)
+    script = _script()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if applied - known:
+        return []
+    steps = script.iterate_revisions("heads", tuple(applied) or "base")
+    return [step.revision for step in steps][::-1]
+
+
+async def is_at_head(database: Database) -> bool:
+    """Whether nothing is pending.
+
+    A yes is remembered, because this process will never need more; a no is asked again.
+    """
+    if database not in _current:
+        if await pending(database):
+            return False
+        _current.add(database)
+    return True
+
+
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(alembic_config())

@@ -1,0 +1,1 @@
+"""Example of a database endpoint: named records of a user, with tags and a JSON payload."""
