@@ -3,8 +3,41 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST_WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help install lock check test clean
+.PHONY: help install lock run test check format bench up clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its own (PORT=8000 HOST=127.0.0.1)
+	@exec $(BIN)/python -m app.dev --under-make
+
+test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=2, ARGS=...)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
+
+check: $(VENV)/.installed ## Lint, format, types, import contracts, lock freshness
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lock-is-fresh
+
+format: $(VENV)/.installed ## Format and sort what can be done without thought
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.installed ## Measure, as ratios within one run
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+up: ## Start everything in containers
+	@docker compose up --build
+
+install: $(VENV)/.installed ## Make .venv and install the locked dependencies
+
+clean: ## Remove caches; keeps .venv and the data in .local
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find app tests alembic bench -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit("Gatehouse needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -15,12 +48,16 @@ $(VENV)/.installed: requirements-dev.lock | $(BIN)/uv
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
 	@touch $@
 
-install: $(VENV)/.installed ## Make .venv and install the locked dependencies
-
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: | $(BIN)/uv ## Rewrite the lock files from pyproject.toml
 	@$(BIN)/uv $(LOCK) pyproject.toml -o requirements.lock
 	@$(BIN)/uv $(LOCK) pyproject.toml --group dev -o requirements-dev.lock
 
-help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+# The present lock is uv's preference, so only a changed pyproject.toml, not a new release, makes a difference.
+.PHONY: lock-is-fresh
+lock-is-fresh: $(VENV)/.installed
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && cp requirements.lock requirements-dev.lock "$$fresh" \
+	&& $(BIN)/uv $(LOCK) pyproject.toml -o "$$fresh/requirements.lock" \
+	&& $(BIN)/uv $(LOCK) pyproject.toml --group dev -o "$$fresh/requirements-dev.lock" \
+	&& { cmp -s requirements.lock "$$fresh/requirements.lock" && cmp -s requirements-dev.lock "$$fresh/requirements-dev.lock" \
+	|| { echo 'The lock files do not match pyproject.toml; run "make lock"' >&2; exit 1; }; }

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     """The service's whole configuration; frozen. Raises ``pydantic.ValidationError`` that names the variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+        env_file=".env", env_ignore_empty=True, env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
 
     app_env: Literal["development", "test", "production"] = Field(default="development", description="Where this runs; production is strict")
