@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core import security
@@ -44,6 +44,7 @@ class TestSyntax:
         with pytest.raises(ValueError, match="space-separated"):
             parse_scope(text)
 
+    @settings(deadline=None)
     @given(st.frozensets(st.from_regex(r"[a-z][a-z0-9_.:-]{0,63}", fullmatch=True), max_size=20))
     def test_what_is_written_is_read_again(self, scopes: frozenset[str]) -> None:
         assert parse_scope(format_scope(scopes)) == scopes

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.errors import ConfigurationError
@@ -198,6 +198,7 @@ _subjects = st.text(alphabet=[chr(code) for code in range(0x21, 0x7F)], min_size
 
 
 class TestProperties:
+    @settings(deadline=None)
     @given(
         subject=_subjects,
         scopes=st.frozensets(st.sampled_from(sorted(known_scopes))),
@@ -209,6 +210,7 @@ class TestProperties:
         principal = SERVICE.verify(SERVICE.issue(subject, scopes=scopes, roles=roles).token)
         assert (principal.id, principal.scopes, principal.roles) == (subject, scopes, roles)
 
+    @settings(deadline=None)
     @given(data=st.data())
     def test_a_token_with_one_character_changed_is_refused(self, data: st.DataObject) -> None:
         token = SERVICE.issue("user-1", scopes=known_scopes).token
@@ -219,6 +221,7 @@ class TestProperties:
         with pytest.raises(InvalidToken):
             SERVICE.verify(token[:place] + other + token[place + 1 :])
 
+    @settings(deadline=None)
     @given(text=st.one_of(st.text(), st.text(alphabet=_BASE64URL + ".", max_size=300)))
     def test_no_text_raises_anything_but_invalid_token(self, text: str) -> None:
         with pytest.raises(InvalidToken):

@@ -167,6 +167,23 @@ class TestBadCredentials:
         assert (await world.refused()).status == 401
 
 
+class TestConnection:
+    @pytest.mark.parametrize("email", [EMAIL, "nobody@example.com"])
+    async def test_no_transaction_is_open_while_a_password_is_hashed(
+        self, world: World, email: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        open_transactions: list[bool] = []
+
+        def look(password: str, hashed: str = "") -> bool:
+            open_transactions.append(world.session.in_transaction())
+            return False
+
+        monkeypatch.setattr(world.hasher, "verify", look)
+        monkeypatch.setattr(world.hasher, "verify_dummy", look)
+        await world.refused(email)
+        assert open_transactions == [False]
+
+
 class TestScope:
     @pytest.mark.parametrize("asked", ["run:cpu_job", "made:up", "run:cpu_job read:monitor"])
     async def test_asking_only_for_scopes_of_others_is_refused(self, world: World, asked: str) -> None:
