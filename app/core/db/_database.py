@@ -20,6 +20,7 @@ from app.core.errors import ConfigurationError
 from app.core.observability import EventHub
 
 _CONNECT_TIMEOUT_S = 10.0
+_inherited: list[AsyncEngine] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,12 @@ class Database:
 
     @property
     def engine(self) -> AsyncEngine:
-        """This process's engine.
-
-        After a fork the parent's connections are forgotten, not closed: the parent still uses them.
-        """
+        """This process's engine. A forked child gets one of its own; the parent still uses what it inherited."""
         if self._engine is None or self._pid != os.getpid():
             if self._engine is not None:
-                self._engine.sync_engine.dispose(close=False)
+                # Kept, not dropped: the driver says goodbye to the server when a connection is collected, and
+                # the socket it would say it on is the parent's as well.
+                _inherited.append(self._engine)
             self._engine, self._pid = self._make_engine(), os.getpid()
         return self._engine
 
@@ -153,13 +153,13 @@ class Database:
 
         Those in use close when they come back. The object may be used again afterwards.
         """
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose(close=self._pid == os.getpid())
+        if self._engine is not None:
+            engine, self._engine = self.engine, None
+            await engine.dispose()
 
     def _make_engine(self) -> AsyncEngine:
         engine = create_async_engine(
-            self._target.url,
+            self._target.engine_url,
             poolclass=AsyncAdaptedQueuePool,
             pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
             hide_parameters=True,

@@ -133,9 +133,7 @@ _BY_CLASS: dict[str, _Key] = {
     **dict.fromkeys(("23",), ConstraintViolated),
     **dict.fromkeys(("22", "44", "54"), InvalidValue),
     **dict.fromkeys(("40", "72"), SerializationFailure),
-    **dict.fromkeys(
-        ("01", "02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21"), DatabaseFault
-    ),
+    **dict.fromkeys(("03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21"), DatabaseFault),
     **dict.fromkeys(
         ("24", "25", "26", "27", "2B", "2D", "2F", "34", "38", "39", "3B", "3F", "42"), DatabaseFault
     ),

@@ -61,9 +61,9 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
     """
     target = parse_url(url)
     options = {"application_name": "gatehouse-migrations", "lock_timeout": str(_WAIT_FOR_TABLE_S * 1000)}
-    arguments = target.connect_args() if target.through_pooler else {"server_settings": options}
+    arguments = target.connect_args() | ({} if target.through_pooler else {"server_settings": options})
     engine = create_async_engine(
-        target.url, poolclass=NullPool, connect_args={"async_creator_fn": connect_driver, **arguments}
+        target.engine_url, poolclass=NullPool, connect_args={"async_creator_fn": connect_driver, **arguments}
     )
     try:
         async with engine.connect() as lock, engine.connect() as connection:

@@ -33,15 +33,18 @@ class Target:
     def __repr__(self) -> str:
         return f"Target(host={self.url.host or self.url.query.get('host')!r}, database={self.url.database!r})"
 
+    @property
+    def engine_url(self) -> URL:
+        """The URL without libpq's options: engines show theirs, and one of those options is a password."""
+        return self.url.difference_update_query(["dsn"])
+
     def connect_args(self) -> dict[str, Any]:
-        """Driver options that a pooler in transaction mode needs: no statement may be remembered by name."""
-        if not self.through_pooler:
-            return {}
-        return {
-            "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"__gatehouse_{uuid4()}__",
-        }
+        """Driver options: libpq's, and for a pooler in transaction mode that no statement is remembered by name."""
+        arguments: dict[str, Any] = {"dsn": self.url.query["dsn"]} if "dsn" in self.url.query else {}
+        if self.through_pooler:
+            arguments["statement_cache_size"] = arguments["prepared_statement_cache_size"] = 0
+            arguments["prepared_statement_name_func"] = lambda: f"__gatehouse_{uuid4()}__"
+        return arguments
 
 
 def normalize_url(text: str) -> URL:

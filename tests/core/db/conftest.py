@@ -1,0 +1,24 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from app.core.db import Database
+
+
+@pytest.fixture
+async def entries(database: Database) -> AsyncIterator[None]:
+    """A table whose reference to a parent is checked at the commit only."""
+    async with database.connect() as connection:
+        await connection.execute(
+            text(
+                "CREATE TABLE entries (id int CONSTRAINT pk_entries PRIMARY KEY, parent int NOT NULL CONSTRAINT"
+                " fk_entries_parent REFERENCES entries DEFERRABLE INITIALLY DEFERRED,"
+                " text text NOT NULL CONSTRAINT ck_entries_text CHECK (text <> ''))"
+            )
+        )
+    yield
+    async with database.connect() as connection:
+        await connection.execute(text("SET lock_timeout = '5s'"))
+        await connection.execute(text("DROP TABLE entries"))
+        await connection.execute(text("RESET lock_timeout"))

@@ -1,0 +1,144 @@
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from alembic import command
+from app.core.db import (
+    Database,
+    DatabaseUnavailable,
+    current_heads,
+    is_at_head,
+    pending,
+    run_command,
+    upgrade,
+)
+from app.core.db._migrations import _LOCK, _script
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+async def tables(database: Database) -> set[str]:
+    async with database.connect() as connection:
+        rows = await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+        return set(rows)
+
+
+async def test_up_from_empty_without_drift_and_down_again(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    everything = [revision.revision for revision in _script().walk_revisions()][::-1]
+    assert await current_heads(database) == frozenset()
+    assert await pending(database) == everything
+    assert not await is_at_head(database)
+
+    await upgrade(empty_postgres_url, everything[0])
+    assert await pending(database) == everything[1:]
+    assert not await is_at_head(database)
+
+    await upgrade(empty_postgres_url)
+    assert await pending(database) == []
+    assert await is_at_head(database)
+    assert {"users", "records"} <= await tables(database)
+    await run_command(empty_postgres_url, command.check)  # raises when models and migrations differ
+
+    await run_command(empty_postgres_url, lambda config: command.downgrade(config, "base"))
+    assert await tables(database) == {"alembic_version"}
+    await database.close()
+
+
+async def test_two_starters_at_once_migrate_once(empty_postgres_url: str) -> None:
+    await asyncio.gather(*(upgrade(empty_postgres_url) for _ in range(3)))
+    database = Database(empty_postgres_url)
+    assert await is_at_head(database)
+    await database.close()
+
+
+async def test_a_starter_waits_for_the_one_that_holds_the_lock(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    async with database.session() as other:
+        await other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        starter = asyncio.create_task(upgrade(empty_postgres_url))
+        async with asyncio.timeout(10):
+            while not await _waiters(database):  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0)
+        assert await tables(database) == set()
+    await starter
+    assert await is_at_head(database)
+    await database.close()
+
+
+async def _waiters(database: Database) -> int:
+    async with database.connect() as connection:
+        return int(
+            await connection.scalar(
+                text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            )
+            or 0
+        )
+
+
+async def test_a_schema_of_a_newer_release_is_not_behind(empty_postgres_url: str) -> None:
+    await upgrade(empty_postgres_url)
+    database = Database(empty_postgres_url)
+    async with database.connect() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999_from_the_future'"))
+    assert await pending(database) == []
+    assert await is_at_head(database)
+    await database.close()
+
+
+async def test_being_current_is_asked_once(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    assert await is_at_head(database)
+    await database.close()
+    assert await is_at_head(database)
+    assert database.pool_status().open == 0
+    await database.close()
+
+
+async def test_no_connection_is_unavailable() -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await upgrade("postgresql://u:p@127.0.0.1:1/none")
+
+
+async def test_alembics_own_command_migrates_the_configured_database(empty_postgres_url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": empty_postgres_url, "APP_ENV": "test"}
+    program = [str(Path(sys.executable).with_name("alembic"))]
+    for arguments in (["upgrade", "head"], ["check"]):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            program + arguments,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    connection = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
+    assert await connection.fetchval("SELECT count(*) FROM records") == 0
+    await connection.close()
+
+
+def test_sql_can_be_printed_without_a_database() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("alembic")), "upgrade", "head", "--sql"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CREATE TABLE records" in done.stdout
+
+
+def test_alembic_ini_holds_no_url_and_there_is_one_head() -> None:
+    assert "sqlalchemy.url" not in (ROOT / "alembic.ini").read_text()
+    assert len(_script().get_heads()) == 1
