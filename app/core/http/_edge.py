@@ -50,9 +50,9 @@ class EdgeMiddleware:
     X-Request-ID is taken from the caller only when a trusted proxy connects (a stranger could otherwise make
     its requests look like another's in the logs) and is 1 to 128 of ``A-Za-z0-9._-``; any other request gets
     a fresh time-ordered id. A valid traceparent is taken from anybody. ``max_body_bytes`` is the largest body
-    of any endpoint; the gate may set ``state.body_limit`` lower. A caller that left early is reported with
-    status 499, an exception as 500 with its traceback in the log. WebSockets only get the request's state and
-    context.
+    of any endpoint; the gate may set ``state.body_limit`` lower. ``report`` gets each finished request and
+    must not raise. A caller that left early is reported with status 499, an exception as 500 with its
+    traceback in the log. WebSockets only get the request's state and context.
     """
 
     def __init__(
@@ -62,8 +62,9 @@ class EdgeMiddleware:
         traffic: TrafficControl,
         addresses: AddressResolver | None = None,
         max_body_bytes: int = 1_048_576,
-        reports: tuple[Callable[[RequestRecord], None], ...] = (),
+        report: Callable[[RequestRecord], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         if max_body_bytes < 0:
             raise ValueError("max_body_bytes must be 0 or more")
@@ -71,8 +72,9 @@ class EdgeMiddleware:
         self._traffic = traffic
         self._addresses = addresses or AddressResolver()
         self._max_body_bytes = max_body_bytes
-        self._reports = reports
+        self._report = report
         self._monotonic = monotonic
+        self._wall = wall
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -82,13 +84,12 @@ class EdgeMiddleware:
         found = {name: value for name, value in scope["headers"] if name in _WANTED}
         state = self._open(scope, found)
         token = set_context(
-            RequestContext(
-                request_id=state.request_id, client_ip=state.client_ip, traceparent=state.traceparent
-            )
+            # By position: keywords cost a tenth more, and this is done for every request.
+            RequestContext(state.request_id, state.client_ip, None, None, None, None, None, state.traceparent)
         )
         try:
             if kind == "http":
-                limit, end = self._max_body_bytes, self._report
+                limit, end = self._max_body_bytes, self._ended
                 await self._http(
                     Exchange(scope, receive, send, state=state, found=found, limit=limit, on_end=end)
                 )
@@ -187,7 +188,9 @@ class EdgeMiddleware:
             # The traceback is logged above, with the request's id; the server only has to cut.
             raise BrokenResponseError("the application failed after its answer had begun") from None
 
-    def _report(self, exchange: Exchange) -> None:
+    def _ended(self, exchange: Exchange) -> None:
+        if self._report is None:
+            return
         duration_s = self._monotonic() - exchange.state.started
         status = (
             CLIENT_CLOSED_REQUEST if exchange.disconnected and not exchange.body_ended else exchange.status
@@ -198,6 +201,7 @@ class EdgeMiddleware:
         state = exchange.state
         state.route = route = route_template(exchange.scope)
         record = RequestRecord(
+            self._wall(),
             method,
             route,
             status,
@@ -209,8 +213,7 @@ class EdgeMiddleware:
             state.gate,
             state.outcome,
         )
-        for report in self._reports:
-            report(record)
+        self._report(record)
 
 
 def _sane_request_id(value: bytes | None) -> str | None:

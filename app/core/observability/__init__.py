@@ -1,6 +1,37 @@
 """Logging, metrics, tracing, and the events they subscribe to."""
 
+from app.core.observability._access import AccessLog
 from app.core.observability._events import DatabaseEvent, Event, EventHub, PolicyEvent, StoreEvent, WorkEvent
-from app.core.observability._requests import RequestRecord
+from app.core.observability._logging import access_log, configure_logging
+from app.core.observability._metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
+from app.core.observability._metrics import Metrics, record_db_latency
+from app.core.observability._multiprocess import prepare_multiprocess_dir
+from app.core.observability._redaction import redact, redact_text
+from app.core.observability._requests import RequestRecord, RequestReports
+from app.core.observability._sink import LogSink, log_sink
+from app.core.observability._tracing import configure_tracing, get_tracer, shutdown_tracing
 
-__all__ = ["DatabaseEvent", "Event", "EventHub", "PolicyEvent", "RequestRecord", "StoreEvent", "WorkEvent"]
+__all__ = [
+    "METRICS_CONTENT_TYPE",
+    "AccessLog",
+    "DatabaseEvent",
+    "Event",
+    "EventHub",
+    "LogSink",
+    "Metrics",
+    "PolicyEvent",
+    "RequestRecord",
+    "RequestReports",
+    "StoreEvent",
+    "WorkEvent",
+    "access_log",
+    "configure_logging",
+    "configure_tracing",
+    "get_tracer",
+    "log_sink",
+    "prepare_multiprocess_dir",
+    "record_db_latency",
+    "redact",
+    "redact_text",
+    "shutdown_tracing",
+]

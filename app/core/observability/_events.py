@@ -12,9 +12,10 @@ import structlog
 class PolicyEvent(NamedTuple):
     """One decision of one gate. A named tuple, because one is made per request and a frozen dataclass costs five times as much.
 
-    ``policy`` is the endpoint's policy name; ``verdict`` one of admitted, limited, unauthenticated, forbidden, unavailable;
-    ``cause`` names the limit or rule that decided; ``shadowed`` lists limits that would have refused in shadow mode;
-    ``degraded`` is true when the store was down and the local substitute decided; ``store_s`` is the time of the round trip, in seconds.
+    ``policy`` is the endpoint's policy name; ``verdict`` one of admitted, limited, unauthenticated,
+    forbidden, unavailable; ``cause`` names the limit or rule that decided; ``shadowed`` lists limits that
+    would have refused in shadow mode; ``degraded`` is true when the store was down and the local substitute
+    decided; ``store_s`` is the time of the round trip, in seconds.
     """
 
     policy: str
@@ -28,7 +29,10 @@ class PolicyEvent(NamedTuple):
 
 
 class DatabaseEvent(NamedTuple):
-    """One statement sent to the database. ``operation`` is the first word in lower case, ``error`` the SQLSTATE or exception's class name."""
+    """One statement sent to the database.
+
+    ``operation`` is the first word in lower case, ``error`` the SQLSTATE or the exception's class name.
+    """
 
     operation: str
     duration_s: float
@@ -57,7 +61,8 @@ Subscriber = Callable[[Event], None]
 class EventHub:
     """Hands each event to every subscriber of its kind, in order of subscription.
 
-    Subscribers must not block or await. One that raises is logged and does not disturb the request or the other subscribers.
+    Subscribers must not block or await. One that raises is logged and does not disturb the request or the
+    other subscribers.
     """
 
     def __init__(self) -> None:
@@ -73,4 +78,6 @@ class EventHub:
             try:
                 subscriber(event)
             except Exception:  # noqa: BLE001 - a broken dashboard must not break the request
-                structlog.get_logger(__name__).exception("event.subscriber_failed", event_type=type(event).__name__)
+                structlog.get_logger(__name__).exception(
+                    "event.subscriber_failed", event_type=type(event).__name__
+                )

@@ -37,7 +37,7 @@ class Bench:
             EdgeMiddleware,
             traffic=self.traffic,
             max_body_bytes=options.pop("max_body_bytes", 100),
-            reports=(self.records.append,),
+            report=self.records.append,
             **options,
         )
         self.client_address = ("203.0.113.9", 4711)
@@ -341,10 +341,10 @@ class TestBodyCap:
         assert sent[0]["status"] == 413
 
     async def test_the_rest_of_a_refused_body_is_dropped_before_the_answer_ends(self) -> None:
-        chunk = {"type": "http.request", "body": b"x" * 60, "more_body": True}
+        chunk: Message = {"type": "http.request", "body": b"x" * 60, "more_body": True}
         last = {"type": "http.request", "body": b"x", "more_body": False}
         scope = {"method": "POST", "path": "/echo", "headers": [(b"transfer-encoding", b"chunked")]}
-        incoming = [chunk, chunk, chunk, last, {"type": "never read"}]
+        incoming: list[Message] = [chunk, chunk, chunk, last, {"type": "never read"}]
         sent = await Bench().raw(scope, incoming)
         assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
         assert json.loads(sent[1]["body"])["status"] == 413
@@ -456,7 +456,7 @@ class TestUnexpectedErrors:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        edge = EdgeMiddleware(silent, traffic=TrafficControl(audited=True), reports=(records.append,))
+        edge = EdgeMiddleware(silent, traffic=TrafficControl(audited=True), report=records.append)
         await edge(make_scope(), send, send)  # type: ignore[arg-type]
         assert sent[0]["status"] == 500
         assert records[0].status == 500
