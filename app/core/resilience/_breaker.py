@@ -6,7 +6,7 @@ closed ──(k failures in a row)──> open ──(open_s)──> half open: 
 """
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from app.core.resilience._clock import Clock, SystemClock
 
@@ -70,8 +70,8 @@ class CircuitBreaker:
         self._permit = Permit(self, None, generation)
 
     @property
-    def state(self) -> Literal["closed", "open", "half_open"]:
-        """``half_open`` once a probe is due, whether or not one is running."""
+    def state(self) -> str:
+        """closed, open, or half_open: ``half_open`` once a probe is due, whether or not one is running."""
         if self._opened_at is None:
             return "closed"
         return "half_open" if self._clock.monotonic() - self._opened_at >= self._open_s else "open"

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from valkey.asyncio.connection import SSLConnection, parse_url
+from valkey.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from app.core.errors import ConfigurationError
+
+_CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ class Address:
         """
         try:
             options: dict[str, Any] = dict(parse_url(url))
+            if options.get("connection_class") is UnixDomainSocketConnection:
+                options["path"]  # a KeyError, for without it we would connect to localhost
             tls = _tls(options) if options.get("connection_class") is SSLConnection else None
             names = ("host", "port", "path", "db", "username", "password")
             return cls(tls=tls, **{name: options[name] for name in names if name in options})
-        except (ValueError, TypeError, OSError):
+        except (ValueError, TypeError, KeyError, OSError):
             # `from None`: urllib quotes parts of what it could not parse, and those may be the password.
             raise ConfigurationError(
                 "The Valkey URL cannot be understood; write valkey://user:password@host:port/db "
@@ -64,11 +68,7 @@ def _tls(options: dict[str, Any]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
     required = options.get("ssl_cert_reqs", "required")
     context.check_hostname = required == "required" and options.get("ssl_check_hostname", True)
-    context.verify_mode = {
-        "none": ssl.CERT_NONE,
-        "optional": ssl.CERT_OPTIONAL,
-        "required": ssl.CERT_REQUIRED,
-    }.get(required, ssl.CERT_REQUIRED)
+    context.verify_mode = _CERTIFICATES[required]
     if "ssl_certfile" in options:
         context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
     return context

@@ -16,19 +16,24 @@ _SETTLED_S = 5.0
 class Backoff:
     """Delays in seconds: 0, then 0.05 doubling up to 1, each up to a quarter shorter so that processes do not
     knock in step.
+
+    After the loss of a connection the count begins with the number of connections in a row that died young, so
+    that a server which drops us again and again is not stormed.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._tries = 0
+        self._died_young = 0
         self._connected_at: float | None = None
 
     def next_delay(self) -> float:
         """Seconds to wait before the next attempt."""
         if self._connected_at is not None:
-            if self._clock.monotonic() - self._connected_at >= _SETTLED_S:
-                self._tries = 0
+            has_settled = self._clock.monotonic() - self._connected_at >= _SETTLED_S
+            self._tries = 0 if has_settled else self._died_young
+            self._died_young = 0 if has_settled else self._died_young + 1
             self._connected_at = None
         tries = self._tries
         self._tries += 1

@@ -124,9 +124,9 @@ class ValkeyClient:
         return await future
 
     async def execute(self, *args: Part, timeout_s: float | None = None) -> Any:
-        """Send one command and wait for its reply. ``timeout_s`` replaces the client's budget. Raises as
-        ``submit`` does, and
-        ``ValueError`` for a command that cannot share a connection.
+        """Send one command and wait for its reply. ``timeout_s`` replaces the client's budget.
+
+        Raises as ``submit`` does, and ``ValueError`` for a command that cannot share a connection.
         """
         _refuse_unshareable(args)
         future = self._link.send(pack_command(args), None)

@@ -37,7 +37,7 @@ _CODE = re.compile(r"[A-Z][A-Z_]{1,31}\b")
 _LINE = re.compile(r"\buser_script:(\d+)")
 # Lua's own complaints name variables of the script and types, never values.
 _LUA = re.compile(
-    r"user_script:\d+: ((?:attempt to|bad argument|Script attempted to access nonexistent) [\w #?'(),]+)"
+    r"user_script:\d+: ((?:attempt to|bad argument|Script attempted to access nonexistent) [\w #?'(),]+?)(?= script:|$)"
 )
 
 

@@ -207,9 +207,7 @@ class Link:
         return wire
 
     async def _handshake(self, wire: Wire) -> None:
-        """All in one write: credentials, database, name, a sign of life (which fails while data is loading),
-        scripts.
-        """
+        """Credentials, database, a sign of life (which fails while data is loading), name, scripts; pipelined."""
         needed = [self._handshake_call(wire, *command) for command in self._greeting()]
         name = self._handshake_call(wire, "CLIENT", "SETNAME", self._client_name)
         loads = [
@@ -233,9 +231,11 @@ class Link:
         return [*commands, ("PING",)]
 
     def _handshake_call(self, wire: Wire, *args: bytes | str | int) -> Future:
-        future = wire.send(pack_command(args))
-        assert self._own is not None  # noqa: S101 - set before the task starts
+        assert self.loop is not None  # noqa: S101 - set before the task starts
+        assert self._own is not None  # noqa: S101
+        future: Future = self.loop.create_future()
         self._own.give(future, self.connect_timeout_s, counts=False)
+        wire.enqueue(future, pack_command(args), None)
         return future
 
     def _came_up(self, wire: Wire) -> None:

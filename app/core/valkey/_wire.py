@@ -1,8 +1,6 @@
-"""One connection: commands go out in order, answers come back in order, and a queue of futures matches them
-up.
+"""One connection: commands go out in order, answers come back in order, a queue of futures matches them.
 
-What makes it quick: a C packer and a C parser, one write per turn of the loop, no task, timer or lock per
-call.
+What makes it quick: a C packer and a C parser, one write for many calls, no task, timer or lock per call.
 """
 
 import asyncio
@@ -22,6 +20,10 @@ Future = asyncio.Future[Reply]
 _MORE = object()
 # Bytes that may wait in the transport before calls are refused; ten thousand calls of a gate fit.
 _HIGH_WATER = 16 * 1024 * 1024
+# Calls after which a write does not wait for the loop's turn to end, so that the server works while we do. With
+# 32 callers, 8 gave 1.7 times the throughput of one write a turn, for 0.4 us more CPU a call; 16 sometimes fell
+# back into lockstep.
+_BURST = 8
 
 
 class WireOwner(Protocol):
@@ -51,7 +53,7 @@ class Wire(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_batches", "_create_future", "_dropped", "_gets", "_good", "_grace_end", "_limit", "_loop",
-        "_max_pending", "_out", "_own", "_owner", "_reader", "_received", "_scheduled", "_seen", "_sent",
+        "_max_pending", "_out", "_own", "_owner", "_paused", "_reader", "_received", "_scheduled", "_seen", "_sent",
         "_timeout_s", "_timer", "_transport", "_unwell", "_waiting", "gone", "lost_reason",
     )
     # fmt: on
@@ -75,6 +77,7 @@ class Wire(asyncio.Protocol):
         self._gets = self._reader.gets
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._paused = False
         self._scheduled = False
         self._waiting: deque[tuple[Future, bytes, Script | None]] = deque()
         # (number of calls sent up to and with this write, deadline of those calls); the numbers count from
@@ -104,10 +107,13 @@ class Wire(asyncio.Protocol):
         """Send one packed command whose answer goes to ``future``."""
         waiting = self._waiting
         if waiting:
-            self._out.append(packed)
+            out = self._out
+            out.append(packed)
             if not self._scheduled:
                 self._scheduled = True
                 self._loop.call_soon(self._flush)
+            elif len(out) >= _BURST:
+                self._flush_now()
         else:
             # Nothing is under way: a lone caller need not wait for the loop's next turn.
             self._write(packed, 1)
@@ -115,6 +121,9 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._flush_now()
+
+    def _flush_now(self) -> None:
         out = self._out
         if out:
             self._out = []
@@ -127,13 +136,16 @@ class Wire(asyncio.Protocol):
             if self._timer is None:
                 self._timer = self._loop.call_later(self._timeout_s, self._on_timer)
             self._transport.write(data)
+            if self._paused and self._transport.get_write_buffer_size() > _HIGH_WATER:
+                self._limit = 0
 
     def pause_writing(self) -> None:
-        """The socket takes no more: refuse new calls."""
-        self._limit = 0
+        """The socket takes no more for now; ``_write`` refuses calls once too many bytes wait."""
+        self._paused = True
 
     def resume_writing(self) -> None:
-        """The socket takes more."""
+        """All that waited has gone out."""
+        self._paused = False
         self._limit = self._max_pending
 
     # Receiving
@@ -142,7 +154,7 @@ class Wire(asyncio.Protocol):
         """Keep the transport."""
         # A cast, because uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._transport.set_write_buffer_limits(high=0)
         self.gone = self._loop.create_future()
         if self.lost_reason is not None:
             self._transport.abort()
@@ -189,20 +201,21 @@ class Wire(asyncio.Protocol):
         """
         code = error_code(text)
         if code == "NOSCRIPT" and script is not None and not future.done():
-            self._resend(future, packed, script)
-            return
+            head = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % script.sha.encode()
+            # False the second time, when it went out as EVAL: then it is an error and not a loop.
+            if head in packed[:80]:
+                self._resend(future, packed, head, script)
+                return
         fail(future, to_error(text, script.name if script is not None else None))
         if code in UNWELL:
             self._unwell += 1
 
-    def _resend(self, future: Future, packed: bytes, script: Script) -> None:
+    def _resend(self, future: Future, packed: bytes, head: bytes, script: Script) -> None:
         deadline = next((end for number, end in self._batches if number >= self._received), None)
         if deadline is not None and future not in self._own:
             self._own.give(future, max(0.0, deadline - time.monotonic()), counts=True)
-        head = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % script.sha.encode()
         source = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(script.encoded), script.encoded)
-        # Without its script, so that a second NOSCRIPT is an error and not a loop.
-        self.enqueue(future, packed.replace(head, source, 1), None)
+        self.enqueue(future, packed.replace(head, source, 1), script)
 
     # Time
 

@@ -1,0 +1,168 @@
+"""One connection: time, and answers that a healthy server does not give. A scripted peer plays the latter; it fakes no Valkey."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from app.core.valkey import Script, StoreDown, StoreReplyError, StoreTimeout, ValkeyClient
+
+ONE = Script("one", "return 1")
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    runner: Run = request.param
+    return runner
+
+
+async def until(is_reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not is_reached():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def peer(folder: Path, *answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Greets every connection, then gives one of ``answers`` for each thing it reads; its URL and what it read."""
+    remaining = list(answers)
+    read: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeting = b""
+        while b"SETNAME" not in greeting:
+            greeting += await reader.read(65536)
+        writer.write(b"+PONG\r\n+OK\r\n")
+        while data := await reader.read(65536):
+            read.append(data)
+            if remaining:
+                writer.write(remaining.pop(0))
+        writer.close()
+
+    path = folder / "peer.sock"
+    server = await asyncio.start_unix_server(serve, path)
+    try:
+        yield f"unix://{path}", read
+    finally:
+        server.close()
+
+
+class TestTime:
+    def test_busy_loop_does_not_look_like_a_slow_store(self, valkey_url: str, run: Run) -> None:
+        async def scenario() -> None:
+            client = ValkeyClient(valkey_url, timeout_s=0.03)
+            await client.ping(timeout_s=2)
+            for _ in range(3):
+                answers = [client.submit(ONE) for _ in range(100)]
+                await asyncio.sleep(0)
+                time.sleep(0.1)  # noqa: ASYNC251 - the answers arrive meanwhile, and nobody looks
+                assert await asyncio.gather(*answers) == [1] * 100
+            await client.close()
+
+        run(scenario())
+
+    def test_busy_loop_does_not_hide_a_slow_store(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path) as (url, _):
+                client = ValkeyClient(url, timeout_s=0.03)
+                call = client.submit(ONE)
+                await asyncio.sleep(0)
+                time.sleep(0.1)  # noqa: ASYNC251
+                with pytest.raises(StoreTimeout):
+                    await call
+                await client.close()
+
+        run(scenario())
+
+    def test_late_answer_is_dropped_and_the_next_call_gets_its_own(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, b"", b"+late\r\n+own\r\n") as (url, _):
+                client = ValkeyClient(url, timeout_s=0.03)
+                with pytest.raises(StoreTimeout):
+                    await client.execute("GET", "first")
+                assert await client.execute("GET", "second", timeout_s=2) == b"own"
+                await client.close()
+
+        run(scenario())
+
+    def test_answer_in_two_parts_is_one_answer(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, b"$5\r\nhe", b"llo\r\n+two\r\n") as (url, read):
+                client = ValkeyClient(url, timeout_s=2)
+                first = asyncio.ensure_future(client.execute("GET", "first"))
+                await until(lambda: len(read) == 1)
+                second = asyncio.ensure_future(client.execute("GET", "second"))
+                assert [await first, await second] == [b"hello", b"two"]
+                await client.close()
+
+        run(scenario())
+
+
+class TestAnswers:
+    def test_second_noscript_is_an_error_and_not_a_loop(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, b"-NOSCRIPT No matching script.\r\n", b"-NOSCRIPT again\r\n") as (
+                url,
+                read,
+            ):
+                client = ValkeyClient(url, timeout_s=2)
+                with pytest.raises(StoreReplyError, match="NOSCRIPT to one"):
+                    await client.run(ONE, ["key"], ["argument"])
+                assert [b"EVALSHA" in data for data in read] == [True, False]
+                assert (
+                    read[1]
+                    == b"*5\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$3\r\nkey\r\n$8\r\nargument\r\n"
+                )
+                await client.close()
+
+        run(scenario())
+
+    def test_resent_script_stays_within_the_calls_budget(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, b"-NOSCRIPT No matching script.\r\n") as (url, _):
+                client = ValkeyClient(url, timeout_s=0.1)
+                start = time.monotonic()
+                with pytest.raises(StoreTimeout):
+                    await client.run(ONE)
+                assert time.monotonic() - start < 0.19
+                await client.close()
+
+        run(scenario())
+
+    @pytest.mark.parametrize(
+        "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+one\r\n+unasked\r\n+unasked\r\n"]
+    )
+    def test_answer_that_cannot_be_matched_drops_the_connection(
+        self, tmp_path: Path, run: Run, answer: bytes
+    ) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, answer, b"+fresh\r\n") as (url, _):
+                client = ValkeyClient(url, timeout_s=2)
+                outcome = (await asyncio.gather(client.execute("GET", "k"), return_exceptions=True))[0]
+                assert outcome == b"one" or isinstance(outcome, StoreDown)
+                await until(lambda: not client.is_up)
+                assert await client.execute("GET", "k") == b"fresh"
+                await client.close()
+
+        run(scenario())
+
+    def test_unwell_server_is_given_up_after_five_answers(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, *[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 5) as (
+                url,
+                _,
+            ):
+                client = ValkeyClient(url, timeout_s=2)
+                for _ in range(5):
+                    with pytest.raises(StoreDown, match="LOADING"):
+                        await client.execute("GET", "k")
+                assert not client.is_up
+                await client.close()
+
+        run(scenario())
