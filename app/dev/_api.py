@@ -25,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {host}:{port}: {error.strerror}; choose another with PORT= or HOST="
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; choose another with PORT= or HOST="
         ) from None
 
 

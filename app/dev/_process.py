@@ -14,7 +14,10 @@ from app.core.errors import GatehouseError
 from app.dev._account import Account
 
 POLL_S = 0.01
-CLEAN_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+# The interpreter that launches a server may need the last one to start at all.
+CLEAN_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | {
+    name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ
+}
 _LAUNCHER = Path(__file__).with_name("_launcher.py")
 
 
@@ -138,14 +141,17 @@ def under(account: Account, at_death: signal.Signals) -> list[str]:
 def end_processes_in(folder: Path, number: signal.Signals, timeout_s: float = 10.0) -> None:
     """End every process whose working folder is ``folder``: what a killed runner or server left behind. Returns when all are gone.
 
-    The servers sit in their data folder, so this can hit nothing else; a recorded process id could by now belong to another program.
+    The servers sit in their data folder, so this can hit nothing else; a recorded process id could by now belong to another program,
+    or to a dead process that nobody has waited for.
     """
-    found = _processes_in(folder)
-    for process in found:
+    deadline = time.monotonic() + timeout_s
+    for process in _processes_in(folder):
         _signal(process, number)
-    for process in psutil.wait_procs(found, timeout_s)[1]:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(_processes_in(folder), timeout_s)
+    while left := _processes_in(folder):
+        if time.monotonic() > deadline:
+            for process in left:
+                _signal(process, signal.SIGKILL)
+        time.sleep(POLL_S)
 
 
 def _processes_in(folder: Path) -> list[psutil.Process]:

@@ -89,11 +89,20 @@ class EmbeddedPostgres(ServerProcess):
         self.account.make_folder(self.socket_folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        if (self.data / "postmaster.pid").exists():
-            end_processes_in(self.data, self.stop_signal)
-            # The process id in it may belong to another program by now, for which PostgreSQL would refuse to start.
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._clear_up()
         super().launch()
+
+    def _clear_up(self) -> None:
+        """End a server that outlived its runner, and remove the lock files of one that was killed.
+
+        PostgreSQL removes such files itself unless the process id in them is in use, by another program or by a dead process that
+        nobody has waited for; then it refuses to start. We have just seen that no process is in the data folder.
+        """
+        locks = (self.data / "postmaster.pid", self.socket_folder / f".s.PGSQL.{_PORT}.lock")
+        if any(lock.exists() for lock in locks):
+            end_processes_in(self.data, self.stop_signal)
+            for lock in locks:
+                lock.unlink(missing_ok=True)
 
     def command(self) -> list[str]:
         """The server's command line; the socket's place is given here because a clone may be moved."""

@@ -1,0 +1,186 @@
+"""One `make run` as a real process, and what it leaves behind."""
+
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from app.dev import Account
+
+CHECKOUT = Path(__file__).parents[2]
+_NOT_NEEDED = shutil.ignore_patterns(
+    "site-packages", "test", "idlelib", "config-*", "mypy*", "*mypyc*", "ruff*", "pip", "setuptools"
+)
+SCRIPT = "tests/dev/runner_process.py"
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """Which interpreter runs which checkout, with which folders to import from."""
+
+    checkout: Path
+    python: Path
+    path: tuple[Path, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def readable_program(uid: int) -> Iterator[Program]:
+    """The checkout, interpreter and packages for another user: themselves, or copies when that user may not go there."""
+    account = Account(uid, pwd.getpwuid(uid).pw_gid)
+    base = Path(sys.base_prefix)
+    if all(account.can_reach(place) for place in (CHECKOUT, Path(sys.prefix), base)):
+        yield Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
+        return
+    with tempfile.TemporaryDirectory(prefix="gatehouse-copy-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        for name in ("app", "alembic", "tests"):
+            shutil.copytree(CHECKOUT / name, copy / name)
+        shutil.copytree(
+            sysconfig.get_path("purelib"), copy / "packages", ignore=_NOT_NEEDED, copy_function=link_or_copy
+        )
+        # An interpreter finds its library by its own place: bin/ beside lib/.
+        library = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}")
+        shutil.copytree(base / library, copy / library, ignore=_NOT_NEEDED, copy_function=link_or_copy)
+        (copy / "bin").mkdir()
+        shutil.copy(Path(sys.executable).resolve(), copy / "bin" / "python3")
+        for shared in (base / "lib").glob("libpython*.so*"):
+            shutil.copy(shared, copy / "lib")
+        yield Program(
+            copy, copy / "bin" / "python3", (copy, copy / "packages"), {"LD_LIBRARY_PATH": str(copy / "lib")}
+        )
+
+
+class Run:
+    """A runner of ``clone``. ``options`` are Popen's; use as a context manager, so that a failing test leaves nothing."""
+
+    def __init__(
+        self,
+        clone: Path,
+        *arguments: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        program: Program | None = None,
+        uid: int | None = None,
+    ) -> None:
+        self.clone = clone
+        program = program or Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
+        self._output = tempfile.NamedTemporaryFile("w+b")  # noqa: SIM115 - closed with the run
+        self._errors = tempfile.NamedTemporaryFile("w+b")  # noqa: SIM115 - closed with the run
+        self.process = subprocess.Popen(
+            [*before, str(program.python), str(program.checkout / SCRIPT), str(clone), *arguments],
+            cwd=program.checkout,
+            env={
+                "PATH": os.defpath,
+                "PORT": "0",
+                "PYTHONPATH": os.pathsep.join(map(str, program.path)),
+                **program.environment,
+                **(environment or {}),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._errors,
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
+        )
+        self.family: list[psutil.Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remember_family()
+        for process in self.family:
+            kill(process)
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
+        self._output.close()
+        self._errors.close()
+
+    @property
+    def output(self) -> str:
+        return Path(self._output.name).read_text()
+
+    @property
+    def errors(self) -> str:
+        return Path(self._errors.name).read_text()
+
+    def wait_running(self) -> Self:
+        deadline = time.monotonic() + TIMEOUT_S
+        while "Gatehouse is running" not in self.output:
+            assert self.process.poll() is None, self.errors
+            assert time.monotonic() < deadline, self.errors
+            time.sleep(0.01)
+        self.remember_family()
+        return self
+
+    def remember_family(self) -> None:
+        """Note all processes below the runner, to see later whether they are gone."""
+        if psutil.pid_exists(self.process.pid):
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            self.family = list({*self.family, *found})
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(TIMEOUT_S)
+
+    def left_over(self, timeout_s: float = 10.0) -> list[psutil.Process]:
+        """Processes of this run that are still there after ``timeout_s`` seconds."""
+        deadline = time.monotonic() + timeout_s
+        while left := [process for process in self.family if is_alive(process)]:
+            if time.monotonic() > deadline:
+                return left
+            time.sleep(0.01)
+        return []
+
+    def member(self, name: str) -> psutil.Process:
+        """A direct child by a part of its command line: postgres, valkey-server, standin."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if any(name in word for word in child.cmdline()))
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What `.local/env` says."""
+        lines = (self.clone / ".local" / "env").read_text().splitlines()
+        return dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for the file costs nothing, where both are on one file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a dead process that nobody has waited for does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

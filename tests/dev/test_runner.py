@@ -1,0 +1,224 @@
+"""`make run` on real servers: whatever ends it, nothing is left behind and no data is lost."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+import valkey.asyncio
+
+from app.dev._local import outside_path
+from tests.dev.running import Run, readable_program
+
+
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """A clone that these tests start again and again; under /tmp, because pytest's folders are closed to the servers' account."""
+    with tempfile.TemporaryDirectory(prefix="gatehouse-clone-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def fresh_clone() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="gatehouse-clone-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+async def keep(run: Run, word: str) -> None:
+    """Write a word to both servers."""
+    connection = await asyncpg.connect(run.values["DATABASE_URL"].replace("+asyncpg", ""))
+    try:
+        await connection.execute("CREATE TABLE IF NOT EXISTS kept (word text)")
+        await connection.execute("INSERT INTO kept VALUES ($1)", word)
+    finally:
+        await connection.close()
+    async with valkey.asyncio.Valkey.from_url(run.values["VALKEY_URL"]) as client:
+        await client.sadd("kept", word)
+
+
+async def has_kept(run: Run, word: str) -> bool:
+    connection = await asyncpg.connect(run.values["DATABASE_URL"].replace("+asyncpg", ""))
+    try:
+        in_postgres = await connection.fetchval("SELECT count(*) FROM kept WHERE word = $1", word)
+    finally:
+        await connection.close()
+    async with valkey.asyncio.Valkey.from_url(run.values["VALKEY_URL"]) as client:
+        return bool(in_postgres == 1 and await client.sismember("kept", word))
+
+
+async def test_signal_stops_everything_and_data_and_passwords_survive(clone: Path) -> None:
+    with Run(clone) as run:
+        run.wait_running()
+        await keep(run, "first")
+        passwords = (clone / ".local" / "credentials.json").read_text()
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+        assert run.left_over(0) == []
+        assert run.errors == ""
+    with Run(clone) as run:
+        assert await has_kept(run.wait_running(), "first")
+        assert (clone / ".local" / "credentials.json").read_text() == passwords
+        run.send(signal.SIGINT)
+        assert run.wait() == 0
+        assert run.left_over(0) == []
+        assert run.errors == ""
+
+
+async def test_killed_runner_leaves_no_orphan_and_the_next_one_finds_the_data(clone: Path) -> None:
+    with Run(clone) as run:
+        run.wait_running()
+        await keep(run, "runner")
+        run.send(signal.SIGKILL)
+        run.wait()
+        with Run(clone) as following:  # at once, while the old servers are still on their way out
+            assert await has_kept(following.wait_running(), "runner")
+            assert run.left_over() == []
+
+
+async def test_killed_part_ends_the_run_with_one_line_and_the_next_one_finds_the_data(clone: Path) -> None:
+    parts = {"postgres": "PostgreSQL", "valkey-server": "Valkey", "standin": "The API"}
+    for program, name in parts.items():
+        with Run(clone) as run:
+            run.wait_running()
+            assert program == "postgres" or await has_kept(run, "postgres")
+            assert program != "standin" or await has_kept(run, "valkey-server")
+            await keep(run, program)
+            run.member(program).kill()
+            assert run.wait() == 1
+            assert run.left_over() == []
+            assert run.errors.startswith(f"make run: {name} stopped by itself")
+            assert run.errors.count("\n") == 1
+
+
+def test_api_that_hangs_is_ended_after_the_grace_time(clone: Path) -> None:
+    with Run(clone, environment={"SHUTDOWN_GRACE_S": "0"}) as run:
+        run.wait_running()
+        run.member("standin").suspend()
+        run.send(signal.SIGTERM)
+        run.send(
+            signal.SIGTERM
+        )  # a second signal does not wait for the two seconds that follow the grace time
+        assert run.wait() == 0
+        assert run.left_over(0) == []
+
+
+def test_vanished_make_ends_the_run(clone: Path) -> None:
+    with Run(clone, "--under-make", before=["/bin/sh", "-c", '"$@"; exit', "make"]) as run:
+        run.wait_running()
+        run.send(signal.SIGKILL)
+        assert run.left_over() == []
+
+
+def test_second_run_says_so_and_leaves_the_first_alone(clone: Path) -> None:
+    with Run(clone) as first:
+        first.wait_running()
+        with Run(clone) as second:
+            assert second.wait() == 1
+            assert (
+                f"already running in this clone (process {first.process.pid}, http://127.0.0.1:"
+                in second.errors
+            )
+            assert second.errors.count("\n") == 1
+        assert len(first.left_over(0)) == len(first.family)
+
+
+def test_taken_port_is_one_line_and_starts_nothing(fresh_clone: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Run(fresh_clone, environment={"PORT": str(port)}) as run:
+            assert run.wait() == 1
+            assert run.errors == (
+                f"make run: Cannot listen on 127.0.0.1:{port}: Address already in use; choose another with PORT= or HOST=\n"
+            )
+    assert not (fresh_clone / ".local" / "postgres").exists()
+
+
+def test_wrong_setting_is_one_line_that_names_it(fresh_clone: Path) -> None:
+    with Run(fresh_clone, environment={"PORT": "high"}) as run:
+        assert run.wait() == 1
+        assert run.errors.startswith("make run: PORT: ")
+        assert run.errors.count("\n") == 1
+
+
+def test_given_servers_are_used_instead(fresh_clone: Path, postgres_url: str, valkey_url: str) -> None:
+    given = {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url}
+    with Run(fresh_clone, environment=given) as run:
+        run.wait_running()
+        assert len(psutil.Process(run.process.pid).children()) == 1  # the API alone
+        assert not {"DATABASE_URL", "VALKEY_URL", "EMBEDDED_SERVERS"} & run.values.keys()
+    assert not (fresh_clone / ".local" / "postgres").exists()
+
+
+def test_secrets_are_for_the_owner_alone(clone: Path) -> None:
+    with Run(clone) as run:
+        run.wait_running()
+        passwords = json.loads((clone / ".local" / "credentials.json").read_text())
+        assert len(set(passwords.values())) == 3
+        assert all(password in run.output for password in passwords.values())
+        hidden = [
+            Path(path, name)
+            for path, _, names in os.walk(clone / ".local")
+            for name in names
+            if name != "server.log"
+        ]
+        assert {path.name for path in hidden} >= {
+            "credentials.json",
+            "keys.json",
+            "env",
+            "password",
+            "run.lock",
+        }
+        for path in (clone / ".local").iterdir():
+            assert not path.stat().st_mode & 0o077, path
+        assert not (clone / ".local").stat().st_mode & 0o027
+        servers = [run.member("postgres"), run.member("valkey-server")]
+        secrets = [value for name, value in run.values.items() if "KEY" in name]
+        for server in servers:
+            shown = " ".join((*server.cmdline(), *server.environ().values()))
+            assert not [secret for secret in secrets if secret in shown]
+
+
+def test_closed_clone_works_too() -> None:
+    with tempfile.TemporaryDirectory(
+        prefix="gatehouse-closed-"
+    ) as folder:  # 0700: root's servers cannot enter
+        clone = Path(folder)
+        outside = outside_path(clone)
+        try:
+            for _ in range(2):
+                with Run(clone) as run:
+                    run.wait_running()
+                    assert outside.exists() == (os.geteuid() == 0)
+                    assert str(outside if outside.exists() else clone) in run.values["DATABASE_URL"].replace(
+                        "%2F", "/"
+                    )
+                    run.send(signal.SIGTERM)
+                    assert run.wait() == 0
+            assert stat.S_IMODE(clone.stat().st_mode) == 0o700
+        finally:
+            shutil.rmtree(outside, ignore_errors=True)
+
+
+async def test_ordinary_user_can_run_it(fresh_clone: Path) -> None:
+    """Every test here shows it for whoever runs the tests; when that is root, this one becomes `nobody`."""
+    uid = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
+    if os.geteuid() == 0:
+        os.chown(fresh_clone, uid, -1)
+    with readable_program(uid) as program, Run(fresh_clone, program=program, uid=uid) as run:
+        run.wait_running()
+        assert {process.uids().real for process in run.family} == {uid}
+        await keep(run, "user")
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+        assert run.left_over(0) == []
