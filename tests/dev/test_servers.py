@@ -1,7 +1,22 @@
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
 import asyncpg
+import pytest
 import valkey.asyncio
 
-from tests.servers import PrivateServer
+from app.dev import EmbeddedPostgres, EmbeddedValkey, ServerFailed, server_account
+from tests.servers import PrivateServer, new_folder
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the servers' account can enter."""
+    folder = new_folder()
+    yield folder
+    shutil.rmtree(folder)
 
 
 async def test_shared_postgres_answers_with_its_settings(postgres_url: str) -> None:
@@ -32,3 +47,119 @@ async def test_private_postgres_comes_back_on_its_url_after_a_kill(private_postg
     private_postgres.restart()
     connection = await asyncpg.connect(private_postgres.url.replace("+asyncpg", ""))
     await connection.close()
+
+
+async def test_server_that_outlived_its_runner_is_replaced_with_its_data(folder: Path) -> None:
+    """Where the kernel does not end it with its parent: the next start does."""
+    orphan = EmbeddedPostgres(folder / "postgres", durable=False)
+    orphan.start()
+    connection = await asyncpg.connect(orphan.url().replace("+asyncpg", ""))
+    await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    following = EmbeddedPostgres(folder / "postgres", durable=False)
+    try:
+        following.start()
+        assert not orphan.is_running
+        connection.terminate()
+        connection = await asyncpg.connect(following.url().replace("+asyncpg", ""))
+        assert await connection.fetchval("SELECT number FROM kept") == 7
+        await connection.close()
+    finally:
+        following.kill()
+        orphan.kill()
+
+
+async def test_valkey_that_outlived_its_runner_is_replaced_with_its_data(folder: Path) -> None:
+    orphan = EmbeddedValkey(folder / "valkey")
+    orphan.start()
+    async with valkey.asyncio.Valkey.from_url(orphan.url()) as client:
+        await client.set("kept", 7)
+    following = EmbeddedValkey(folder / "valkey")
+    try:
+        following.start()
+        assert not orphan.is_running
+        async with valkey.asyncio.Valkey.from_url(following.url()) as client:
+            assert await client.get("kept") == b"7"
+    finally:
+        following.kill()
+        orphan.kill()
+
+
+def test_process_id_in_a_left_over_lock_that_is_another_programs_by_now_is_no_obstacle(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    server.start()
+    lock = folder / "postgres" / "data" / "postmaster.pid"
+    text = lock.read_text()
+    server.kill()
+    stranger = EmbeddedValkey(
+        folder / "valkey", durable=False
+    )  # of the same account: the process id looks like a PostgreSQL's
+    stranger.start()
+    try:
+        lock.write_text(text.replace(str(server.pid), str(stranger.pid), 1))
+        server.account.own(lock)
+        server.start()
+        assert server.is_running
+        assert stranger.is_running
+    finally:
+        server.kill()
+        stranger.kill()
+
+
+@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedValkey])
+def test_long_path_gets_a_short_socket_that_goes_away_again(
+    folder: Path, kind: type[EmbeddedPostgres] | type[EmbeddedValkey]
+) -> None:
+    account = server_account()
+    deep = folder / ("long" * 30)
+    account.make_folder(deep)
+    server = kind(deep / "server", durable=False)
+    server.start()
+    short = server.socket_folder if isinstance(server, EmbeddedPostgres) else server.socket_path.parent
+    try:
+        assert short.parent == Path("/tmp")
+        assert short.lstat().st_uid == account.uid
+        assert stat.S_IMODE(short.lstat().st_mode) == 0o700
+    finally:
+        server.stop()
+    assert not short.exists()
+
+
+@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedValkey])
+def test_server_that_cannot_start_says_what_it_logged(
+    folder: Path, kind: type[EmbeddedPostgres] | type[EmbeddedValkey]
+) -> None:
+    server = kind(folder / "server", durable=False)
+    server.start()
+    server.stop()
+    damage = (
+        folder / "server" / "data" / ("global/pg_control" if kind is EmbeddedPostgres else "appendonlydir")
+    )
+    if kind is EmbeddedPostgres:
+        damage.unlink()
+        expected = "could not find the database system"
+    else:
+        server = EmbeddedValkey(folder / "server", durable=True)
+        damage.write_text("a file where a folder must be")
+        expected = "append-only dir"
+    with pytest.raises(ServerFailed, match=expected):
+        server.start()
+    assert not server.is_running
+
+
+async def test_wrong_password_is_refused_although_the_socket_is_open_to_root(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    server.start()
+    try:
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(server.url().replace("+asyncpg", "").replace(server.password, "wrong"))
+    finally:
+        server.kill()
+
+
+def test_server_that_was_never_started_has_no_process(folder: Path) -> None:
+    server = EmbeddedValkey(folder / "valkey")
+    server.stop()
+    server.kill()
+    assert not server.is_running
+    with pytest.raises(ServerFailed, match="was not started"):
+        _ = server.pid
