@@ -44,7 +44,9 @@ async def summary(health: Probes) -> Ready:
     return _ready(await health.require_ready())
 
 
-@router.get("/health/db", dependencies=[enforce_all_policies("health_db", DATABASE)])
+@router.get(
+    "/health/db", response_model_exclude_none=True, dependencies=[enforce_all_policies("health_db", DATABASE)]
+)
 @api_worker(DATABASE)
 async def database_state(health: Probes, database: Annotated[Database, Depends(_database)]) -> DatabaseHealth:
     """The database's state; with the scope read:monitor also its version, latency and this process's pool."""
