@@ -41,6 +41,20 @@ def main() -> None:
         sys.exit(1)
 
 
+@cli.callback()
+def log_to_standard_error(context: typer.Context) -> None:
+    """Gatehouse: serve, migrate, seed, users, doctor."""
+    if context.invoked_subcommand == "serve":
+        return  # the application configures its log itself
+    import structlog
+
+    # Standard output belongs to the answer, which may be JSON.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+    )
+
+
 @cli.command()
 def serve(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Serve the API on HOST and PORT in WORKERS processes."""

@@ -17,7 +17,9 @@ async def create(
 ) -> dict[str, Any]:
     """Add a user. Raises ``Conflict`` when there is one with this address and ``Unprocessable`` for what nobody can be."""
     async with one_session(settings) as session:
-        return _shown(await create_user(session, PasswordHasher(), email, password, roles=roles, scopes=scopes))
+        return _shown(
+            await create_user(session, PasswordHasher(), email, password, roles=roles, scopes=scopes)
+        )
 
 
 async def give(settings: Settings, email: str, roles: Sequence[str], scopes: Sequence[str]) -> dict[str, Any]:

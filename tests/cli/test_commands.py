@@ -1,0 +1,254 @@
+"""The command line, from arguments to exit code, on real servers."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from app.cli import main
+
+UNREACHABLE = "postgresql+asyncpg://user:hidden-word@127.0.0.1:1/name"
+SAFE = {"SECRET_KEY": "k" * 48, "ENCRYPTION_KEYS": "e" * 44}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.output)
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def servers_environment(postgres_url: str, valkey_url: str, clean_database: None) -> dict[str, str]:
+    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url}
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    servers_environment: dict[str, str],
+) -> Command:
+    """Runs one command line in a folder without a `.env`, on the shared servers unless the environment says otherwise."""
+    monkeypatch.chdir(tmp_path)
+    logging = structlog.get_config()
+
+    def run(*arguments: str, stdin: str = "", **environment: str) -> Outcome:
+        with monkeypatch.context() as patch:
+            for name, value in (servers_environment | environment).items():
+                patch.setenv(name, value)
+            patch.setattr("sys.argv", ["app", *arguments])
+            patch.setattr("sys.stdin", io.StringIO(stdin))
+            with pytest.raises(SystemExit) as stopped:
+                main()
+            structlog.configure(**logging)
+        out, err = capsys.readouterr()
+        return Outcome(int(stopped.value.code or 0), out, err)
+
+    return run
+
+
+def test_no_command_is_wrong_usage_and_shows_help(command: Command) -> None:
+    outcome = command()
+    assert outcome.code == 2
+    assert "doctor" in outcome.output + outcome.errors
+
+
+def test_unknown_command_is_wrong_usage(command: Command) -> None:
+    assert command("dance").code == 2
+
+
+def test_user_is_created_with_a_password_from_standard_input(command: Command) -> None:
+    created = command(
+        "users",
+        "create",
+        "op@example.com",
+        "--role",
+        "admin",
+        "--password-stdin",
+        "--json",
+        stdin="long enough\n",
+    )
+    assert created.code == 0, created.errors
+    assert created.json["email"] == "op@example.com"
+    assert created.json["roles"] == ["admin"]
+    assert "password" not in created.json
+
+
+def test_generated_password_is_printed_once(command: Command) -> None:
+    created = command("users", "create", "op@example.com", "--generate", "--json")
+    assert len(created.json["password"]) >= 20
+
+
+def test_second_user_of_one_address_fails_in_one_line(command: Command) -> None:
+    command("users", "create", "op@example.com", "--generate")
+    again = command("users", "create", "OP@example.com", "--generate")
+    assert again.code == 1
+    assert again.errors.startswith("error: ")
+    assert again.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["users", "create", "op@example.com", "--generate", "--password-stdin"],
+        ["users", "grant", "op@example.com"],
+        ["users", "create"],
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(command: Command, arguments: list[str]) -> None:
+    assert command(*arguments).code == 2
+
+
+@pytest.mark.parametrize("extra", [["--role", "emperor"], ["--scope", "rule:world"]])
+def test_unknown_role_or_scope_is_refused(command: Command, extra: list[str]) -> None:
+    assert command("users", "create", "op@example.com", "--generate", *extra).code == 1
+
+
+def test_short_password_is_refused(command: Command) -> None:
+    assert command("users", "create", "op@example.com", "--password-stdin", stdin="short\n").code == 1
+
+
+def test_grant_adds_to_what_the_user_has(command: Command) -> None:
+    command("users", "create", "op@example.com", "--generate", "--scope", "read:records")
+    granted = command(
+        "users", "grant", "op@example.com", "--role", "db_reader", "--scope", "write:records", "--json"
+    )
+    assert granted.json["roles"] == ["db_reader"]
+    assert granted.json["scopes"] == ["read:records", "write:records"]
+
+
+def test_grant_to_nobody_fails(command: Command) -> None:
+    assert command("users", "grant", "nobody@example.com", "--role", "admin").code == 1
+
+
+def test_seed_prints_passwords_and_may_run_again(command: Command) -> None:
+    first, second = command("seed", "dev", "--json"), command("seed", "dev", "--json")
+    assert set(first.json) == {"admin@example.com", "analyst@example.com", "viewer@example.com"}
+    assert first.json["admin@example.com"] != second.json["admin@example.com"]
+
+
+def test_seed_is_refused_in_production(command: Command) -> None:
+    refused = command("seed", "dev", APP_ENV="production", **SAFE)
+    assert refused.code == 1
+    assert "APP_ENV=production" in refused.errors
+
+
+def test_migrations_run_from_empty_and_again(command: Command, empty_postgres_url: str) -> None:
+    behind = command("doctor", "--json", DATABASE_URL=empty_postgres_url, **SAFE)
+    assert behind.code == 1
+    assert [finding["name"] for finding in behind.json["findings"] if not finding["ok"]] == ["schema"]
+    for _ in range(2):
+        assert command("migrations", "upgrade", DATABASE_URL=empty_postgres_url).code == 0
+    assert command("doctor", "--json", DATABASE_URL=empty_postgres_url, **SAFE).code == 0
+
+
+def test_doctor_finds_a_safe_configuration_safe(command: Command) -> None:
+    report = command("doctor", "--json", **SAFE)
+    assert report.code == 0, report.output
+    assert {finding["name"] for finding in report.json["findings"]} == {
+        "configuration", "PostgreSQL", "schema", "Valkey", "Valkey memory",
+    }  # fmt: skip
+
+
+def test_doctor_names_every_unsafe_variable(command: Command) -> None:
+    report = command("doctor", "--json", DEBUG="true", CORS__ORIGINS='["*"]', EMBEDDED_SERVERS="true")
+    problems = " ".join(finding["detail"] for finding in report.json["findings"] if not finding["ok"])
+    assert report.code == 1
+    for name in ("SECRET_KEY", "DEBUG", "CORS__ORIGINS", "ENCRYPTION_KEYS", "EMBEDDED_SERVERS"):
+        assert name in problems
+
+
+def test_doctor_works_where_production_refuses_to_start(command: Command) -> None:
+    report = command("doctor", "--json", APP_ENV="production", DEBUG="true", **SAFE)
+    assert report.code == 1
+    assert [finding["detail"] for finding in report.json["findings"] if not finding["ok"]] == ["DEBUG is on"]
+
+
+def test_doctor_says_what_is_invalid(command: Command) -> None:
+    report = command("doctor", "--json", PORT="high", LOG__LEVEL="LOUD")
+    assert report.code == 1
+    assert "PORT: " in report.json["findings"][0]["detail"]
+    assert "LOG__LEVEL: " in report.json["findings"][0]["detail"]
+
+
+def test_doctor_says_which_server_does_not_answer(command: Command) -> None:
+    report = command(
+        "doctor", "--json", DATABASE_URL=UNREACHABLE, VALKEY_URL="valkey://:hidden-word@127.0.0.1:1/0", **SAFE
+    )
+    assert report.code == 1
+    assert {finding["name"] for finding in report.json["findings"] if not finding["ok"]} == {
+        "PostgreSQL",
+        "Valkey",
+    }
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_doctor_never_shows_a_secret(command: Command, form: list[str]) -> None:
+    secrets = {
+        "SECRET_KEY": "hidden-word" * 5,
+        "ENCRYPTION_KEYS": "hidden-word-1,hidden-word-2",
+        "METRICS__TOKEN": "hidden-word",
+        "DATABASE_URL": UNREACHABLE,
+        "VALKEY_URL": "valkey://user:hidden-word@127.0.0.1:1/0",
+    }
+    report = command("doctor", *form, **secrets)
+    assert "SECRET_KEY" in report.output
+    assert "hidden-word" not in report.output + report.errors
+
+
+def test_doctor_says_where_each_setting_comes_from(command: Command, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG__LEVEL=DEBUG\nWORKERS=2\n")
+    report = command("doctor", "--json", WORKERS="3")
+    settings = {setting["name"]: (setting["source"], setting["value"]) for setting in report.json["settings"]}
+    assert settings["WORKERS"] == ("environment", "3")
+    assert settings["LOG__LEVEL"] == (".env", "DEBUG")
+    assert settings["PORT"] == ("default", "8000")
+    assert settings["SECRET_KEY"][1] == "set"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["seed", "dev"], ["migrations", "upgrade"], ["users", "create", "a@b.cd", "--generate"]]
+)
+def test_missing_database_is_named_in_one_line(command: Command, arguments: list[str]) -> None:
+    outcome = command(*arguments, DATABASE_URL="")
+    assert outcome.code == 1
+    assert outcome.errors.startswith("error: DATABASE_URL is not set")
+    assert outcome.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["seed", "dev"], ["migrations", "upgrade"], ["users", "create", "a@b.cd", "--generate"]]
+)
+def test_unreachable_database_fails_in_one_line_without_the_password(
+    command: Command, arguments: list[str]
+) -> None:
+    outcome = command(*arguments, DATABASE_URL=UNREACHABLE)
+    assert outcome.code == 1
+    assert outcome.errors.count("\n") == 1
+    assert "hidden-word" not in outcome.errors
+
+
+def test_wrong_setting_fails_in_one_line_that_names_it(command: Command) -> None:
+    outcome = command("seed", "dev", TOKEN__TTL_S="soon")
+    assert outcome.code == 1
+    assert outcome.errors.startswith("error: TOKEN__TTL_S: ")
+    assert outcome.errors.count("\n") == 1
+
+
+def test_environment_of_the_developer_is_not_seen_by_tests() -> None:
+    assert "DATABASE_URL" not in os.environ
