@@ -1,13 +1,11 @@
 """Fixtures on real servers. All async fixtures and tests run on one session-wide loop."""
 
-import asyncio
 import contextlib
-import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import httpx2
@@ -16,14 +14,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.db import Database, upgrade
+from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import Settings
 from tests.apps import running
 from tests.servers import PrivateServer, SharedServers, new_folder, url_of
-
-if TYPE_CHECKING:
-    from app.core.db import Database
-    from app.core.valkey import ValkeyClient
 
 TEMPLATE = "gatehouse_template"
 _LOCK = 72_610_001
@@ -73,17 +69,6 @@ def worker_number(request: pytest.FixtureRequest) -> int:
     return int(workerinput["workerid"].removeprefix("gw"))
 
 
-async def migrate(url: str) -> None:
-    """Bring a database to the newest schema; alembic is synchronous, so it runs in a thread."""
-    try:
-        from app.core.db import upgrade
-    except ImportError:
-        return
-    result = await asyncio.to_thread(upgrade, url)
-    if inspect.isawaitable(result):
-        await result
-
-
 def _dsn(url: str) -> str:
     return url.replace("+asyncpg", "")
 
@@ -108,7 +93,7 @@ async def postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
         ):
             await admin.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
             await admin.execute(f"CREATE DATABASE {TEMPLATE}")
-            await migrate(url_of(servers, TEMPLATE))
+            await upgrade(url_of(servers, TEMPLATE))
             await admin.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     return url_of(servers, name)
@@ -132,17 +117,15 @@ def valkey_url(servers: Mapping[str, str], worker_number: int) -> str:
 
 
 @pytest.fixture(scope="session")
-async def database(postgres_url: str) -> AsyncIterator["Database"]:
+async def database(postgres_url: str) -> AsyncIterator[Database]:
     """The data layer on this worker's database."""
-    from app.core.db import Database
-
     database = Database(postgres_url)
     yield database
     await database.close()
 
 
 @pytest.fixture
-async def db_session(database: "Database") -> AsyncIterator[AsyncSession]:
+async def db_session(database: Database) -> AsyncIterator[AsyncSession]:
     """A session whose every effect, commits included, is undone after the test."""
     async with database.engine.connect() as connection:
         outer = await connection.begin()
@@ -157,7 +140,7 @@ async def db_session(database: "Database") -> AsyncIterator[AsyncSession]:
 
 
 @pytest.fixture
-async def clean_database(database: "Database") -> AsyncIterator[None]:
+async def clean_database(database: Database) -> AsyncIterator[None]:
     """Empties every table after the test; for tests that commit through the app."""
     yield
     async with database.session() as session:
@@ -173,17 +156,15 @@ async def clean_database(database: "Database") -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="session")
-async def store(valkey_url: str) -> AsyncIterator["ValkeyClient"]:
+async def store(valkey_url: str) -> AsyncIterator[ValkeyClient]:
     """A client with a generous budget, so that a busy machine does not look like an outage."""
-    from app.core.valkey import ValkeyClient
-
     client = ValkeyClient(valkey_url, timeout_s=2.0)
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def clean_store(store: "ValkeyClient") -> None:
+async def clean_store(store: ValkeyClient) -> None:
     """Nothing is left in this worker's database of Valkey by earlier tests."""
     await store.execute("FLUSHDB")
 
@@ -205,7 +186,7 @@ async def private_postgres() -> AsyncIterator[PrivateServer]:
     folder = new_folder()
     server = EmbeddedPostgres(folder / "postgres", durable=False)
     server.start()
-    await migrate(server.url())
+    await upgrade(server.url())
     yield PrivateServer(server, server.url)
     server.kill()
     shutil.rmtree(folder)
@@ -236,7 +217,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 @pytest.fixture
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The whole service, started."""
-    from app.main import create_app
+    from app.main import create_app  # a second of imports that many tests do not need
 
     async with running(create_app(settings)) as app:
         yield app
