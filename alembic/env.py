@@ -6,25 +6,19 @@ With a connection handed over by ``app.core.db.upgrade``, or from the command li
 import asyncio
 from logging.config import fileConfig
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection
 
+import app.registry  # noqa: F401 - maps the tables of all features
 from alembic import context
 from app.core.db import Base, migration_connection
 from app.core.errors import ConfigurationError
 from app.settings import Settings
 
-import app.builtin.accounts.models  # isort: skip
-import app.features.records.models  # noqa: F401 # isort: skip
-
-
-def target_metadata() -> MetaData:
-    return Base.metadata
-
 
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=target_metadata(),
+        target_metadata=Base.metadata,
         transaction_per_migration=True,
         compare_server_default=True,
     )
@@ -34,7 +28,7 @@ def migrate(connection: Connection) -> None:
 
 def write_sql() -> None:
     """``alembic upgrade head --sql``: print instead of connecting."""
-    context.configure(dialect_name="postgresql", target_metadata=target_metadata(), literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
