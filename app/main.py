@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import cast
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
@@ -19,17 +21,29 @@ from app.core.http import (
     TrafficControl,
     describe_gates,
     install_problem_handlers,
+    metrics_router,
 )
-from app.core.observability import EventHub
+from app.core.observability import (
+    EventHub,
+    Metrics,
+    RequestReports,
+    access_log,
+    configure_logging,
+    configure_tracing,
+    shutdown_tracing,
+)
 from app.core.policies import ADMIT, Admitter, RateLimit
 from app.core.resilience import SystemClock
 from app.core.valkey import StoreError, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
 
-_DOCUMENTATION = {
-    "/openapi.json": "documentation", "/docs": "documentation", "/docs/oauth2-redirect": "documentation", "/redoc": "documentation",
-}  # fmt: skip
+_OPEN_ROUTES = {
+    "/metrics": "for configured networks, or with its token",
+    "/openapi.json": "documentation",
+    "/docs": "documentation",
+    "/docs/oauth2-redirect": "documentation",
+}
 
 
 def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] | None = None) -> FastAPI:
@@ -38,30 +52,48 @@ def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] 
     ``registry`` replaces the features of ``app.registry``. Raises ConfigurationError for a configuration that cannot serve.
     """
     settings = settings or Settings()
+    configure_logging(
+        "DEBUG" if settings.debug else settings.log.level, settings.log.format, settings.app_name
+    )
     features = tuple(FEATURES if registry is None else registry)
     platform = _platform(settings, features)
-    has_docs = not settings.is_production or settings.debug
+    metrics = Metrics()
+    metrics.subscribe(platform.hub)
+    reports = RequestReports(access_log(), metrics.on_requests)
+    has_docs = not settings.is_production
     app = FastAPI(
         title=settings.app_name,
         docs_url="/docs" if has_docs else None,
         redoc_url=None,
         openapi_url="/openapi.json" if has_docs else None,
-        lifespan=_lifespan(settings, features, platform),
+        lifespan=_lifespan(settings, features, platform, reports),
+        telemetry=cast(
+            "TelemetryConfig", configure_tracing(enabled=settings.tracing, service=settings.app_name)
+        ),
     )
     app.state.gatehouse = platform
     app.router.route_class = GatedRoute
     for feature in features:
         if feature.router is not None:
             app.include_router(feature.router)
+    app.include_router(_metrics(settings, metrics))
     install_problem_handlers(app, foreign=(SQLAlchemyError,), translate=translate)
     describe_gates(app, lambda: platform.routes, "/auth/token")
-    _add_middleware(app, settings, platform)
+    _add_middleware(app, settings, platform, reports)
     return app
+
+
+def _metrics(settings: Settings, metrics: Metrics) -> APIRouter:
+    token = settings.metrics.token
+    secret = token.get_secret_value() if token is not None else None
+    return metrics_router(metrics.exposition, networks=settings.metrics.networks, token=secret)
 
 
 def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     if settings.postgres_url is None or settings.store_url is None:
-        raise ConfigurationError("DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own")
+        raise ConfigurationError(
+            "DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own"
+        )
     hub, clock = EventHub(), SystemClock()
     database = Database(
         settings.postgres_url,
@@ -96,7 +128,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     return platform
 
 
-def _add_middleware(app: FastAPI, settings: Settings, platform: Platform) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, reports: RequestReports) -> None:
     """The last one added is the outermost: the edge."""
     cors = settings.cors
     if cors.origins:
@@ -114,19 +146,22 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform) -> Non
         traffic=platform.traffic,
         addresses=AddressResolver(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,
+        report=reports,
     )
 
 
 def _lifespan(
-    settings: Settings, features: Iterable[Feature], platform: Platform
+    settings: Settings, features: Iterable[Feature], platform: Platform, reports: RequestReports
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    open_routes = dict(_DOCUMENTATION)
+    open_routes = dict(_OPEN_ROUTES)
     for feature in features:
         open_routes.update(feature.open_routes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        kit = GateKit(platform.tokens, platform.admitter, platform.hub, platform.clock, _failed_auth(settings))
+        kit = GateKit(
+            platform.tokens, platform.admitter, platform.hub, platform.clock, _failed_auth(settings)
+        )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
             await platform.store.preload([ADMIT])
@@ -136,8 +171,12 @@ def _lifespan(
             yield
         finally:
             platform.traffic.drain()
+            for stop in platform.on_stop:
+                stop()
             await platform.store.close()
             await platform.database.close()
+            reports.flush()
+            shutdown_tracing()
 
     return lifespan
 

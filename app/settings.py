@@ -36,29 +36,43 @@ class _Group(BaseModel):
 class CorsSettings(_Group):
     """Cross-origin requests; off while ``origins`` is empty."""
 
-    origins: list[str] = Field(default=[], description="Origins that browsers may call from; `*` is refused in production")
-    methods: list[str] = Field(default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins")
+    origins: list[str] = Field(
+        default=[], description="Origins that browsers may call from; `*` is refused in production"
+    )
+    methods: list[str] = Field(
+        default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins"
+    )
     headers: list[str] = Field(
-        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"], description="Request headers allowed across origins"
+        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        description="Request headers allowed across origins",
     )
     credentials: bool = Field(default=False, description="Let browsers send cookies across origins")
-    max_age_s: int = Field(default=600, ge=0, le=86400, description="Seconds a browser may keep a preflight answer")
+    max_age_s: int = Field(
+        default=600, ge=0, le=86400, description="Seconds a browser may keep a preflight answer"
+    )
 
 
 class MetricsSettings(_Group):
     """Who may read ``/metrics``: callers from ``networks``, or holders of ``token``."""
 
     networks: list[Network] = Field(
-        default=[IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")], description="Networks that may read /metrics without a token"
+        default=[IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
+        description="Networks that may read /metrics without a token",
     )
-    token: SecretStr | None = Field(default=None, description="Bearer token that may read /metrics from anywhere")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token that may read /metrics from anywhere"
+    )
 
 
 class LogSettings(_Group):
     """Structured logs on standard output."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is written")
-    format: Literal["auto", "json", "console"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe level that is written"
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: console on a terminal, JSON elsewhere"
+    )
 
 
 class TokenSettings(_Group):
@@ -72,56 +86,109 @@ class TokenSettings(_Group):
 class LoginSettings(_Group):
     """Attempt limits of POST /auth/token and of bad credentials anywhere."""
 
-    per_account: int = Field(default=5, ge=1, description="Password attempts per account and window")
+    per_account: int = Field(default=10, ge=1, description="Password attempts per account and window")
     account_window_s: int = Field(default=900, ge=1, description="Seconds of the account's window")
-    per_ip: int = Field(default=20, ge=1, description="Password attempts per client network and minute")
-    failed_auth_per_ip: int = Field(default=60, ge=1, description="Requests with bad or no credentials per client network and minute")
+    failed_auth_per_ip: int = Field(
+        default=60, ge=1, description="Requests with bad or no credentials per client network and minute"
+    )
 
 
 class Settings(BaseSettings):
     """The service's whole configuration; frozen. Raises ``pydantic.ValidationError`` that names the variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+        env_file=".env",
+        env_ignore_empty=True,
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
-    app_env: Literal["development", "test", "production"] = Field(default="development", description="Where this runs; production is strict")
-    app_name: str = Field(default="gatehouse", description="Service name in logs, traces and database connections")
-    debug: bool = Field(default=False, description="Show /docs in production and log at DEBUG; refused in production")
+    app_env: Literal["development", "test", "production"] = Field(
+        default="development", description="Where this runs; production is strict"
+    )
+    app_name: str = Field(
+        default="gatehouse", description="Service name in logs, traces and database connections"
+    )
+    debug: bool = Field(default=False, description="Log at DEBUG; refused in production")
     host: str = Field(default="127.0.0.1", description="Address that `serve` listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that `serve` listens on")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that `serve` starts")
-    replicas: int = Field(default=1, ge=1, description="API processes in all; divides limits while Valkey is down")
+    replicas: int = Field(
+        default=1, ge=1, description="API processes in all; divides limits while Valkey is down"
+    )
 
-    secret_key: SecretStr = Field(default=SecretStr(DEVELOPMENT_SECRET), description="Signs tokens; 32 bytes or more")
+    secret_key: SecretStr = Field(
+        default=SecretStr(DEVELOPMENT_SECRET), description="Signs tokens; 32 bytes or more"
+    )
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[], description="Keys of field encryption, newest first, comma separated"
     )
-    db_encryption_key: SecretStr | None = Field(default=None, description="One encryption key under its older name")
+    db_encryption_key: SecretStr | None = Field(
+        default=None, description="One encryption key under its older name"
+    )
 
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="PostgreSQL 15 to 18, postgresql+asyncpg://user:password@host/name",
     )
-    admin_database_url: SecretStr | None = Field(default=None, description="Other name of DATABASE_URL; both set must be equal")
-    db_pool_size: int = Field(default=0, ge=0, description="Connections kept open (0: 5 in production, 2 elsewhere)")
-    db_max_overflow: int = Field(default=-1, ge=-1, description="Connections above that in a burst (-1: 10 in production, 5 elsewhere)")
+    admin_database_url: SecretStr | None = Field(
+        default=None, description="Other name of DATABASE_URL; both set must be equal"
+    )
+    db_pool_size: int = Field(
+        default=0, ge=0, description="Connections kept open (0: 5 in production, 2 elsewhere)"
+    )
+    db_max_overflow: int = Field(
+        default=-1, ge=-1, description="Connections above that in a burst (-1: 10 in production, 5 elsewhere)"
+    )
     db_pool_timeout: float = Field(default=30, gt=0, description="Seconds to wait for a connection")
-    db_pool_recycle: int = Field(default=1800, ge=-1, description="Seconds after which a connection is replaced (-1: never)")
-    db_statement_timeout_s: float = Field(default=30, ge=0, description="Seconds a statement may run (0: no limit)")
+    db_pool_recycle: int = Field(
+        default=1800, ge=-1, description="Seconds after which a connection is replaced (-1: never)"
+    )
+    db_statement_timeout_s: float = Field(
+        default=30, ge=0, description="Seconds a statement may run (0: no limit)"
+    )
 
-    valkey_url: SecretStr | None = Field(default=None, description="Valkey 8 or newer, valkey://user:password@host:port/db (valkeys:// for TLS)")
-    redis_url: SecretStr | None = Field(default=None, description="Other name of VALKEY_URL; both set must be equal")
-    valkey_timeout_ms: int = Field(default=25, ge=1, le=10000, description="Milliseconds a policy waits for Valkey before its degraded mode")
-    valkey_max_pending: int = Field(default=10000, ge=1, description="Commands waiting for an answer per process before new ones are refused")
+    valkey_url: SecretStr | None = Field(
+        default=None,
+        description="Valkey 8 or newer, valkey://user:password@host:port/db (valkeys:// for TLS)",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Other name of VALKEY_URL; both set must be equal"
+    )
+    valkey_timeout_ms: int = Field(
+        default=25,
+        ge=1,
+        le=10000,
+        description="Milliseconds a policy waits for Valkey before its degraded mode",
+    )
+    valkey_max_pending: int = Field(
+        default=10000,
+        ge=1,
+        description="Commands waiting for an answer per process before new ones are refused",
+    )
 
-    max_body_bytes: int = Field(default=1_048_576, ge=0, description="Bytes of a request body, unless an endpoint says less")
-    max_in_flight: int = Field(default=1000, ge=1, description="Requests worked on at once per process; more are answered 503")
-    shutdown_grace_s: int = Field(default=10, ge=0, description="Seconds that requests in flight get on shutdown")
-    trusted_proxies: Annotated[list[Network], NoDecode] = Field(default=[], description="Networks whose X-Forwarded-For is believed, comma separated")
-    tracing: bool = Field(default=False, description="Export OpenTelemetry traces; OTEL_* variables say where to")
-    embedded_servers: bool = Field(default=False, description="Set by `make run` when it started the servers; refused in production")
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=0, description="Bytes of a request body, unless an endpoint says less"
+    )
+    max_in_flight: int = Field(
+        default=1000, ge=1, description="Requests worked on at once per process; more are answered 503"
+    )
+    shutdown_grace_s: int = Field(
+        default=10, ge=0, description="Seconds that requests in flight get on shutdown"
+    )
+    trusted_proxies: Annotated[list[Network], NoDecode] = Field(
+        default=[], description="Networks whose X-Forwarded-For is believed, comma separated"
+    )
+    tracing: bool = Field(
+        default=False, description="Export OpenTelemetry traces; OTEL_* variables say where to"
+    )
+    embedded_servers: bool = Field(
+        default=False, description="Set by `make run` when it started the servers; refused in production"
+    )
 
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -138,8 +205,14 @@ class Settings(BaseSettings):
     def _aliases_agree(self) -> Self:
         for name, other in (("database_url", "admin_database_url"), ("valkey_url", "redis_url")):
             value, alias = getattr(self, name), getattr(self, other)
-            if value is not None and alias is not None and value.get_secret_value() != alias.get_secret_value():
-                raise ValueError(f"{name.upper()} and {other.upper()} are both set and differ; set one of them")
+            if (
+                value is not None
+                and alias is not None
+                and value.get_secret_value() != alias.get_secret_value()
+            ):
+                raise ValueError(
+                    f"{name.upper()} and {other.upper()} are both set and differ; set one of them"
+                )
         return self
 
     @model_validator(mode="after")
@@ -184,7 +257,10 @@ class Settings(BaseSettings):
     def unsafe_for_production(self) -> list[str]:
         """What would have to change before this configuration may serve the public; each entry names its variable."""
         checks = (
-            (self.secret_key.get_secret_value() == DEVELOPMENT_SECRET, "SECRET_KEY is the development secret"),
+            (
+                self.secret_key.get_secret_value() == DEVELOPMENT_SECRET,
+                "SECRET_KEY is the development secret",
+            ),
             (self.debug, "DEBUG is on"),
             ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
             (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),

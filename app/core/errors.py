@@ -1,19 +1,19 @@
 """Base errors of the platform. Each carries the HTTP status it becomes as a plain int, so no layer needs a framework to say "no".
 
-    GatehouseError                 500  something the caller cannot mend
-    ├── ConfigurationError         500  refused at start: wrong options, missing provider, ungated route
-    ├── BadRequest                 400
-    ├── NotAuthenticated           401  with the challenge for WWW-Authenticate
-    ├── PermissionDenied           403
-    ├── NotFound                   404
-    │   └── EntityNotFoundError    404  (the documents' name; deliberately not a DatabaseError)
-    ├── Conflict                   409
-    ├── PayloadTooLarge            413
-    ├── Unprocessable              422
-    ├── PolicyRejected             429  a policy said no; subclasses carry their own status
-    ├── Unavailable                503  an outage; always with Retry-After
-    │   └── DatabaseError          see app.core.db
-    └── DeadlineExceeded           504  the endpoint's time is over
+GatehouseError                 500  something the caller cannot mend
+├── ConfigurationError         500  refused at start: wrong options, missing provider, ungated route
+├── BadRequest                 400
+├── NotAuthenticated           401  with the challenge for WWW-Authenticate
+├── PermissionDenied           403
+├── NotFound                   404
+│   └── EntityNotFoundError    404  (the documents' name; deliberately not a DatabaseError)
+├── Conflict                   409
+├── PayloadTooLarge            413
+├── Unprocessable              422
+├── PolicyRejected             429  a policy said no; subclasses carry their own status
+├── Unavailable                503  an outage; always with Retry-After
+│   └── DatabaseError          see app.core.db
+└── DeadlineExceeded           504  the endpoint's time is over
 """
 
 from collections.abc import Mapping

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import structlog
 
 from app.builtin.health.schemas import DatabaseHealth, Pool
 from app.core.db import Database, DatabaseUnavailable, is_at_head
 from app.core.errors import Unavailable
+from app.core.http import Platform
 from app.core.resilience import Clock
 
 Ping = Callable[[], Awaitable[None]]
@@ -133,3 +135,15 @@ async def database_health(database: Database, health: Health, *, details: bool) 
         server_version=probe.server_version,
         pool=Pool(**asdict(database.pool_status())),
     )
+
+
+def provide_health(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:
+    """``Health`` over the platform's database and store, and over whatever other features add to ``platform.pings``."""
+
+    async def valkey() -> None:
+        await platform.store.ping()
+
+    platform.pings.update(database_pings(platform.database), valkey=valkey)
+    return {
+        Health: Health(platform.pings, draining=lambda: platform.traffic.is_draining, clock=platform.clock)
+    }

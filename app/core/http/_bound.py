@@ -97,6 +97,8 @@ class BoundGate:
             raise NotAuthenticated("This needs a bearer token.")
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer" or self._verify is None:
+            if self._security.anonymous:
+                return None  # a client's own credentials, as OAuth2 sends them to a token endpoint; they say nothing to us
             raise NotAuthenticated("This takes a bearer token.")
         return self._verify(token.strip().decode("latin-1"))
 

@@ -21,7 +21,8 @@ T = TypeVar("T")
 class Platform:
     """The collaborators of one application.
 
-    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``routes`` what the boot audit saw.
+    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end;
+    ``routes`` what the boot audit saw.
     """
 
     database: Database
@@ -32,6 +33,7 @@ class Platform:
     traffic: TrafficControl
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
 
     @property

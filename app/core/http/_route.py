@@ -17,7 +17,7 @@ from app.core.db import Database, session_scope
 from app.core.errors import GatehouseError, Unavailable
 from app.core.http._bound import BoundGate
 from app.core.http._gate import Ticket, reset_ticket, set_ticket
-from app.core.http._problem import problem_for
+from app.core.http._problem import send_problem
 from app.core.http._state import SCOPE_KEY, RequestState
 
 
@@ -46,12 +46,12 @@ class GatedRoute(APIRoute):
             gate = self._gates[template(scope, self)]
             ticket = await gate.enter(scope, state) if gate is not None else None
         except KeyError:
-            await _refuse(
+            await send_problem(
                 scope, send, Unavailable("This route was added after the start and has not been audited.")
             )
             return
         except GatehouseError as refusal:
-            await _refuse(scope, send, refusal)
+            await send_problem(scope, send, refusal)
             return
         await self._serve(ticket, scope, receive, send)
 
@@ -90,12 +90,6 @@ class APIRouter(FastAPIRouter):
     def __init__(self, **options: Any) -> None:
         options.setdefault("route_class", GatedRoute)
         super().__init__(**options)
-
-
-async def _refuse(scope: Scope, send: Send, error: GatehouseError) -> None:
-    status, body, headers = problem_for(error, scope)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def template(scope: Scope, route: APIRoute) -> str:

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import NamedTuple, Protocol
 
+from app.core.context import Principal
 from app.core.errors import PolicyRejected, Unavailable
 from app.core.policies._keys import Caller
 from app.core.policies._local import LocalCounters
@@ -153,7 +154,8 @@ class Admitter:
 class AttemptLimit:
     """A limit per name that is not the caller's identity, for example the account of a login: counted before the secret is checked.
 
-    The name is hashed with ``secret``, so what users type never stands in the store, and nobody outside can compute the key.
+    ``limit`` counts per ``user``, whose place the name takes. It is hashed with ``secret``, so what users type never stands
+    in the store, and nobody outside can compute the key.
     """
 
     def __init__(self, admitter: Admitter, policy: str, limit: RateLimit, *, secret: bytes) -> None:
@@ -164,6 +166,6 @@ class AttemptLimit:
     async def spend(self, name: str) -> None:
         """Charge one attempt. Raises RateLimitExceeded (429), or LimitUnavailable (503) where the limit is ``closed``."""
         digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).hexdigest()
-        admission = await self._admitter.admit(self._plan, Caller(None, f"name-{digest}"))
+        admission = await self._admitter.admit(self._plan, Caller(Principal(f"name-{digest}"), ""))
         if not admission.allowed:
             raise admission.refusal(max(1, -int(-admission.wait_s // 1)))

@@ -34,9 +34,7 @@ async def accounts_app(settings: Settings, hasher: PasswordHasher) -> AsyncItera
         tokens = TokenService(
             [TokenKey.from_secret(SECRET)], issuer="tests", audience="tests", clock=platform.clock
         )
-        limit = RateLimit.fixed_window(
-            "account", limit=ATTEMPTS, window=31_000_000, scope="ip", on_store_down="closed"
-        )
+        limit = RateLimit.fixed_window("account", limit=ATTEMPTS, window=31_000_000, on_store_down="closed")
         attempts = AttemptLimit(platform.admitter, "auth_token_account", limit, secret=SECRET.encode())
         return {TokenVerifier: tokens, SignIn: SignIn(tokens=tokens, passwords=hasher, attempts=attempts)}
 

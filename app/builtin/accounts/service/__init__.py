@@ -7,6 +7,7 @@ from app.builtin.accounts.service.administration import (
     grant,
     seed_development,
 )
+from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.sign_in import (
     AttemptLimiter,
     BadCredentials,
@@ -17,6 +18,7 @@ from app.builtin.accounts.service.sign_in import (
 
 __all__ = [
     "DEVELOPMENT_USERS",
+    "AccountSettings",
     "AttemptLimiter",
     "BadCredentials",
     "DevelopmentUser",
@@ -25,5 +27,6 @@ __all__ = [
     "create_user",
     "current_user",
     "grant",
+    "provide_accounts",
     "seed_development",
 ]

@@ -1,0 +1,53 @@
+"""What accounts provide to the application: who verifies tokens, and who signs in."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+
+from app.builtin.accounts.service.sign_in import SignIn
+from app.core.http import Platform, TokenVerifier
+from app.core.policies import AttemptLimit, RateLimit
+from app.core.security import PasswordHasher, TokenKey, TokenService
+
+
+class _Token(Protocol):
+    ttl_s: int
+    issuer: str
+    audience: str
+
+
+class _Login(Protocol):
+    per_account: int
+    account_window_s: int
+
+
+class AccountSettings(Protocol):
+    """The settings that accounts read; the service's ``Settings`` has them."""
+
+    secret_key: SecretStr
+    token: _Token
+    login: _Login
+
+
+def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
+    """The services of this feature, by type. Raises ConfigurationError for a secret that is too short."""
+    secret = settings.secret_key.get_secret_value()
+    tokens = TokenService(
+        [TokenKey.from_secret(secret)],
+        issuer=settings.token.issuer,
+        audience=settings.token.audience,
+        ttl_s=settings.token.ttl_s,
+        clock=platform.clock,
+    )
+    limit = RateLimit.fixed_window(
+        "account",
+        limit=settings.login.per_account,
+        window=settings.login.account_window_s,
+        on_store_down="closed",
+    )
+    attempts = AttemptLimit(platform.admitter, "auth_token", limit, secret=secret.encode())
+    passwords = PasswordHasher()
+    platform.on_stop.append(passwords.close)
+    sign_in = SignIn(tokens=tokens, passwords=passwords, attempts=attempts)
+    return {TokenVerifier: tokens, TokenService: tokens, SignIn: sign_in}

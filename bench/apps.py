@@ -1,0 +1,112 @@
+"""The applications that are compared: the same handler bare, gated, and guarded by one dependency per policy."""
+
+import os
+import time
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from jose import jwt
+from pydantic import BaseModel
+from valkey.asyncio import Valkey
+
+from app.core import APIRouter, JobConfig, RateLimit, Security, api_worker, enforce_all_policies
+from app.core.context import Principal
+from app.core.http import TokenVerifier
+from app.core.resilience import SystemClock
+from app.core.security import TokenKey, TokenService
+from app.main import create_app
+from app.registry import Feature
+from app.settings import Settings
+
+SECRET = "bench-secret-that-is-long-enough-to-sign"  # a benchmark's, worth nothing
+PLENTY = 1_000_000
+
+
+class Record(BaseModel):
+    id: int
+    name: str
+    tags: list[str]
+
+
+def record(record_id: int) -> Record:
+    return Record(id=record_id, name="a record", tags=["one", "two"])
+
+
+def bare() -> FastAPI:
+    """FastAPI as it comes."""
+    app = FastAPI()
+
+    @app.get("/records/{record_id}")
+    async def read(record_id: int) -> Record:
+        return record(record_id)
+
+    return app
+
+
+def token_service() -> TokenService:
+    return TokenService([TokenKey.from_secret(SECRET)], issuer="bench", audience="bench", clock=SystemClock())
+
+
+def gated() -> FastAPI:
+    """Token, scope, a limit per user and one per IP, metrics, access log."""
+    config = JobConfig(
+        security=Security(scopes=("read:records",)),
+        rate_limit=(
+            RateLimit.token_bucket("user", max_tokens=PLENTY, refill_rate=PLENTY),
+            RateLimit.fixed_window("ip", limit=100 * PLENTY, window=60, scope="ip"),
+        ),
+    )
+    router = APIRouter()
+
+    @router.get("/records/{record_id}", dependencies=[enforce_all_policies("records_get", config)])
+    @api_worker(config)
+    async def read(record_id: int) -> Record:
+        return record(record_id)
+
+    def provides(*_: Any) -> dict[type[Any], Any]:
+        return {TokenVerifier: token_service()}
+
+    settings = Settings(
+        _env_file=None,
+        app_env="test",
+        database_url="postgresql+asyncpg://nobody@127.0.0.1:1/none",  # never connected
+        valkey_url=os.environ["BENCH_VALKEY_URL"],
+        valkey_timeout_ms=1000,
+    )
+    return create_app(settings, registry=[Feature(name="records", router=router, provides=provides)])
+
+
+_BUCKET = """
+local tat = math.max(tonumber(redis.call('GET', KEYS[1])) or 0, tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], tat + 1, 'PX', 1000)
+return tat
+"""
+
+
+def separate() -> FastAPI:
+    """The same policies as four dependencies: decode, scope, and one plain Valkey call for each limit."""
+    app = FastAPI()
+    valkey = Valkey.from_url(os.environ["BENCH_VALKEY_URL"])
+    script = valkey.register_script(_BUCKET)
+
+    async def principal(request: Request) -> Principal:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="bench", issuer="bench")
+        return Principal(claims["sub"], frozenset(claims["scope"].split()))
+
+    async def scope(caller: Annotated[Principal, Depends(principal)]) -> Principal:
+        if "read:records" not in caller.scopes:
+            raise HTTPException(403)
+        return caller
+
+    async def user_limit(caller: Annotated[Principal, Depends(scope)]) -> None:
+        await script(keys=[f"user:{caller.id}"], args=[time.time()])
+
+    async def ip_limit(request: Request) -> None:
+        await script(keys=[f"ip:{request.client.host if request.client else ''}"], args=[time.time()])
+
+    @app.get("/records/{record_id}", dependencies=[Depends(user_limit), Depends(ip_limit)])
+    async def read(record_id: int) -> Record:
+        return record(record_id)
+
+    return app
