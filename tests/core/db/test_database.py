@@ -225,7 +225,7 @@ def test_a_forked_child_makes_a_pool_of_its_own_and_leaves_the_parents_connectio
     postgres_url: str,
 ) -> None:
     program = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 from sqlalchemy import text
 from app.core.db import Database
 
@@ -241,6 +241,7 @@ child = os.fork()
 if child == 0:
     asyncio.set_event_loop(None)
     theirs = asyncio.new_event_loop().run_until_complete(pid(database))
+    gc.collect()  # a connection that is collected says goodbye to the server
     os.write(writer, str(theirs).encode())
     os._exit(0)
 os.waitpid(child, 0)
