@@ -3,6 +3,7 @@
 `.env.example` lists the same names; a test keeps the two equal.
 """
 
+import json
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
@@ -24,9 +25,11 @@ Network = IPv4Network | IPv6Network
 
 def _split(value: Any) -> Any:
     """Lists may be written as ``a,b`` as well as JSON."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 class _Group(BaseModel):

@@ -7,8 +7,7 @@ from fastapi import Depends
 
 from app.core.context import Principal
 from app.core.errors import ConfigurationError
-from app.core.policies import Admission, JobConfig
-from app.core.policies._rate_limit import NAME
+from app.core.policies import Admission, JobConfig, is_policy_name
 
 if TYPE_CHECKING:
     from app.core.http._bound import BoundGate
@@ -59,7 +58,7 @@ def enforce_all_policies(name: str, config: JobConfig) -> Any:
     One gate may serve many routes: they then share its limits. Returns a FastAPI dependency. Raises ValueError for a malformed name;
     everything else is checked by the boot audit, when all routes are known.
     """
-    if not NAME.match(name):
+    if not is_policy_name(name):
         raise ValueError(
             f"A policy's name must match [a-z][a-z0-9_]* and be at most 63 characters, not {name!r}"
         )

@@ -16,7 +16,7 @@ from app.core.policies._admission import (
 from app.core.policies._job_config import JobConfig
 from app.core.policies._keys import Caller
 from app.core.policies._plan import CostExceedsLimit, Plan
-from app.core.policies._rate_limit import CostRequest, RateLimit
+from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "RoleMissing",
     "Security",
     "Store",
+    "is_policy_name",
 ]

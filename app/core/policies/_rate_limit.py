@@ -11,8 +11,13 @@ Charge = Literal["attempt", "admit"]
 StoreDown = Literal["local", "open", "closed"]
 
 SCOPES: frozenset[str] = frozenset(("user", "ip", "api_key", "tenant", "route", "global"))
-NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 LARGEST = 2**53  # Lua counts in doubles: beyond this an integer is no longer exact.
+
+
+def is_policy_name(name: str) -> bool:
+    """Whether ``name`` may name a policy or a limit: it stands in keys, header fields and metrics."""
+    return _NAME.fullmatch(name) is not None
 
 
 class CostRequest(NamedTuple):
@@ -61,7 +66,7 @@ class RateLimit:
 
     def __post_init__(self) -> None:
         for label, name in (("name", self.name), ("shared", self.shared)):
-            if name is not None and not NAME.match(name):
+            if name is not None and not is_policy_name(name):
                 raise ValueError(
                     f"RateLimit.{label} must match [a-z][a-z0-9_]* and be at most 63 characters, not {name!r}"
                 )

@@ -7,7 +7,7 @@ from app.core.context import Principal
 from app.core.errors import PermissionDenied
 
 # RFC 6749 section 3.3 allows more; a quote or backslash would break out of the challenge header.
-_SCOPE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,127}$")
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/-]{0,127}")
 
 
 class InsufficientScope(PermissionDenied):
@@ -49,7 +49,7 @@ class Security:
             if not isinstance(names, tuple):
                 raise ValueError(f"Security.{label} is a tuple of names, not {names!r}")  # noqa: TRY004 - options raise ValueError
             for name in names:
-                if not _SCOPE.match(name):
+                if not _SCOPE.fullmatch(name):
                     raise ValueError(f"Security.{label}: {name!r} is not a valid name")
         if self.anonymous and (self.scopes or self.roles):
             raise ValueError(

@@ -1,0 +1,77 @@
+"""Each core package exports what its ``__all__`` says, and keeps the rest to itself."""
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import app.core
+
+CORE = Path(app.core.__file__).parent
+PACKAGES = sorted(
+    path.relative_to(CORE.parents[1]).parent.as_posix().replace("/", ".")
+    for path in CORE.glob("*/__init__.py")
+)
+
+
+def imports_of(file: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("app."):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def dotted(file: Path) -> str:
+    return ".".join(file.relative_to(CORE.parents[1]).with_suffix("").parts)
+
+
+def test_the_packages_of_the_core_were_found() -> None:
+    assert {"app.core.db", "app.core.http", "app.core.policies", "app.core.valkey"} <= set(PACKAGES)
+
+
+@pytest.mark.parametrize("name", ["app.core", *PACKAGES])
+def test_a_package_exports_exactly_what_it_lists_in_order_and_once(name: str) -> None:
+    package = import_module(name)
+    listed = package.__all__
+    assert [item for item in listed if not hasattr(package, item)] == []
+    assert [item for item in listed if item.startswith("_")] == []
+    assert len(set(listed)) == len(listed)
+    assert listed == sorted(listed, key=_isort)
+
+
+def _isort(name: str) -> tuple[int, str]:
+    """Constants, classes, functions: the linter's order."""
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
+    return kind, name
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_what_a_package_imports_for_others_is_what_it_lists(name: str) -> None:
+    package = import_module(name)
+    assert package.__file__ is not None
+    source = Path(package.__file__)
+    given = {alias.asname or alias.name for node in ast.parse(source.read_text()).body
+             if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+    assert given == set(package.__all__)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_modules_of_a_core_package_are_private(name: str) -> None:
+    folder = CORE / name.rpartition(".")[2]
+    assert [file.name for file in folder.glob("*.py") if not file.name.startswith("_")] == []
+
+
+def test_nobody_imports_a_private_module_of_another_package() -> None:
+    offenders = [
+        f"{file.relative_to(CORE.parent)}: {module}"
+        for file in CORE.parent.rglob("*.py")
+        for module, _ in imports_of(file)
+        if "._" in module and not dotted(file).startswith(module.partition("._")[0] + ".")
+    ]
+    assert offenders == []
+
+
+def test_the_core_knows_no_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        app.core.nonsense  # noqa: B018

@@ -1,0 +1,223 @@
+"""Settings: names, aliases, defaults, and what production refuses."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import DEVELOPMENT_SECRET, Settings, describe_errors
+
+SECRET = "a-secret-of-these-tests-with-over-32-bytes"
+SAFE = {
+    "APP_ENV": "production",
+    "SECRET_KEY": SECRET,
+    "ENCRYPTION_KEYS": "one-key-of-thirty-two-characters",
+    "DATABASE_URL": "postgresql+asyncpg://app:hidden-word@db/app",
+    "VALKEY_URL": "valkey://cache:6379/0",
+}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Reads settings from exactly these variables."""
+
+    def read(**variables: str) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return Settings(_env_file=None)
+
+    return read
+
+
+def refusal(read: Any, **variables: str) -> str:
+    with pytest.raises(ValidationError) as caught:
+        read(**variables)
+    return describe_errors(caught.value)
+
+
+class TestDefaults:
+    def test_development_needs_no_variable_at_all(self, read: Any) -> None:
+        settings = read()
+        assert (settings.app_env, settings.postgres_url, settings.store_url) == ("development", None, None)
+        assert settings.secret_key.get_secret_value() == DEVELOPMENT_SECRET
+        assert (settings.token.ttl_s, settings.valkey_timeout_ms, settings.max_body_bytes) == (
+            900,
+            25,
+            1_048_576,
+        )
+        assert (settings.cors.origins, settings.trusted_proxies, settings.debug) == ([], [], False)
+
+    @pytest.mark.parametrize(
+        ("environment", "size", "overflow"), [("production", 5, 10), ("development", 2, 5), ("test", 2, 5)]
+    )
+    def test_the_pool_has_the_documents_size_for_its_environment(
+        self, read: Any, environment: str, size: int, overflow: int
+    ) -> None:
+        settings = read(**{**SAFE, "APP_ENV": environment})
+        assert (settings.pool_size, settings.max_overflow) == (size, overflow)
+        assert (settings.db_pool_timeout, settings.db_pool_recycle) == (30, 1800)
+
+    def test_the_pool_can_be_tuned_under_the_documents_names(self, read: Any) -> None:
+        settings = read(
+            DB_POOL_SIZE="7", DB_MAX_OVERFLOW="0", DB_POOL_TIMEOUT="1.5", DB_POOL_RECYCLE="60", APP_ENV="test"
+        )
+        assert (settings.pool_size, settings.max_overflow) == (7, 0)
+        assert (settings.db_pool_timeout, settings.db_pool_recycle) == (1.5, 60)
+
+    def test_an_empty_variable_is_an_absent_one(self, read: Any) -> None:
+        assert read(DB_POOL_SIZE="", DATABASE_URL="").postgres_url is None
+
+    def test_settings_cannot_be_changed(self, read: Any) -> None:
+        with pytest.raises(ValidationError, match="frozen"):
+            read().debug = True
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["DATABASE_URL", "ADMIN_DATABASE_URL"])
+    def test_the_database_has_two_names(self, read: Any, name: str) -> None:
+        assert read(**{name: "postgresql://u:p@db/app"}).postgres_url == "postgresql://u:p@db/app"
+
+    @pytest.mark.parametrize("name", ["VALKEY_URL", "REDIS_URL"])
+    def test_the_store_has_two_names(self, read: Any, name: str) -> None:
+        assert read(**{name: "redis://cache:6379/0"}).store_url == "redis://cache:6379/0"
+
+    @pytest.mark.parametrize(
+        ("name", "other"), [("DATABASE_URL", "ADMIN_DATABASE_URL"), ("VALKEY_URL", "REDIS_URL")]
+    )
+    def test_two_names_with_different_values_refuse_to_start_and_show_no_value(
+        self, read: Any, name: str, other: str
+    ) -> None:
+        message = refusal(read, **{name: "scheme://one-value", other: "scheme://another"})
+        assert message == f"{name} and {other} are both set and differ; set one of them"
+
+    @pytest.mark.parametrize(
+        ("name", "other"), [("DATABASE_URL", "ADMIN_DATABASE_URL"), ("VALKEY_URL", "REDIS_URL")]
+    )
+    def test_two_names_with_one_value_are_fine(self, read: Any, name: str, other: str) -> None:
+        settings = read(**{name: "scheme://value", other: "scheme://value"})
+        assert "scheme://value" in (settings.postgres_url, settings.store_url)
+
+    def test_groups_are_written_with_two_underscores(self, read: Any) -> None:
+        settings = read(
+            CORS__ORIGINS='["https://a.example"]',
+            METRICS__NETWORKS='["10.0.0.0/8"]',
+            METRICS__TOKEN="collector-token",
+            LOG__LEVEL="WARNING",
+            TOKEN__TTL_S="60",
+            LOGIN__PER_ACCOUNT="3",
+        )
+        assert settings.cors.origins == ["https://a.example"]
+        assert settings.metrics.networks == [ip_network("10.0.0.0/8")]
+        assert settings.metrics.token is not None
+        assert settings.metrics.token.get_secret_value() == "collector-token"
+        assert (settings.log.level, settings.token.ttl_s, settings.login.per_account) == ("WARNING", 60, 3)
+
+    @pytest.mark.parametrize("text", ["10.0.0.0/8, 192.168.0.0/16", '["10.0.0.0/8", "192.168.0.0/16"]'])
+    def test_lists_are_written_with_commas_or_as_json(self, read: Any, text: str) -> None:
+        assert read(TRUSTED_PROXIES=text).trusted_proxies == [
+            ip_network("10.0.0.0/8"),
+            ip_network("192.168.0.0/16"),
+        ]
+
+    def test_an_env_file_is_read_and_the_environment_wins(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / ".env"
+        file.write_text("PORT=1234\nAPP_NAME=from-file\nSOMETHING_ELSE=1\n")
+        monkeypatch.setenv("PORT", "4321")
+        settings = Settings(_env_file=file)
+        assert (settings.port, settings.app_name) == (4321, "from-file")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("APP_ENV", "prod"),
+            ("PORT", "65536"),
+            ("PORT", "-1"),
+            ("WORKERS", "0"),
+            ("WORKERS", "257"),
+            ("REPLICAS", "0"),
+            ("DB_POOL_SIZE", "-1"),
+            ("DB_MAX_OVERFLOW", "-2"),
+            ("DB_POOL_TIMEOUT", "0"),
+            ("DB_POOL_RECYCLE", "-2"),
+            ("DB_STATEMENT_TIMEOUT_S", "-1"),
+            ("VALKEY_TIMEOUT_MS", "0"),
+            ("VALKEY_TIMEOUT_MS", "10001"),
+            ("VALKEY_MAX_PENDING", "0"),
+            ("MAX_BODY_BYTES", "-1"),
+            ("MAX_IN_FLIGHT", "0"),
+            ("SHUTDOWN_GRACE_S", "-1"),
+            ("TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("TRUSTED_PROXIES", '["10.0.0.0/8"'),
+            ("DEBUG", "perhaps"),
+            ("TOKEN__TTL_S", "59"),
+            ("TOKEN__TTL_S", "86401"),
+            ("LOG__LEVEL", "LOUD"),
+            ("LOG__FORMAT", "xml"),
+            ("LOGIN__PER_ACCOUNT", "0"),
+            ("CORS__MAX_AGE_S", "86401"),
+            ("METRICS__NETWORKS", '["nowhere"]'),
+        ],
+    )
+    def test_a_value_out_of_range_is_refused_by_the_variables_name(
+        self, read: Any, name: str, value: str
+    ) -> None:
+        assert refusal(read, **{name: value}).startswith(name)
+
+    def test_an_unknown_name_in_a_group_is_refused(self, read: Any) -> None:
+        assert refusal(read, CORS__ORIGIN='["https://a.example"]').startswith("CORS__ORIGIN: ")
+
+    def test_a_short_secret_is_refused_and_not_shown(self, read: Any) -> None:
+        message = refusal(read, SECRET_KEY="short-secret")
+        assert message == "SECRET_KEY must be 32 bytes or more"
+
+    def test_secrets_do_not_show_in_the_settings_text(self, read: Any) -> None:
+        shown = repr(read(**SAFE))
+        assert not [secret for secret in (SECRET, "hidden-word", "one-key-of") if secret in shown]
+
+
+class TestProduction:
+    def test_a_safe_configuration_starts(self, read: Any) -> None:
+        assert read(**SAFE).is_production
+
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"SECRET_KEY": DEVELOPMENT_SECRET}, "SECRET_KEY"),
+            ({"DEBUG": "true"}, "DEBUG"),
+            ({"CORS__ORIGINS": '["*"]'}, "CORS__ORIGINS"),
+            ({"CORS__ORIGINS": '["https://a.example", "*"]'}, "CORS__ORIGINS"),
+            ({"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS"),
+            ({"EMBEDDED_SERVERS": "true"}, "EMBEDDED_SERVERS"),
+            ({"DATABASE_URL": ""}, "DATABASE_URL"),
+            ({"VALKEY_URL": ""}, "VALKEY_URL"),
+        ],
+    )
+    def test_one_unsafe_variable_stops_the_start_and_only_it_is_named(
+        self, read: Any, changes: dict[str, str], named: str
+    ) -> None:
+        message = refusal(read, **{**SAFE, **changes})
+        assert message.startswith(f"APP_ENV=production refuses to start: {named}")
+        others = set(SAFE) - {"APP_ENV", named}
+        assert not [name for name in others if name in message]
+        assert SECRET not in message
+
+    @pytest.mark.parametrize("changes", [{"DEBUG": "true"}, {"CORS__ORIGINS": '["*"]'}])
+    def test_elsewhere_the_same_is_allowed(self, read: Any, changes: dict[str, str]) -> None:
+        assert not read(**{**SAFE, **changes, "APP_ENV": "development"}).is_production
+
+    def test_the_older_name_of_the_encryption_key_counts(self, read: Any) -> None:
+        assert read(**{**SAFE, "ENCRYPTION_KEYS": "", "DB_ENCRYPTION_KEY": "k" * 32}).is_production
+
+    def test_all_that_is_unsafe_is_told_at_once(self, read: Any) -> None:
+        message = refusal(read, APP_ENV="production")
+        assert [
+            name
+            for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL")
+            if name not in message
+        ] == []
