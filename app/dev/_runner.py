@@ -47,7 +47,7 @@ class Runner:
     def run(self) -> int:
         """Run until a signal (0) or a failure (1, with one line on standard error) and leave nothing behind."""
         for number in _STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 signal.signal(number, _interrupt)
         try:
             self._start()
