@@ -7,7 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from app.core.http import APIRouter, CurrentPrincipal, api_worker, enforce_all_policies, provided
+    from app.core.http import (
+        APIRouter,
+        CurrentPrincipal,
+        RateLimiter,
+        api_worker,
+        enforce_all_policies,
+        provided,
+    )
     from app.core.policies import JobConfig, RateLimit, Security
 
 _ROOMS = {
@@ -15,6 +22,7 @@ _ROOMS = {
     "CurrentPrincipal": "http",
     "JobConfig": "policies",
     "RateLimit": "policies",
+    "RateLimiter": "http",
     "Security": "policies",
     "api_worker": "http",
     "enforce_all_policies": "http",
@@ -26,6 +34,7 @@ __all__ = [
     "CurrentPrincipal",
     "JobConfig",
     "RateLimit",
+    "RateLimiter",
     "Security",
     "api_worker",
     "enforce_all_policies",

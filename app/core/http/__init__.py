@@ -8,6 +8,7 @@ from app.core.http._edge import EdgeMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
 from app.core.http._metrics_endpoint import metrics_router
 from app.core.http._openapi import describe_gates
+from app.core.http._package_limiter import RateLimiter
 from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
 from app.core.http._route import APIRouter, GatedRoute
@@ -30,6 +31,7 @@ __all__ = [
     "GatedRoute",
     "Platform",
     "Problem",
+    "RateLimiter",
     "RequestState",
     "Ticket",
     "TokenVerifier",
