@@ -49,7 +49,8 @@ for i = 1, n do
     untouched[i] = { floor((b - (tat - now)) / a), tat - now }
 
   elseif kind == 'd' then
-    local last = state and min(tonumber(state), now)
+    local last = tonumber(state)
+    last = last and min(last, now)
     pass = cost == 0 or not last or now - last >= a
     if not pass then retry = a end
     value[i], ttl[i] = int(now), ceil(a / 1000) + 1
@@ -61,9 +62,10 @@ for i = 1, n do
     if state then
       local w, c, p = string.match(state, '^(%d+) (%d+) (%d+)$')
       w, c, p = tonumber(w), tonumber(c), tonumber(p)
-      if w >= window then count, previous = c, p
+      if not w then -- of a limit that was counted in another way under this name: begin anew
+      elseif w >= window then count, previous = c, p
       elseif w == window - 1 then previous = c end
-      if w > window then clamped[i] = int(window) .. ' ' .. int(count) .. ' ' .. int(previous) end
+      if w and w > window then clamped[i] = int(window) .. ' ' .. int(count) .. ' ' .. int(previous) end
     end
     local left = (window + 1) * a - now
     if kind == 'f' then
