@@ -19,7 +19,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), permutations(KINDS, 2), ids=lambda limit: limit.algorithm.partition("_")[0]
+    ("before", "after"), list(permutations(KINDS, 2)), ids=lambda limit: limit.algorithm.partition("_")[0]
 )
 async def test_a_limit_whose_algorithm_was_changed_goes_on_counting_from_whatever_it_finds(
     store: ValkeyClient, clean_store: None, before: RateLimit, after: RateLimit
