@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] 
         docs_url="/docs" if has_docs else None,
         redoc_url=None,
         openapi_url="/openapi.json" if has_docs else None,
+        redirect_slashes=False,  # the redirect would go to whatever Host the caller named, and around the gate
         lifespan=_lifespan(settings, features, platform, reports),
         telemetry=cast(
             "TelemetryConfig", configure_tracing(enabled=settings.tracing, service=settings.app_name)

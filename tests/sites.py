@@ -1,0 +1,78 @@
+"""The whole service with one user and one record of his: for tests that go over every endpoint."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import httpx2
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.builtin.accounts.models import User
+from app.core.db import Database
+from app.core.http import Platform
+from app.core.security import TokenService, known_roles, known_scopes
+from app.features.records.models import Record
+from app.main import create_app
+from app.settings import Settings
+from tests.apps import running
+
+
+@dataclass
+class Site:
+    """A running service, a client that presents nothing, and what there is to ask for."""
+
+    app: FastAPI
+    client: httpx2.AsyncClient
+    owner: UUID
+    record: UUID
+
+    @property
+    def platform(self) -> Platform:
+        platform: Platform = self.app.state.gatehouse
+        return platform
+
+    def bearer(
+        self,
+        scopes: Iterable[str] = known_scopes,
+        roles: Iterable[str] = known_roles,
+        user: UUID | None = None,
+    ) -> dict[str, str]:
+        """The header of the owner, or of somebody else, with these rights; all of them if none are named."""
+        tokens = self.platform.require(TokenService)
+        token = tokens.issue(str(user or self.owner), scopes=scopes, roles=roles).token
+        return {"Authorization": f"Bearer {token}"}
+
+    async def rows(self) -> tuple[int, ...]:
+        """How many rows each of the tables has, and how often the record was changed."""
+        async with self.platform.database.session() as session:
+            counts = text(
+                "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM records),"
+                " (SELECT coalesce(sum(version), 0) FROM records)"
+            )
+            return tuple((await session.execute(counts)).one())
+
+
+@asynccontextmanager
+async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Site]:
+    """``settings`` may name servers that do not answer; ``database`` must, and holds the user while this is open."""
+    async with database.session() as session:
+        user = User(email=f"{uuid4()}@example.com", password_hash="none")
+        session.add(user)
+        await session.flush()
+        record = Record(owner_id=user.id, name="first")
+        session.add(record)
+        await session.commit()
+    app = create_app(settings)
+    transport = httpx2.ASGITransport(app=app)
+    try:
+        async with (
+            running(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            yield Site(app, client, user.id, record.id)
+    finally:
+        async with database.session() as session:
+            await session.execute(text("DELETE FROM users WHERE id = :id"), {"id": user.id})
+            await session.commit()

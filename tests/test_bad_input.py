@@ -1,0 +1,510 @@
+"""Whatever is sent to whichever endpoint: a problem document, never a 5xx that is not documented, nothing half-written."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from app.core.db import Database
+from app.settings import Settings
+from tests.sites import Site, whole_site
+
+DEAD = "127.0.0.1:1"
+FORM = {"username": "nobody@example.com", "password": "some password"}
+
+
+class Endpoint(NamedTuple):
+    """One operation; ``json`` or ``form`` is a body that it would take."""
+
+    method: str
+    path: str
+    json: dict[str, Any] | None = None
+    form: dict[str, str] | None = None
+    scope: str | None = None
+    role: str | None = None
+    public: bool = False
+
+
+GATED = (
+    Endpoint("POST", "/auth/token", form=FORM, public=True),
+    Endpoint("GET", "/users/me"),
+    Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
+    Endpoint("GET", "/records", scope="read:records", role="db_reader"),
+    Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader"),
+    Endpoint("PATCH", "/records/{record_id}", json={"name": "new"}, scope="write:records"),
+    Endpoint("DELETE", "/records/{record_id}", scope="write:records"),
+    Endpoint("GET", "/health/db", public=True),
+)
+DOCS = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
+OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", "/health", "/metrics", *DOCS))
+JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
+
+
+def name_of(value: Any) -> str:
+    if isinstance(value, Endpoint):
+        return f"{value.method} {value.path}"
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return ascii(text[:30])
+
+
+def each(endpoints: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("endpoint", endpoints, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+async def site(postgres_url: str, valkey_url: str, database: Database) -> AsyncIterator[Site]:
+    settings = Settings(
+        _env_file=None, app_env="test", database_url=postgres_url, valkey_url=valkey_url, valkey_timeout_ms=2000,
+        login={"failed_auth_per_ip": 100_000},
+    )  # fmt: skip
+    async with whole_site(settings, database) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_written(site: Site, clean_store: None) -> AsyncIterator[None]:
+    """Around every test here."""
+    before = await site.rows()
+    yield
+    assert await site.rows() == before
+    assert site.platform.database.pool_status().checked_out == 0
+
+
+async def send(site: Site, endpoint: Endpoint, **options: Any) -> httpx2.Response:
+    """Ask as the owner with every right, for his record, with a good body unless ``options`` say otherwise."""
+    path = endpoint.path.replace("{record_id}", str(site.record))
+    if not endpoint.public:
+        options.setdefault("headers", {})
+        options["headers"] = {**site.bearer(), **options["headers"]}
+    if not {"content", "json", "data", "files"} & set(options):
+        options |= (
+            {"json": endpoint.json} if endpoint.json else {"data": endpoint.form} if endpoint.form else {}
+        )
+    return await site.client.request(endpoint.method, options.pop("path", path), **options)
+
+
+def assert_problem(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
+    assert answer.status_code in statuses, (answer.status_code, answer.text[:500])
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["type"]
+    assert body["title"]
+    leaked = [
+        word for word in ("Traceback", "sqlalchemy", "asyncpg", "pydantic", ".py") if word in answer.text
+    ]
+    assert not leaked
+    return body
+
+
+async def test_the_table_has_every_endpoint(site: Site) -> None:
+    served = {(method, route.path) for route in site.platform.routes for method in route.methods} - {
+        ("HEAD", path) for path in DOCS
+    }
+    assert served == {(endpoint.method, endpoint.path) for endpoint in (*GATED, *OPEN)}
+
+
+MALFORMED: tuple[bytes, ...] = (
+    b"", b"{", b"not json", b'{"name": }', b"{'name': 'x'}", b'{"name": "x"', b"\xff\xfe{}", b'{"name": "\xff"}',
+    b'{"name": "x"}}', b"\x00", b"[" * 100_000, b'{"a":' * 100_000,
+    b'{"name": "x", "payload": {"n": ' + b"9" * 5000 + b"}}",
+)  # fmt: skip
+WRONG: tuple[bytes, ...] = (
+    b"null", b"[]", b"1", b'"text"', b"true", b"[{}]", b'{"name": null}', b'{"name": 1}', b'{"name": ["x"]}',
+    b'{"name": {}}', b'{"name": true}', b'{"name": ""}', b'{"name": "   "}', b'{"name": "a\\u0000b"}',
+    b'{"name": "\\ud800"}', b'{"name": "x", "tags": "red"}', b'{"name": "x", "tags": [1]}',
+    b'{"name": "x", "tags": ["\\u0000"]}', b'{"name": "x", "tags": ["\\udfff"]}', b'{"name": "x", "tags": {}}',
+    b'{"name": "x", "tags": null}', b'{"name": "x", "payload": []}', b'{"name": "x", "payload": "text"}',
+    b'{"name": "x", "payload": null}', b'{"name": "x", "payload": {"n": NaN}}',
+    b'{"name": "x", "payload": {"n": Infinity}}', b'{"name": "x", "payload": {"n": -Infinity}}',
+    b'{"name": "x", "payload": {"n": 1e999}}', b'{"name": "x", "payload": {"n": 9223372036854775808}}',
+    b'{"name": "x", "payload": {"k": "\\u0000"}}', b'{"name": "x", "payload": {"\\u0000": 1}}',
+    b'{"name": "x", "payload": {"\\ud800": 1}}',
+    b'{"name": "x", "payload": ' + b'{"a":' * 17 + b"1" + b"}" * 18,
+    b'{"name": "x", "payload": {"k": ' + b"[" * 500 + b"]" * 500 + b"}}",
+    b'{"name": "x", "payload": {"k": "' + b"x" * 16_385 + b'"}}',
+    b'{"name": "x", "id": "00000000-0000-0000-0000-000000000000"}', b'{"name": "x", "owner_id": null}',
+    b'{"name": "x", "__proto__": {}}', b'{"name": "x", "": 1}', b'{"name": "x", "version": 99}',
+    json.dumps({"name": "x" * 201}).encode(), json.dumps({"name": "x", "tags": ["t"] * 21}).encode(),
+    json.dumps({"name": "x", "tags": ["t" * 51]}).encode(),
+    json.dumps({"name": "first", "\x00": 0}).encode(),
+)  # fmt: skip
+
+
+class TestJson:
+    @each(JSON)
+    @pytest.mark.parametrize("content", MALFORMED, ids=name_of)
+    async def test_what_is_no_json_is_400_or_422(
+        self, site: Site, endpoint: Endpoint, content: bytes
+    ) -> None:
+        answer = await send(site, endpoint, content=content, headers={"Content-Type": "application/json"})
+        assert_problem(answer, 400, 422, *([413] if len(content) > 65_536 else []))
+
+    @each(JSON)
+    @pytest.mark.parametrize("content", WRONG, ids=name_of)
+    async def test_json_of_the_wrong_shape_is_422_that_says_where(
+        self, site: Site, endpoint: Endpoint, content: bytes
+    ) -> None:
+        answer = await send(site, endpoint, content=content, headers={"Content-Type": "application/json"})
+        body = assert_problem(answer, 422)
+        assert all(error["loc"][0] == "body" for error in body["errors"])
+
+    @each(JSON)
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "text/plain",
+            "application/xml",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "",
+            "a/b/c",
+            "json",
+            "\xff",
+        ],
+    )
+    async def test_another_content_type_is_415_or_422(
+        self, site: Site, endpoint: Endpoint, kind: str
+    ) -> None:
+        headers: Any = [*site.bearer().items(), ("Content-Type", kind.encode("latin-1"))]
+        path = endpoint.path.replace("{record_id}", str(site.record))
+        answer = await site.client.request(endpoint.method, path, content=b'{"name": "x"}', headers=headers)
+        assert_problem(answer, 415, 422)
+
+    @each(JSON)
+    async def test_no_content_type_is_415_or_422(self, site: Site, endpoint: Endpoint) -> None:
+        assert_problem(await send(site, endpoint, content=b'{"name": "x"}'), 415, 422)
+
+    @each(JSON)
+    async def test_a_compressed_body_is_not_json(self, site: Site, endpoint: Endpoint) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        assert_problem(
+            await send(site, endpoint, content=b"\x1f\x8b\x08\x00garbage", headers=headers), 400, 415, 422
+        )
+
+    async def test_the_last_of_two_equal_keys_counts(self, site: Site) -> None:
+        content = b'{"name": "one", "name": "two", "payload": {"k": 1, "k": 2}}'
+        headers = {**site.bearer(), "Content-Type": "application/json"}
+        answer = await site.client.post("/records", content=content, headers=headers)
+        assert answer.status_code == 201
+        assert (answer.json()["name"], answer.json()["payload"]) == ("two", {"k": 2})
+        assert (
+            await site.client.delete(answer.headers["location"], headers=site.bearer())
+        ).status_code == 204
+
+
+class TestSize:
+    @each([endpoint for endpoint in GATED if endpoint.json or endpoint.form])
+    async def test_a_declared_length_that_is_too_long_is_413(self, site: Site, endpoint: Endpoint) -> None:
+        kind = "application/json" if endpoint.json else "application/x-www-form-urlencoded"
+        content = b"name=" + b"x" * 1_048_577
+        assert_problem(await send(site, endpoint, content=content, headers={"Content-Type": kind}), 413)
+
+    @each([endpoint for endpoint in GATED if endpoint.json or endpoint.form])
+    async def test_a_chunked_body_that_grows_too_long_is_413(self, site: Site, endpoint: Endpoint) -> None:
+        async def body() -> AsyncIterator[bytes]:
+            yield b'{"name": "'
+            for _ in range(130):
+                yield b"x" * 8192
+            yield b'"}'
+
+        kind = "application/json" if endpoint.json else "application/x-www-form-urlencoded"
+        assert_problem(await send(site, endpoint, content=body(), headers={"Content-Type": kind}), 413)
+
+    @each(JSON)
+    async def test_the_endpoints_own_cap_counts(self, site: Site, endpoint: Endpoint) -> None:
+        content = b'{"name": "x"' + b" " * 65_536 + b"}"
+        answer = await send(site, endpoint, content=content, headers={"Content-Type": "application/json"})
+        assert_problem(answer, 413)
+
+    @each([endpoint for endpoint in GATED if not endpoint.json and not endpoint.form])
+    async def test_a_body_where_none_is_expected_is_not_read(self, site: Site, endpoint: Endpoint) -> None:
+        if endpoint.method == "DELETE":
+            endpoint = endpoint._replace(path=f"/records/{uuid4()}")
+        answer = await send(site, endpoint, content=b'{"surprise": true}')
+        assert answer.status_code in (200, 404)
+
+
+FORMS: tuple[dict[str, Any], ...] = (
+    {}, {"username": "a@example.com"}, {"password": "secret"}, {**FORM, "username": ""}, {**FORM, "password": ""},
+    {**FORM, "username": "x" * 255}, {**FORM, "password": "x" * 129}, {**FORM, "username": "a\x00b@example.com"},
+    {**FORM, "username": "a\r\nb"}, {**FORM, "grant_type": "client_credentials"}, {**FORM, "surprise": "1"},
+    {**FORM, "scope": "x" * 2049}, {**FORM, "client_id": "x" * 256}, {**FORM, "client_secret": "x" * 256},
+    {**FORM, "username": ["a@example.com", "b@example.com"], "grant_type": ["password", "x"]},
+)  # fmt: skip
+
+
+class TestForm:
+    TOKEN = GATED[0]
+
+    @pytest.mark.parametrize("form", FORMS, ids=name_of)
+    async def test_a_form_of_the_wrong_shape_is_422(self, site: Site, form: dict[str, Any]) -> None:
+        body = assert_problem(await send(site, self.TOKEN, data=form), 422)
+        assert "some password" not in json.dumps(body)
+
+    @pytest.mark.parametrize(
+        "scope", ["READ", "read:records\tx", "a;b", "\u00e4", " ".join("abc" for _ in range(65))]
+    )
+    async def test_a_scope_that_is_none_is_400_that_says_so(self, site: Site, scope: str) -> None:
+        body = assert_problem(await send(site, self.TOKEN, data={**FORM, "scope": scope}), 400)
+        assert body["error"] == "invalid_scope"
+
+    @pytest.mark.parametrize(
+        ("kind", "content"),
+        [
+            ("application/json", b'{"username": "a", "password": "b"}'),
+            ("text/plain", b"username=a&password=b"),
+            ("", b"username=a&password=b"),
+            ("multipart/form-data", b"--x\r\n"),
+            ("multipart/form-data; boundary=x", b"no boundary in here"),
+            ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n'),
+            ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--\r\n"),
+            ("multipart/form-data; boundary=\xff", b"--x--\r\n"),
+            ("application/x-www-form-urlencoded", b"%"),
+            ("application/x-www-form-urlencoded", b"%zz=%zz"),
+            ("application/x-www-form-urlencoded", b"=" * 1000),
+            ("application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(5000))),
+            ("application/x-www-form-urlencoded", b"username=\xff\xfe&password=\xff"),
+            ("application/x-www-form-urlencoded; charset=utf-16", b"username=a&password=b"),
+            ("application/x-www-form-urlencoded; charset=nonsense", b"\x00"),
+        ],
+        ids=name_of,
+    )  # fmt: skip
+    async def test_what_is_no_form_is_4xx(self, site: Site, kind: str, content: bytes) -> None:
+        headers = [(b"content-type", kind.encode("latin-1"))]
+        answer = await site.client.post("/auth/token", content=content, headers=headers)
+        assert_problem(answer, 400, 401, 415, 422)
+
+    async def test_a_file_is_no_text(self, site: Site) -> None:
+        files = {"username": ("name.txt", b"nobody@example.com"), "password": (None, b"some password")}
+        assert_problem(await send(site, self.TOKEN, files=files), 422)
+
+    @pytest.mark.parametrize("password", ["\ud800", "\x00", "\u202e", "\U0001f600" * 30])
+    async def test_any_text_may_be_a_password_and_is_wrong(self, site: Site, password: str) -> None:
+        content = (
+            b"username=nobody%40example.com&password="
+            + "".join(f"%{byte:02x}" for byte in password.encode("utf-8", "surrogatepass")).encode()
+        )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = assert_problem(await send(site, self.TOKEN, content=content, headers=headers), 401, 422)
+        assert body["status"] == 422 or body["error"] == "invalid_grant"
+
+
+class TestPaths:
+    @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+    @pytest.mark.parametrize(
+        "part", ["x", "1", "-1", "%00", "%FF", "%ED%A0%80", "%2e%2e", "..%5c", "{record_id}", "'%20OR%201=1", "x" * 8000, "%F0%9F%98%80",
+                 "00000000-0000-0000-0000-00000000000g", "%0d%0aSet-Cookie:%20a=b"],
+        ids=name_of,
+    )  # fmt: skip
+    async def test_a_record_id_that_is_none_is_422(self, site: Site, method: str, part: str) -> None:
+        body = {"name": "x"} if method == "PATCH" else None
+        answer = await site.client.request(method, f"/records/{part}", headers=site.bearer(), json=body)
+        assert_problem(answer, 422)
+        assert "set-cookie" not in answer.headers
+
+    @pytest.mark.parametrize(
+        "path", ["/", "/nothing", "/%", "/%zz", "/%00", "/%FF%FE", "/records/a/b", "/records/..%2f..%2fetc/passwd", "/records/",
+                 "/users/me/", "//", "//evil.example/records/", "/RECORDS", "/auth", "/auth/token/", "/live/", "/.env", "/docs/x",
+                 "/openapi.yaml", "/" + "x" * 60_000,
+                 "/{path}", "/records;x=1", "/%252e%252e", "/.."],
+        ids=name_of,
+    )  # fmt: skip
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_an_unknown_path_is_404(self, site: Site, method: str, path: str) -> None:
+        assert_problem(await site.client.request(method, path, headers=site.bearer()), 404)
+
+    @pytest.mark.parametrize(
+        "query",
+        ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=1e2", "limit=", "limit=99999999999999999999", "limit=%00", "limit=1&limit=x",
+         "cursor=", "cursor=x", "cursor=%00", "cursor=%FF", "cursor=f" + "_" * 31, "cursor=" + "A" * 50_000,
+         "tag=", "tag=%00", "tag=%20", "tag=" + "x" * 51, "surprise=1", "LIMIT=1", "limit[]=1"],
+        ids=name_of,
+    )  # fmt: skip
+    async def test_a_query_that_makes_no_sense_is_422(self, site: Site, query: str) -> None:
+        answer = await site.client.get(f"/records?{query}", headers=site.bearer())
+        assert_problem(answer, 422)
+
+    @pytest.mark.parametrize(
+        "query", ["&&&", "=", "%", "?", "tag=%FF", "tag=%ED%A0%80", "tag='%20OR%201=1", "tag=%25", "tag=*"]
+    )
+    async def test_a_query_of_odd_characters_finds_nothing_or_is_422(self, site: Site, query: str) -> None:
+        answer = await site.client.get(f"/records?{query}", headers=site.bearer())
+        assert_problem_or_page(answer)
+
+
+def assert_problem_or_page(answer: httpx2.Response) -> None:
+    if answer.status_code != 200:
+        assert_problem(answer, 422)
+
+
+def foreign_methods() -> list[tuple[str, str]]:
+    has = {(endpoint.method, endpoint.path) for endpoint in (*GATED, *OPEN)}
+    has |= {("HEAD", path) for path in DOCS}
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+    return [
+        (method, path)
+        for path in sorted({path for _, path in has})
+        for method in methods
+        if (method, path) not in has
+    ]
+
+
+class TestMethods:
+    @pytest.mark.parametrize(("method", "path"), foreign_methods())
+    async def test_a_method_that_a_path_does_not_have_is_405_naming_one_it_has(
+        self, site: Site, method: str, path: str
+    ) -> None:
+        answer = await site.client.request(method, path.replace("{record_id}", str(site.record)))
+        if method == "HEAD":
+            assert answer.status_code == 405
+        else:
+            assert_problem(answer, 405)
+        allowed = set(answer.headers["allow"].split(", "))
+        assert allowed
+        assert allowed <= {
+            method for route in site.platform.routes if route.path == path for method in route.methods
+        }
+
+
+TOKENS: tuple[bytes, ...] = (
+    b"Bearer", b"Bearer ", b"Bearer x", b"Bearer a.b.c", b"Bearer \xff\xfe", b"Bearer x y", b"bearer null", b"Bearer \x00", b"Bearer ..",
+    b"Bearer " + b"x" * 100_000, b"Bearer " + b"a." * 50_000, b"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.",
+    b"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.AAAA",
+)  # fmt: skip
+
+
+class TestCredentials:
+    @each(GATED)
+    @pytest.mark.parametrize("header", TOKENS, ids=name_of)
+    async def test_a_bad_token_is_401_with_a_challenge(
+        self, site: Site, endpoint: Endpoint, header: bytes
+    ) -> None:
+        endpoint = endpoint._replace(public=True)  # send no good token as well
+        answer = await send(site, endpoint, headers=[(b"authorization", header)])
+        assert_problem(answer, 401)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    @each([endpoint for endpoint in GATED if not endpoint.public])
+    @pytest.mark.parametrize("header", [None, b"Basic YTpi", b"Digest x", b"", b"Token x"], ids=name_of)
+    async def test_no_token_or_another_scheme_is_401_with_a_challenge(
+        self, site: Site, endpoint: Endpoint, header: bytes | None
+    ) -> None:
+        headers = [] if header is None else [(b"authorization", header)]
+        answer = await send(site, endpoint._replace(public=True), headers=headers)
+        assert_problem(answer, 401)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    @each(GATED)
+    async def test_two_tokens_are_400(self, site: Site, endpoint: Endpoint) -> None:
+        good = site.bearer()["Authorization"].encode()
+        headers = [(b"authorization", good), (b"authorization", good)]
+        assert_problem(await send(site, endpoint._replace(public=True), headers=headers), 400)
+
+    @each([endpoint for endpoint in GATED if endpoint.scope])
+    async def test_a_missing_scope_is_403_that_names_it(self, site: Site, endpoint: Endpoint) -> None:
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=["read:monitor"])), 403)
+        assert body["missing_scopes"] == [endpoint.scope]
+        assert str(endpoint.scope) in body["detail"]
+
+    @each([endpoint for endpoint in GATED if endpoint.role])
+    async def test_a_missing_role_is_403_that_names_it(self, site: Site, endpoint: Endpoint) -> None:
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=["cpu_user"])), 403)
+        assert body["required_roles"] == [endpoint.role]
+
+    @each([endpoint for endpoint in GATED if endpoint.scope])
+    async def test_who_may_not_call_is_told_nothing_about_his_body(
+        self, site: Site, endpoint: Endpoint
+    ) -> None:
+        answer = await send(site, endpoint, content=b"{", headers=site.bearer(scopes=[]))
+        assert "errors" not in assert_problem(answer, 403)
+
+
+@each(GATED)
+async def test_a_used_up_limit_is_429_with_the_time_to_wait(site: Site, endpoint: Endpoint) -> None:
+    if endpoint.json or endpoint.form:
+        options: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+    else:
+        options = {"path": f"/records/{uuid4()}"} if endpoint.method == "DELETE" else {}
+    answer = await send(site, endpoint, **options)
+    for _ in range(300):
+        if answer.status_code == 429:
+            break
+        assert answer.status_code < 500
+        answer = await send(site, endpoint, **options)
+    body = assert_problem(answer, 429)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert body["violated-policies"]
+    assert "r=0" in answer.headers["ratelimit"]
+
+
+class TestHeaders:
+    @each([*GATED[1:2], *OPEN[:1]])
+    @pytest.mark.parametrize(
+        "header",
+        [
+            (b"x-long", b"x" * 100_000), (b"x-request-id", b"x" * 10_000), (b"x-request-id", b"\r\n\xff"), (b"traceparent", b"00-zz"),
+            (b"x-forwarded-for", b"," * 10_000), (b"x-forwarded-for", b"\xff"), (b"accept", b"nonsense"), (b"accept", b"application/xml"),
+            (b"cookie", b"\xff=\x00;" * 1000), (b"content-length", b"-1"), (b"content-length", b"x"), (b"content-length", b"9" * 5000),
+            (b"host", b"\xff\xfe"), (b"range", b"bytes=0-0,-1"), (b"origin", b"null"), (b"expect", b"nonsense"),
+            (b"transfer-encoding", b"gzip, chunked"), (b"", b""),
+        ],
+        ids=name_of,
+    )  # fmt: skip
+    async def test_an_odd_header_changes_nothing_or_is_413(
+        self, site: Site, endpoint: Endpoint, header: tuple[bytes, bytes]
+    ) -> None:
+        headers = [header, *((name.encode(), value.encode()) for name, value in site.bearer().items())]
+        answer = await send(site, endpoint._replace(public=True), headers=headers)
+        if answer.status_code != 200:
+            assert_problem(answer, 413)
+        assert answer.headers["x-request-id"] != header[1].decode("latin-1")
+
+    async def test_thousands_of_headers_are_headers(self, site: Site) -> None:
+        headers = [(b"x-%d" % number, b"1") for number in range(5000)]
+        assert (await site.client.get("/live", headers=headers)).status_code == 200
+
+
+class TestOutage:
+    """One of the two servers does not answer at all."""
+
+    @pytest.fixture
+    def settings_of(self, postgres_url: str, valkey_url: str) -> Callable[..., Settings]:
+        def make(**changes: Any) -> Settings:
+            values = {"database_url": postgres_url, "valkey_url": valkey_url, "valkey_timeout_ms": 2000}
+            return Settings(_env_file=None, app_env="test", **{**values, **changes})
+
+        return make
+
+    @each(GATED)
+    async def test_without_the_store_what_must_count_is_503_and_the_rest_goes_on(
+        self, site: Site, database: Database, settings_of: Callable[..., Settings], endpoint: Endpoint
+    ) -> None:
+        settings = settings_of(valkey_url=f"valkey://{DEAD}/0")
+        async with whole_site(settings, database) as other:
+            answer = await send(other, endpoint)
+            if endpoint.path == "/auth/token":
+                body = assert_problem(answer, 503)
+                assert (body["reason"], body["policy"]) == ("store_unavailable", "auth_token")
+                assert int(answer.headers["retry-after"]) >= 1
+            else:
+                assert answer.status_code in (200, 201, 204)
+                assert "ratelimit" not in answer.headers
+
+    @each(GATED)
+    async def test_without_the_database_it_is_503_with_the_time_to_wait(
+        self, site: Site, database: Database, settings_of: Callable[..., Settings], endpoint: Endpoint
+    ) -> None:
+        settings = settings_of(database_url=f"postgresql+asyncpg://app:hidden-word@{DEAD}/app")
+        async with whole_site(settings, database) as other:
+            answer = await send(other, endpoint)
+            assert_problem(answer, 503)
+            assert int(answer.headers["retry-after"]) >= 1
+            assert "hidden-word" not in answer.text
+            ready = await other.client.get("/ready")
+            assert assert_problem(ready, 503)["failing"] == ["database", "schema"]
+            assert (await other.client.get("/live")).status_code == 200
