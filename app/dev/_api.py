@@ -85,13 +85,13 @@ class Api:
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.hurry()
+            self._process.wait()
 
-    def kill(self) -> None:
-        """End it at once."""
+    def hurry(self) -> None:
+        """End it at once, whatever it is doing; may be called by a signal handler while ``stop`` waits."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
 
     def last_words(self) -> str:
         """How it ended; the reason is in its log, which went to the terminal."""

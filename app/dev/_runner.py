@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from app.core.errors import GatehouseError
 from app.dev._api import SERVE, Api, listen
 from app.dev._local import CLONE, LocalFolder
-from app.dev._prepare import USERS, make_database, prepare
 from app.dev._process import ServerFailed, ServerProcess
 from app.dev._welcome import welcome
 from app.dev.postgres import EmbeddedPostgres
@@ -41,14 +40,16 @@ class Runner:
         self._serve = serve
         self._parent = os.getppid() if until_orphaned else None
         self._servers: list[ServerProcess] = []
+        self._postgres: EmbeddedPostgres | None = None
         self._api: Api | None = None
         self._grace_s = 10.0
+        self._stopping = False
 
     def run(self) -> int:
         """Run until a signal (0) or a failure (1, with one line on standard error) and leave nothing behind."""
         for number in _STOP_SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-                signal.signal(number, _interrupt)
+                signal.signal(number, self._on_signal)
         try:
             self._start()
             self._watch()
@@ -70,18 +71,17 @@ class Runner:
         with listen(settings.host, settings.port) as listener:
             url = _url(listener, settings.host)
             local.announce(f"process {os.getpid()}, {url}")
-            environment = self._start_servers(settings, local)
+            environment = self._launch_servers(settings, local)
             self._api = Api(listener, {**os.environ, **environment}, clone=CLONE, command=self._serve)
             self._api.launch()
-            credentials = local.credentials(USERS)
-            asyncio.run(prepare(environment.get("DATABASE_URL") or settings.postgres_url or "", credentials))
             local.write_environment({"HOST": settings.host, "PORT": str(settings.port), **environment})
+            credentials = self._prepare(environment.get("DATABASE_URL") or settings.postgres_url or "", local)
             self._api.wait_ready()
         sys.stdout.write(welcome(url, credentials, local.path))
         sys.stdout.flush()
 
-    def _start_servers(self, settings: Settings, local: LocalFolder) -> dict[str, str]:
-        """Start what has no URL yet, both at once; returns what the API's environment needs besides ours."""
+    def _launch_servers(self, settings: Settings, local: LocalFolder) -> dict[str, str]:
+        """Launch what has no URL yet, all at once; returns what the API's environment needs besides ours."""
         place = local.servers()
         environment = _keys(settings, local)
         if settings.store_url is None:
@@ -89,14 +89,23 @@ class Runner:
             self._launch(valkey)
             environment |= {"VALKEY_URL": valkey.url(), "EMBEDDED_SERVERS": "true"}
         if settings.postgres_url is None:
-            postgres = EmbeddedPostgres(place / "postgres", account=local.account)
-            self._launch(postgres)
-            postgres.wait_ready()
-            asyncio.run(make_database(postgres.url(), DATABASE, postgres.url(DATABASE)))
-            environment |= {"DATABASE_URL": postgres.url(DATABASE), "EMBEDDED_SERVERS": "true"}
+            self._postgres = EmbeddedPostgres(place / "postgres", account=local.account)
+            self._launch(self._postgres)
+            environment |= {"DATABASE_URL": self._postgres.url(DATABASE), "EMBEDDED_SERVERS": "true"}
+        return environment
+
+    def _prepare(self, url: str, local: LocalFolder) -> dict[str, str]:
+        """Make the database, its tables and users while the API starts; returns the users' passwords."""
+        # Half a second of imports, for which neither the servers nor the API need wait.
+        from app.dev._prepare import USERS, make_database, prepare  # noqa: PLC0415
+
         for server in self._servers:
             server.wait_ready()
-        return environment
+        if self._postgres is not None:
+            asyncio.run(make_database(self._postgres.url(), DATABASE, url))
+        credentials = local.credentials(USERS)
+        asyncio.run(prepare(url, credentials))
+        return credentials
 
     def _launch(self, server: ServerProcess) -> None:
         self._servers.append(server)
@@ -111,24 +120,24 @@ class Runner:
             time.sleep(WATCH_S)
 
     def _stop(self) -> None:
-        """The API first, because its last requests need the servers. A second signal ends everything at once."""
-        try:
-            if self._api is not None:
-                self._api.stop(self._grace_s + 2)
-            for server in self._servers:
-                server.ask_to_stop()
-            for server in self._servers:
-                server.stop()
-        except KeyboardInterrupt:
-            for number in _STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            for part in (self._api, *self._servers):
-                if part is not None:
-                    part.kill()
+        """The API first, because its last requests need the servers."""
+        self._stopping = True
+        if self._api is not None:
+            self._api.stop(self._grace_s + 2)
+        for server in self._servers:
+            server.ask_to_stop()
+        for server in self._servers:
+            server.stop()
+        for number in _STOP_SIGNALS:  # an impatient last one must not change the exit code
+            signal.signal(number, signal.SIG_IGN)
 
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """The first signal stops in order; another one does not wait for requests in flight."""
+        if not self._stopping:
+            self._stopping = True
+            raise KeyboardInterrupt
+        if self._api is not None:
+            self._api.hurry()
 
 
 def _keys(settings: Settings, local: LocalFolder) -> dict[str, str]:
