@@ -3,15 +3,18 @@
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import httpx2
 import psutil
 import pytest
 import valkey.asyncio
@@ -230,3 +233,28 @@ async def test_ordinary_user_can_run_it(fresh_clone: Path) -> None:
         run.send(signal.SIGTERM)
         assert run.wait() == 0
         assert run.left_over(0) == []
+
+
+def test_printed_lines_show_what_they_promise(clone: Path) -> None:
+    with Run(clone, "--real") as run:
+        url = re.findall(r"API +(http://\S+)", run.wait_running().output)[0]
+        passwords = json.loads((clone / ".local" / "credentials.json").read_text())
+        with httpx2.Client(base_url=url) as client:
+            tokens = {}
+            for email in ("analyst@example.com", "viewer@example.com"):
+                answer = client.post("/auth/token", data={"username": email, "password": passwords[email]})
+                tokens[email] = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+            assert (client.get("/records", headers=tokens["analyst@example.com"])).status_code == 200
+            assert (client.get("/records")).status_code == 401
+            assert (client.get("/records", headers=tokens["viewer@example.com"])).status_code == 403
+        if shutil.which("curl"):
+            lines = re.findall(r"^  ((?:TOKEN|VIEWER|curl).*)$", run.output, re.MULTILINE)
+            pasted = subprocess.run(
+                ["/bin/sh"], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=60
+            )
+            assert re.findall(r"^(\d{3})$", pasted.stdout, re.MULTILINE) == ["200", "401", "403"]
+            assert re.search(r"^ +\d+ 429$", pasted.stdout, re.MULTILINE)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+        assert run.left_over(0) == []
+        assert [password for password in passwords.values() if run.output.count(password) > 2] == []
