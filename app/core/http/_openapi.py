@@ -67,6 +67,9 @@ def _describe(operation: dict[str, Any], gate: BoundGate | None) -> None:
                 **answer.get("headers", {}),
                 **_refs(_ON_ANSWER if gate and gate.config.limits else ("X-Request-ID",)),
             }
+        elif status.startswith(("4", "5")):  # those that a route declares in ``responses`` are problems too
+            answer.setdefault("content", _PROBLEM)
+            answer.setdefault("headers", _refs(_headers_of(int(status))))
     if gate is None:
         operation["security"] = []
         return

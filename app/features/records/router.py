@@ -1,6 +1,6 @@
 """``/records``: the caller's own records."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query, Response
@@ -27,6 +27,11 @@ LIMITS = (
 READ = JobConfig(security=Security(scopes=("read:records",), roles=("db_reader",)), rate_limit=LIMITS)
 WRITE = JobConfig(security=Security(scopes=("write:records",)), rate_limit=LIMITS, max_body=65_536)
 
+NOT_FOUND: dict[int | str, Any] = {404: {"description": "The caller has no such record"}}
+CONFLICT: dict[int | str, Any] = {
+    409: {"description": "The name is taken, or somebody else changed the record"}
+}
+
 router = APIRouter(prefix="/records", tags=["records"])
 
 
@@ -41,7 +46,9 @@ async def _service(db: Annotated[AsyncSession, Depends(get_db)], caller: Current
 Records = Annotated[RecordService, Depends(_service)]
 
 
-@router.post("", status_code=201, dependencies=[enforce_all_policies("records_create", WRITE)])
+@router.post(
+    "", status_code=201, responses=CONFLICT, dependencies=[enforce_all_policies("records_create", WRITE)]
+)
 @api_worker(WRITE)
 async def create_record(new: RecordCreate, records: Records, response: Response) -> RecordOut:
     """Store a record under a name that the caller does not use yet."""
@@ -57,21 +64,30 @@ async def list_records(query: Annotated[RecordQuery, Query()], records: Records)
     return await records.list_page(query)
 
 
-@router.get("/{record_id}", dependencies=[enforce_all_policies("records_get", READ)])
+@router.get("/{record_id}", responses=NOT_FOUND, dependencies=[enforce_all_policies("records_get", READ)])
 @api_worker(READ)
 async def get_record(record_id: UUID, records: Records) -> RecordOut:
     """One record."""
     return await records.get(record_id)
 
 
-@router.patch("/{record_id}", dependencies=[enforce_all_policies("records_update", WRITE)])
+@router.patch(
+    "/{record_id}",
+    responses=NOT_FOUND | CONFLICT,
+    dependencies=[enforce_all_policies("records_update", WRITE)],
+)
 @api_worker(WRITE)
 async def update_record(record_id: UUID, changes: RecordUpdate, records: Records) -> RecordOut:
     """Change some fields of a record; what is left out stays."""
     return await records.update(record_id, changes)
 
 
-@router.delete("/{record_id}", status_code=204, dependencies=[enforce_all_policies("records_delete", WRITE)])
+@router.delete(
+    "/{record_id}",
+    status_code=204,
+    responses=NOT_FOUND,
+    dependencies=[enforce_all_policies("records_delete", WRITE)],
+)
 @api_worker(WRITE)
 async def delete_record(record_id: UUID, records: Records) -> None:
     """Remove a record for good."""

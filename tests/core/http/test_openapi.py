@@ -1,0 +1,176 @@
+"""The description tells the truth about gates: scopes, limits, and every answer that they can give."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from app.core.http import APIRouter, api_worker, describe_gates, enforce_all_policies
+from app.core.http._openapi import describe
+from app.core.policies import JobConfig, RateLimit, Security
+from app.settings import Settings
+from tests.core.http.gated import serving
+
+USER = RateLimit.token_bucket("user", max_tokens=5, refill_rate=1, charge="admit")
+IP = RateLimit.fixed_window("ip", limit=9, window=60, scope="ip", cost=lambda _: 2, on_store_down="closed")
+STRICT = JobConfig(
+    security=Security(scopes=("write:records",), roles=("admin",)),
+    rate_limit=(USER, IP),
+    timeout=5,
+    max_body=100,
+)
+PLAIN = JobConfig(rate_limit=None, timeout=None)
+PUBLIC = JobConfig.public()
+
+
+class Item(BaseModel):
+    name: str
+
+
+def router() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/strict/{number}", dependencies=[enforce_all_policies("strict", STRICT)])
+    @api_worker(STRICT)
+    async def strict(number: int, item: Item) -> Item:
+        return item
+
+    @router.get(
+        "/plain",
+        responses={404: {"description": "gone"}},
+        dependencies=[enforce_all_policies("plain", PLAIN)],
+    )
+    @api_worker(PLAIN)
+    async def plain() -> Item:
+        return Item(name="x")
+
+    @router.get("/public", dependencies=[enforce_all_policies("public", PUBLIC)])
+    @api_worker(PUBLIC)
+    async def public() -> Item:
+        return Item(name="x")
+
+    @router.get("/open")
+    async def by_hand() -> Item:
+        return Item(name="x")
+
+    return router
+
+
+@pytest.fixture
+async def document(settings: Settings) -> dict[str, Any]:
+    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}) as client:
+        answer: dict[str, Any] = (await client.get("/openapi.json")).json()
+        assert (await client.get("/openapi.json")).json() == answer
+        return answer
+
+
+def operation(document: dict[str, Any], path: str) -> dict[str, Any]:
+    (found,) = document["paths"][path].values()
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/strict/{number}", {"200", "400", "401", "403", "413", "422", "429", "503", "504"}),
+        ("/plain", {"200", "400", "401", "404", "429", "503"}),
+        ("/public", {"200", "400", "401", "429", "503", "504"}),
+        ("/open", {"200", "503"}),
+    ],
+)
+async def test_an_operation_lists_the_answers_that_its_policy_can_give(
+    document: dict[str, Any], path: str, statuses: set[str]
+) -> None:
+    responses = operation(document, path)["responses"]
+    assert set(responses) == statuses
+    for status, answer in responses.items():
+        assert "X-Request-ID" in answer["headers"]
+        kind = "application/json" if status == "200" else "application/problem+json"
+        assert list(answer["content"]) == [kind]
+
+
+async def test_refusals_list_the_fields_that_they_carry(document: dict[str, Any]) -> None:
+    responses = operation(document, "/strict/{number}")["responses"]
+    headers = {status: set(answer["headers"]) - {"X-Request-ID"} for status, answer in responses.items()}
+    assert headers["200"] == {"RateLimit", "RateLimit-Policy"}
+    assert headers["401"] == {"WWW-Authenticate"}
+    assert headers["429"] == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+    assert headers["503"] == {"Retry-After"}
+
+
+@pytest.mark.parametrize(
+    ("path", "security"),
+    [
+        ("/strict/{number}", [{"token": ["write:records"]}]),
+        ("/plain", [{"token": []}]),
+        ("/public", [{}, {"token": []}]),
+        ("/open", []),
+    ],
+)
+async def test_an_operation_says_what_credentials_it_takes(
+    document: dict[str, Any], path: str, security: list[dict[str, list[str]]]
+) -> None:
+    assert operation(document, path)["security"] == security
+
+
+async def test_the_scheme_lists_every_scope_that_some_operation_needs(document: dict[str, Any]) -> None:
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert scheme["flows"]["password"] == {"tokenUrl": "/auth/token", "scopes": {"write:records": ""}}
+
+
+async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    references: list[str] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            references.extend(value for name, value in node.items() if name == "$ref")
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document["paths"])
+    assert references
+    for reference in set(references):
+        _, kind, group, name = reference.split("/")
+        assert name in document[kind][group]
+
+
+async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> None:
+    policy = operation(document, "/strict/{number}")["x-policy"]
+    assert policy == {"name": "strict", **describe(STRICT)}
+    assert policy["security"] == {"anonymous": False, "scopes": ["write:records"], "roles": ["admin"]}
+    assert (policy["timeout_s"], policy["max_body_bytes"]) == (5, 100)
+    user, ip = policy["rate_limit"]
+    assert (user["algorithm"], user["quota"], user["burst"], user["charge"]) == (
+        "token_bucket",
+        5,
+        5,
+        "admit",
+    )
+    assert (ip["cost"], ip["scope"], ip["on_store_down"]) == ("by request", ["ip"], "closed")
+    assert "x-policy" not in operation(document, "/open")
+
+
+async def test_without_a_token_endpoint_no_scheme_is_promised(settings: Settings) -> None:
+    def change(app: Any) -> None:
+        platform = app.state.gatehouse
+        app.openapi = type(app).openapi.__get__(app)
+        describe_gates(app, lambda: platform.routes, None)
+
+    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}, change=change) as client:
+        document = (await client.get("/openapi.json")).json()
+    assert "securitySchemes" not in document["components"]
+    assert operation(document, "/plain")["x-policy"]["name"] == "plain"
+
+
+async def test_production_describes_nothing(postgres_url: str, valkey_url: str) -> None:
+    settings = Settings(
+        _env_file=None, app_env="production", database_url=postgres_url, valkey_url=valkey_url,
+        secret_key="a-secret-of-these-tests-with-over-32-bytes", encryption_keys="k" * 32,
+    )  # fmt: skip
+    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}) as client:
+        statuses = [(await client.get(path)).status_code for path in ("/openapi.json", "/docs", "/redoc")]
+    assert statuses == [404, 404, 404]

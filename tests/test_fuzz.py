@@ -1,0 +1,223 @@
+"""Schemathesis against our own description: what it promises is what is answered, and nothing is ever a 5xx.
+
+Seeded and bounded: the same cases in every run. The service runs on a loop in a thread of its own, because hypothesis calls
+synchronously and the service's connections belong to one loop.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar, cast
+
+import httpx2
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app.core.db import Database
+from app.settings import Settings
+from tests.sites import Site, whole_site
+
+T = TypeVar("T")
+EXAMPLES = 40
+# Not positive_data_acceptance: JSON Schema cannot say "not blank", "at most 16 KiB of JSON" or "no unpaired surrogate".
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+bounded = hypothesis_settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
+TAKING_INPUT = [
+    TOKEN,
+    ("POST", "/records"),
+    ("GET", "/records"),
+    ("GET", RECORD),
+    ("PATCH", RECORD),
+    ("DELETE", RECORD),
+]
+OPERATIONS = [
+    *TAKING_INPUT,
+    ("GET", "/users/me"),
+    ("GET", "/health/db"),
+    ("GET", "/live"),
+    ("GET", "/ready"),
+    ("GET", "/health"),
+]
+
+
+class Service:
+    """The service on its own loop, called from here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._stack = AsyncExitStack()
+        self.site: Site
+
+    def start(self) -> None:
+        self._thread.start()
+        self.site = self._run(self._open())
+        self.schema = schemathesis.openapi.from_dict(self.site.app.openapi())
+
+    def stop(self) -> None:
+        self._run(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _open(self) -> Site:
+        database = Database(self._settings.postgres_url or "")
+        self._stack.push_async_callback(database.close)
+        return await self._stack.enter_async_context(whole_site(self._settings, database))
+
+    def send(self, case: Case[Any], headers: dict[str, str]) -> httpx2.Response:
+        """The answer to one case, sent by a caller who has used nothing of his limits yet."""
+        sent = requests.Request(**case.as_transport_kwargs(base_url="http://test", headers=headers)).prepare()
+        request = httpx2.Request(
+            sent.method or "",
+            sent.url or "",
+            headers=_raw(sent.headers),
+            content=cast("bytes | str", sent.body or b""),
+        )
+        return self._run(self._answer(request))
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        await self.site.platform.store.execute("FLUSHDB")
+        return await self.site.client.send(request)
+
+    def rows(self) -> tuple[int, ...]:
+        return self._run(self.site.rows())
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
+    def encoded(value: Any) -> bytes:
+        return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+    return [(encoded(name), encoded(value)) for name, value in headers.items()]
+
+
+@pytest.fixture(scope="module")
+def service(postgres_url: str, valkey_url: str) -> Iterator[Service]:
+    settings = Settings(
+        _env_file=None,
+        app_env="test",
+        database_url=postgres_url,
+        valkey_url=valkey_url,
+        valkey_timeout_ms=2000,
+    )
+    service = Service(settings)
+    service.start()
+    yield service
+    service.stop()
+
+
+def fuzz(
+    service: Service,
+    method: str,
+    path: str,
+    mode: GenerationMode,
+    headers: dict[str, str],
+    *,
+    negative: bool = True,
+    **fixed: Any,
+) -> list[int]:
+    """Send every case of the operation; the statuses that came back."""
+    statuses: list[int] = []
+    checks = [*CHECKS, negative_data_rejection] if negative and mode is GenerationMode.NEGATIVE else CHECKS
+
+    @bounded
+    @given(case=service.schema[path][method].as_strategy(generation_mode=mode, **fixed))
+    def send(case: Case[Any]) -> None:
+        answer = service.send(case, headers)
+        statuses.append(answer.status_code)
+        case.validate_response(answer, checks=checks)
+
+    send()
+    return statuses
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_good_input_by_an_administrator_gets_what_is_described(
+    service: Service, method: str, path: str
+) -> None:
+    statuses = fuzz(service, method, path, GenerationMode.POSITIVE, service.site.bearer())
+    expected = {TOKEN: 401, ("POST", "/records"): 201}.get((method, path), 404 if path == RECORD else 200)
+    assert expected in statuses
+    assert set(statuses) <= {expected, 400, 404, 409, 422}
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", RECORD), ("PATCH", RECORD)])
+def test_a_record_that_exists_is_answered_as_described(service: Service, method: str, path: str) -> None:
+    existing = {"record_id": str(service.site.record)}
+    statuses = fuzz(
+        service, method, path, GenerationMode.POSITIVE, service.site.bearer(), path_parameters=existing
+    )
+    assert 200 in statuses
+    assert 404 not in statuses
+
+
+@pytest.mark.parametrize(("method", "path"), TAKING_INPUT)
+def test_bad_input_by_an_administrator_is_refused_as_described(
+    service: Service, method: str, path: str
+) -> None:
+    before = service.rows()
+    statuses = fuzz(service, method, path, GenerationMode.NEGATIVE, service.site.bearer())
+    assert len(statuses) >= EXAMPLES
+    assert service.rows() == before
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), [operation for operation in TAKING_INPUT if operation != TOKEN])
+def test_whatever_nobody_sends_is_401(service: Service, method: str, path: str, mode: GenerationMode) -> None:
+    before = service.rows()
+    assert set(fuzz(service, method, path, mode, {}, negative=False)) == {401}
+    assert service.rows() == before
+
+
+def test_every_described_operation_is_fuzzed(service: Service) -> None:
+    described = {
+        (method.upper(), path)
+        for path, operations in service.site.app.openapi()["paths"].items()
+        for method in operations
+    }
+    assert described == set(OPERATIONS)
+
+
+def test_the_fuzzer_would_find_an_answer_that_is_not_described(service: Service) -> None:
+    description = service.site.app.openapi()
+    description = {
+        **description,
+        "paths": {"/records": {"post": {**description["paths"]["/records"]["post"], "responses": {}}}},
+    }
+    case = schemathesis.openapi.from_dict(description)["/records"]["POST"].Case(
+        body={"name": "x"}, media_type="application/json"
+    )
+    answer = service.send(case, {})
+    with pytest.raises(FailureGroup, match="1 distinct failure"):
+        case.validate_response(answer, checks=CHECKS)
