@@ -42,6 +42,8 @@ async def _act(db: AsyncSession, case: str) -> Any:
                 await db.execute(text("SELECT 1 / 0"))
         case "untranslated":
             await db.execute(text("INSERT INTO entries VALUES (1, 1, 'x')"))
+        case "declined":
+            return JSONResponse({}, status_code=422)
         case "late":
             return JSONResponse({}, background=BackgroundTask(_write_late, db))
     return {"value": 1}
@@ -116,6 +118,14 @@ async def test_kept_when_it_answers_2xx_and_not_at_all_otherwise(
         kept += path == "/both"
     assert await count(database) == kept
     assert service.platform.database.pool_status().checked_out == 0
+
+
+@pytest.mark.parametrize("path", ["/after/declined", "/before/declined"])
+async def test_a_refusal_that_is_returned_keeps_what_the_handler_wrote(
+    service: Service, database: Database, path: str
+) -> None:
+    assert (await service.client.post(path)).status_code == 422
+    assert await count(database) == 1
 
 
 @pytest.mark.parametrize("path", ["/after/fine", "/before/fine"])
