@@ -33,7 +33,7 @@ from app.core.observability import (
     shutdown_tracing,
 )
 from app.core.policies import ADMIT, Admitter, RateLimit
-from app.core.resilience import SystemClock
+from app.core.resilience import Deadlines, SystemClock
 from app.core.valkey import StoreError, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
@@ -160,8 +160,14 @@ def _lifespan(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        deadlines = Deadlines()
         kit = GateKit(
-            platform.tokens, platform.admitter, platform.hub, platform.clock, _failed_auth(settings)
+            platform.tokens,
+            platform.admitter,
+            platform.hub,
+            platform.clock,
+            _failed_auth(settings),
+            deadlines,
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
@@ -172,6 +178,7 @@ def _lifespan(
             yield
         finally:
             platform.traffic.drain()
+            deadlines.close()
             for stop in platform.on_stop:
                 stop()
             await platform.store.close()

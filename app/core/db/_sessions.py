@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self, cast
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database
@@ -17,6 +18,7 @@ from app.core.db._errors import translate_errors
 from app.core.db._sealed import RequestSession
 from app.core.errors import ConfigurationError
 
+_CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
 _active: ContextVar["SessionScope | None"] = ContextVar("gatehouse_sessions", default=None)
 
 
@@ -48,9 +50,9 @@ def get_db_url() -> str:
 class SessionScope:
     """The sessions that one request opened, committed together after its answer is built.
 
-    Several sessions are several transactions: they are flushed first, so that refused rows show before
-    anything is committed, then committed in the order they were opened. A crash between two commits keeps the
-    first.
+    Several sessions are several transactions: they are flushed and their deferred constraints checked first,
+    so that refused rows show before anything is committed, then committed in the order they were opened. A
+    crash between two commits keeps the first.
     """
 
     __slots__ = ("_committed", "_database", "_sessions", "_token")
@@ -71,6 +73,11 @@ class SessionScope:
         if self._token is not None:
             _active.reset(self._token)
             self._token = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether any session was opened; without one there is nothing to commit."""
+        return bool(self._sessions)
 
     @property
     def has_work(self) -> bool:
@@ -99,6 +106,8 @@ class SessionScope:
                 if len(pending) > 1:
                     for session in pending:
                         await session.flush()
+                        # A deferred constraint would refuse its own commit only, after those before it.
+                        await session.execute(_CHECK_NOW)
                 for session in pending:
                     await session.commit()
         except BaseException:

@@ -7,18 +7,19 @@ credentials would be free.
 
 import random
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs
 
 from app.core.context import Principal
 from app.core.errors import BadRequest, GatehouseError, NotAuthenticated
 from app.core.http._client_address import client_network
-from app.core.http._fields import limit_field, policy_field, retry_after
+from app.core.http._fields import LimitField, policy_field, retry_after
 from app.core.http._gate import Gate, Ticket
 from app.core.http._state import RequestState
 from app.core.observability import EventHub, PolicyEvent
 from app.core.policies import Admission, Admitter, Caller, CostRequest, Plan, RateLimit
-from app.core.resilience import Clock
+from app.core.resilience import Clock, Deadlines
 
 Scope = Mapping[str, Any]
 
@@ -38,6 +39,7 @@ class GateKit(NamedTuple):
     hub: EventHub
     clock: Clock
     failed_auth: RateLimit
+    deadlines: Deadlines
 
 
 class BoundGate:
@@ -48,7 +50,7 @@ class BoundGate:
         self.name = gate.name
         self.config = config
         self.hub = kit.hub
-        self.clock = kit.clock
+        self.deadlines = kit.deadlines
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter
@@ -61,7 +63,9 @@ class BoundGate:
         ]
         self._nameless_plan = Plan(gate.name, [kit.failed_auth, *nameless])
         self._denied = _Denials(kit.clock)
+        self._has_shadow = any(limit.shadow for limit in config.limits)
         self._policy_field = policy_field(self._plan)
+        self._limit_field = LimitField(self._plan)
 
     async def enter(self, scope: Scope, state: RequestState) -> Ticket:
         """Let the request in, or raise the refusal: 401, 403, 422 (cost), 429, 503."""
@@ -82,7 +86,9 @@ class BoundGate:
                 await self._charge_forbidden(caller, state, forbidden)
                 raise forbidden
         admission = await self._admit(scope, caller, state) if self._plan.limits else None
-        return Ticket(self.name, self.config, principal, admission, self)
+        timeout = self.config.timeout
+        deadline = monotonic() + timeout if timeout is not None else None
+        return Ticket(self.name, self.config, principal, admission, self, deadline)
 
     def _identify(self, scope: Scope) -> Principal | None:
         header = None
@@ -105,15 +111,15 @@ class BoundGate:
     async def _admit(self, scope: Scope, caller: Caller, state: RequestState) -> Admission:
         plan = self._plan
         costs = plan.priced(_cost_request(scope)) if plan.has_cost_functions else None
-        started = self.clock.monotonic()
+        started = monotonic()
         try:
             admission = await self._admitter.admit(plan, caller, costs)
         except GatehouseError:
             self._report("unavailable", None, state, caller, degraded=True)
             raise
-        store_s = self.clock.monotonic() - started
+        store_s = monotonic() - started
         if not admission.degraded and self._policy_field is not None:
-            state.headers += (self._policy_field, limit_field(admission))
+            state.headers += (self._policy_field, self._limit_field.of(admission))
         verdict = "admitted" if admission.allowed else "limited"
         self._report(verdict, admission, state, caller, degraded=admission.degraded, store_s=store_s)
         if not admission.allowed:
@@ -176,10 +182,6 @@ class BoundGate:
                 self.name, verdict, cause, shadowed, degraded, store_s, state.request_id, principal_id
             )
         )
-
-    @property
-    def _has_shadow(self) -> bool:
-        return any(limit.shadow for limit in self._plan.limits)
 
 
 class _Denials:

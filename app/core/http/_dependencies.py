@@ -1,7 +1,6 @@
 """Dependencies for handlers: the caller, what features provide, and the single checks for routes guarded by hand."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -46,9 +45,8 @@ async def _caller(request: Request) -> Principal:
     if scheme.lower() != "bearer":
         raise NotAuthenticated("This needs a bearer token.")
     principal = tokens.verify(token.strip())
-    set_context(
-        replace(current_context(), principal=principal, tenant_id=principal.tenant_id, user_id=principal.id)
-    )
+    tenant_id, user_id = principal.tenant_id, principal.id
+    set_context(current_context()._replace(principal=principal, tenant_id=tenant_id, user_id=user_id))
     request.scope[SCOPE_KEY].principal = principal
     return principal
 

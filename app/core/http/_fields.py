@@ -20,16 +20,29 @@ def policy_field(plan: Plan) -> Field | None:
     return (b"ratelimit-policy", ", ".join(items).encode()) if items else None
 
 
+class LimitField:
+    """``RateLimit`` of a plan's decisions; the text between the numbers is made once."""
+
+    __slots__ = ("_at", "_template")
+
+    def __init__(self, plan: Plan) -> None:
+        shown = [i for i, limit in enumerate(plan.limits) if not limit.shadow]
+        self._at = tuple(4 * i for i in shown)
+        self._template = ", ".join(f'"{plan.limits[i].name}";r=%d;t=%d' for i in shown).encode()
+
+    def of(self, admission: Admission) -> Field:
+        """The field for one decision. ``t`` is rounded up to whole seconds."""
+        numbers = admission.numbers
+        values: list[int] = []
+        for at in self._at:
+            remaining, wait = numbers[at + 1], numbers[at + 2] if numbers[at] else max(numbers[at + 3], 0)
+            values += (max(remaining, 0), -(-wait // 1_000_000))
+        return (b"ratelimit", self._template % tuple(values))
+
+
 def limit_field(admission: Admission) -> Field:
-    """``RateLimit`` of one decision."""
-    numbers, items, at = admission.numbers, [], 0
-    for limit in admission.plan.limits:
-        if not limit.shadow:
-            remaining = numbers[at + 1]
-            seconds = -(-(numbers[at + 2] if numbers[at] else max(numbers[at + 3], 0)) // 1_000_000)
-            items.append(f'"{limit.name}";r={max(remaining, 0)};t={seconds}')
-        at += 4
-    return (b"ratelimit", ", ".join(items).encode())
+    """``RateLimit`` of one decision, for limits that are checked now and then; a gate keeps a LimitField."""
+    return LimitField(admission.plan).of(admission)
 
 
 def retry_after(wait_s: float, jitter: Callable[[], float]) -> int:

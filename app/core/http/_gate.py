@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 class Ticket(NamedTuple):
-    """What the gate found out about this request: the handler's proof that it was admitted."""
+    """What the gate found out about this request: the handler's proof that it was admitted.
+
+    ``deadline`` is a reading of ``time.monotonic()``; None means that the handler may take as long as it likes.
+    """
 
     name: str
     config: JobConfig
     principal: Principal | None
     admission: Admission | None
     gate: "BoundGate"
+    deadline: float | None
 
 
 _ticket: ContextVar[Ticket | None] = ContextVar("gatehouse_ticket", default=None)

@@ -78,7 +78,8 @@ class GatedRoute(APIRoute):
             except BaseException:
                 await sessions.rollback()
                 raise
-            await sessions.commit()
+            if sessions.is_used:
+                await sessions.commit()
             return response
 
         return settle
@@ -102,15 +103,17 @@ def template(scope: Scope, route: APIRoute) -> str:
 
 
 def _context_of(state: RequestState, ticket: Ticket | None) -> RequestContext:
-    principal = ticket.principal if ticket is not None else None
-    timeout = ticket.config.timeout if ticket is not None else None
+    if ticket is None:
+        return RequestContext(state.request_id, state.client_ip, traceparent=state.traceparent)
+    principal = ticket.principal
+    tenant_id, user_id = (principal.tenant_id, principal.id) if principal is not None else (None, None)
     return RequestContext(
         state.request_id,
         state.client_ip,
-        ticket.name if ticket is not None else None,
+        ticket.name,
         principal,
-        principal.tenant_id if principal is not None else None,
-        principal.id if principal is not None else None,
-        ticket.gate.clock.monotonic() + timeout if ticket is not None and timeout is not None else None,
+        tenant_id,
+        user_id,
+        ticket.deadline,
         state.traceparent,
     )

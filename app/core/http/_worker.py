@@ -6,27 +6,27 @@ The handler keeps its kind: async stays async, sync stays sync (FastAPI runs it 
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar, cast
 
-from app.core.context import current_context
 from app.core.errors import DeadlineExceeded
-from app.core.http._gate import current_ticket
+from app.core.http._gate import Ticket, current_ticket
 from app.core.observability import WorkEvent
 from app.core.policies import JobConfig
-from app.core.resilience import SystemClock
 
 P = ParamSpec("P")
 R = TypeVar("R")
 CONFIG = "__gatehouse_config__"
-_clock = SystemClock()
 
 
 def api_worker(config: JobConfig) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Run the handler under ``config``, which must be the one its gate carries (the boot audit compares).
 
     An async handler that is not done by the deadline is cancelled and answered 504, its transaction rolled back. A sync handler
-    cannot be stopped: it is not started after the deadline. A stream's deadline ends with its first item.
+    cannot be stopped: it is not started after the deadline. A stream's deadline ends with its start. Outside a gated request, in a
+    test or a script, the handler simply runs.
     """
 
     def decorate(handler: Callable[P, R]) -> Callable[P, R]:
@@ -49,29 +49,51 @@ def _wrapper_of(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _coroutine(handler: Callable[..., Any]) -> Callable[..., Any]:
     async def worker(*args: Any, **kwargs: Any) -> Any:
-        deadline = current_context().deadline
-        if deadline is None:
-            with _Work():
-                return await handler(*args, **kwargs)
-        left = deadline - _clock.monotonic()
-        _require(left)
-        limit = asyncio.timeout(left)
-        with _Work():
-            try:
-                async with limit:
-                    return await handler(*args, **kwargs)
-            except TimeoutError as error:
-                if limit.expired():
-                    raise _too_late() from error
-                raise
+        ticket = current_ticket()
+        if ticket is None:
+            return await handler(*args, **kwargs)
+        started, outcome = monotonic(), "error"
+        try:
+            result = await (
+                handler(*args, **kwargs)
+                if ticket.deadline is None
+                else _in_time(ticket, handler, args, kwargs)
+            )
+            outcome = "ok"
+        except DeadlineExceeded:
+            outcome = "timeout"
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            if ticket.config.metrics:
+                ticket.gate.hub.emit(WorkEvent(ticket.name, monotonic() - started, outcome))
+        return result
 
     return worker
 
 
+async def _in_time(ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    _require_time(ticket)
+    assert ticket.deadline is not None  # noqa: S101 - by the caller
+    watch = ticket.gate.deadlines.watch(ticket.deadline)
+    try:
+        result = await handler(*args, **kwargs)
+    except asyncio.CancelledError as error:
+        if watch.finish():
+            raise _too_late(ticket) from error
+        raise
+    except BaseException:
+        watch.finish()
+        raise
+    watch.finish()
+    return result
+
+
 def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
     def worker(*args: Any, **kwargs: Any) -> Any:
-        _require_time()
-        with _Work():
+        with _reported():
             return handler(*args, **kwargs)
 
     return worker
@@ -79,8 +101,7 @@ def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _async_stream(handler: Callable[..., Any]) -> Callable[..., Any]:
     async def worker(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        _require_time()
-        with _Work():
+        with _reported():
             async for item in handler(*args, **kwargs):
                 yield item
 
@@ -89,42 +110,39 @@ def _async_stream(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _stream(handler: Callable[..., Any]) -> Callable[..., Any]:
     def worker(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        _require_time()
-        with _Work():
+        with _reported():
             yield from handler(*args, **kwargs)
 
     return worker
 
 
-def _require_time() -> None:
-    deadline = current_context().deadline
-    if deadline is not None:
-        _require(deadline - _clock.monotonic())
-
-
-def _require(left: float) -> None:
-    if left <= 0:
-        raise _too_late()
-
-
-def _too_late() -> DeadlineExceeded:
-    return DeadlineExceeded("The endpoint's time is over.", extensions={"policy": current_context().route})
-
-
-class _Work:
-    """Times one run and reports it, if the handler runs behind a gate that wants metrics."""
-
-    __slots__ = ("_started",)
-
-    def __enter__(self) -> None:
-        self._started = _clock.monotonic()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        ticket = current_ticket()
-        if ticket is None or not ticket.config.metrics:
-            return
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Check the deadline once, then time what runs."""
+    ticket = current_ticket()
+    if ticket is None:
+        yield
+        return
+    started, outcome = monotonic(), "error"
+    try:
+        _require_time(ticket)
+        yield
         outcome = "ok"
-        if kind is not None:
-            outcome = "timeout" if issubclass(kind, DeadlineExceeded) else "error"
-            outcome = "cancelled" if issubclass(kind, asyncio.CancelledError | GeneratorExit) else outcome
-        ticket.gate.hub.emit(WorkEvent(ticket.name, _clock.monotonic() - self._started, outcome))
+    except DeadlineExceeded:
+        outcome = "timeout"
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        outcome = "cancelled"
+        raise
+    finally:
+        if ticket.config.metrics:
+            ticket.gate.hub.emit(WorkEvent(ticket.name, monotonic() - started, outcome))
+
+
+def _require_time(ticket: Ticket) -> None:
+    if ticket.deadline is not None and ticket.deadline <= monotonic():
+        raise _too_late(ticket)
+
+
+def _too_late(ticket: Ticket) -> DeadlineExceeded:
+    return DeadlineExceeded("The endpoint's time is over.", extensions={"policy": ticket.name})

@@ -4,6 +4,7 @@ Names and labels are bounded: routes are templates, operations and states come f
 everything that callers could invent shares one label.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -101,6 +102,9 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        # What a request reports waits until the request is counted: counting costs less in batches. Bounded, because
+        # work outside requests reports too; a process that counts nothing for that long loses the oldest.
+        self._waiting: deque[Event] = deque(maxlen=100_000)
         self._registry = registry = _Registry()
         self._http = _HttpMetrics(registry)
         self._decisions = Counter(
@@ -148,18 +152,29 @@ class Metrics:
 
     def subscribe(self, hub: EventHub) -> None:
         """Count every event that this hub carries from now on."""
-        hub.subscribe(PolicyEvent, self._on_decision)
+        hub.subscribe(PolicyEvent, self._waiting.append)
         hub.subscribe(DatabaseEvent, self._on_statement)
         hub.subscribe(StoreEvent, self._on_store)
-        hub.subscribe(WorkEvent, self._on_work)
+        hub.subscribe(WorkEvent, self._waiting.append)
 
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
-        """Count finished requests; a consumer of ``RequestReports``."""
+        """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
         for record in records:
             self._http.count(record)
+        self._count_waiting()
 
-    def _on_decision(self, event: Event) -> None:
-        assert isinstance(event, PolicyEvent)  # noqa: S101 - by subscription
+    def _count_waiting(self) -> None:
+        while self._waiting:
+            try:
+                event = self._waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            if isinstance(event, PolicyEvent):
+                self._on_decision(event)
+            elif isinstance(event, WorkEvent):
+                self._on_work(event)
+
+    def _on_decision(self, event: PolicyEvent) -> None:
         key = (event.policy, event.verdict, bool(event.shadowed))
         counter = self._decision.get(key)
         if counter is None:
@@ -182,8 +197,7 @@ class Metrics:
         self._store_up.set(1 if event.state == "up" else 0)
         self._store_changes.labels(event.state).inc()
 
-    def _on_work(self, event: Event) -> None:
-        assert isinstance(event, WorkEvent)  # noqa: S101 - by subscription
+    def _on_work(self, event: WorkEvent) -> None:
         histogram = self._work_of.get(event.policy)
         if histogram is None:
             histogram = self._work_of[event.policy] = self._work.labels(event.policy)
@@ -193,6 +207,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format. Takes milliseconds: call it in a thread."""
+        self._count_waiting()
         folder = multiprocess_dir()
         if folder is None:
             return generate_latest(self._registry) + generate_latest(REGISTRY)

@@ -16,7 +16,7 @@ from app.core.resilience import Clock
 from app.core.valkey import Script, StoreError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
-_RECEIPT_MS = 10_000  # longer than any retry of the same call could take
+_RECEIPT_MS = b"10000"  # longer than any retry of the same call could take
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
@@ -98,8 +98,8 @@ class Admission(NamedTuple):
 class Store(Protocol):
     """The part of the Valkey client that ADMIT needs."""
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[str | int]) -> Awaitable[bytes]:
-        """Run a script once; raises StoreError when the answer does not come in time."""
+    def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
+        """Run a script once; it or the wait for it raises StoreError when the answer does not come in time."""
 
 
 class Admitter:
@@ -127,7 +127,7 @@ class Admitter:
         slot = keys[0][: keys[0].index("}") + 1]
         receipt = f"{slot}:v1:r:{self._boot}{next(self._calls):x}"
         try:
-            reply = await self._store.run(ADMIT, [receipt, *keys], (_RECEIPT_MS, *plan.arguments(costs)))
+            reply = await self._store.submit(ADMIT, [receipt, *keys], (_RECEIPT_MS, *plan.arguments(costs)))
         except StoreError:
             return self._degraded(plan, keys, costs)
         verdict, cause, _, *numbers = map(int, reply.split())

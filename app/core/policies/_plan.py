@@ -74,13 +74,13 @@ class Plan:
         """Bucket names with their limits, for the boot audit: equal names must have equal parameters."""
         return [(bucket_of(self.policy, limit), limit) for limit in self.limits]
 
-    def arguments(self, costs: tuple[int, ...]) -> tuple[int | str, ...]:
-        """The flat arguments of the script for these costs."""
+    def arguments(self, costs: tuple[int, ...]) -> tuple[bytes, ...]:
+        """The flat arguments of the script for these costs; bytes, so that nothing is encoded twice."""
         return self._arguments if costs is self.costs else self._flatten(costs)
 
-    def _flatten(self, costs: tuple[int, ...]) -> tuple[int | str, ...]:
+    def _flatten(self, costs: tuple[int, ...]) -> tuple[bytes, ...]:
         return tuple(
-            value
+            str(value).encode()
             for counter, cost in zip(self.counters, costs, strict=True)
             for value in (counter.kind, counter.a, counter.b, cost, counter.flags)
         )

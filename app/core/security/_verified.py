@@ -2,13 +2,13 @@
 cryptography.
 """
 
-from hashlib import sha256
+from hashlib import blake2b
 
 from app.core.context import Principal
 
 
 class VerifiedTokens:
-    """A bounded map from a token's SHA-256 to its principal; holds ``size`` tokens at most (an odd size
+    """A bounded map from a token's BLAKE2b hash to its principal; holds ``size`` tokens at most (an odd size
     counts as the next even one), and never a token's text.
 
     Eviction is by two generations: a full young one becomes the old one, whose predecessor is dropped; what
@@ -24,7 +24,7 @@ class VerifiedTokens:
     @staticmethod
     def key(token: str) -> bytes:
         """The name under which a token is kept. Raises ``UnicodeEncodeError`` for text that is not ASCII."""
-        return sha256(token.encode("ascii")).digest()
+        return blake2b(token.encode("ascii"), digest_size=32).digest()
 
     def get(self, key: bytes) -> Principal | None:
         """The principal, expired or not; the caller compares ``expires_at`` with its clock."""

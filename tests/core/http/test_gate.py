@@ -65,7 +65,7 @@ class TestAuthentication:
     )
     async def test_credentials_that_are_not_good_are_401(self, settings: Settings, header: str) -> None:
         async with serving(settings, router_with(JobConfig())) as client:
-            answer = await client.get("/items/7", headers={"Authorization": header.encode("latin-1")})
+            answer = await client.get("/items/7", headers={b"Authorization": header.encode("latin-1")})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
 

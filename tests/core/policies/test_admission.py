@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import pytest
 
@@ -249,7 +249,7 @@ class TestReceipt:
     ) -> None:
         limits = plan(RateLimit.token_bucket(max_tokens=5, refill_rate=0.001))
         keys = ["{u:alice}:v1:r:1", *limits.keys(ALICE)]
-        arguments = (10_000, *limits.arguments((1,)))
+        arguments: tuple[int | bytes, ...] = (10_000, *limits.arguments((1,)))
         first = await store.run(ADMIT, keys, arguments)
         assert await store.run(ADMIT, keys, arguments) == first
         other = await store.run(ADMIT, ["{u:alice}:v1:r:2", *keys[1:]], arguments)
@@ -272,7 +272,7 @@ class TestReceipt:
 class Broken:
     """A store that does not answer: what the client raises during an outage."""
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | int]) -> bytes:
+    def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
         raise StoreDown("gone")
 
 

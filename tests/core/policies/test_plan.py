@@ -56,8 +56,8 @@ class TestCounters:
 class TestPlan:
     def test_arguments_are_five_for_each_limit_in_order(self) -> None:
         plan = Plan("items", [BUCKET, RateLimit.fixed_window("f", limit=5, window=60, cost=2)])
-        assert plan.arguments(plan.costs) == ("g", 1_000_000, 5_000_000, 1, 1, "f", 60_000_000, 5, 2, 1)
-        assert plan.arguments((4, 0))[3::5] == (4, 0)
+        assert b" ".join(plan.arguments(plan.costs)) == b"g 1000000 5000000 1 1 f 60000000 5 2 1"
+        assert plan.arguments((4, 0))[3::5] == (b"4", b"0")
 
     def test_a_part_of_a_plan_keeps_its_buckets(self) -> None:
         limits = [BUCKET, RateLimit.fixed_window("f", limit=5, window=60, charge="admit")]
