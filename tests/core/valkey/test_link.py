@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import time
 from collections.abc import Callable, Coroutine
@@ -58,6 +59,10 @@ async def until(is_reached: Callable[[], bool], within_s: float = 2.0) -> None:
     async with asyncio.timeout(within_s):
         while not is_reached():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.002)
+
+
+def has_told(states: States, number: int) -> bool:
+    return len(states) >= number
 
 
 async def outcome(client: ValkeyClient) -> tuple[type[Exception] | None, float]:
@@ -154,16 +159,38 @@ def test_server_that_is_away_at_the_start_is_found_when_it_comes(
 
 
 def test_connection_that_the_server_closes_while_idle_costs_no_call(
-    private_valkey: "PrivateServer", run: Run
+    private_valkey: "PrivateServer", hub: EventHub, states: States, run: Run
 ) -> None:
     async def scenario() -> None:
-        client = ValkeyClient(private_valkey.url, timeout_s=2.0)
+        client = ValkeyClient(private_valkey.url, timeout_s=2.0, hub=hub)
         number = await client.execute("CLIENT", "ID")
         other = ValkeyClient(private_valkey.url, timeout_s=2.0)
         await other.execute("CLIENT", "KILL", "ID", number)
-        await until(lambda: not client.is_up)
-        # Made while the first reconnection is under way: it waits for it.
+        await until(functools.partial(has_told, states, 2))
+        # Whether or not the first reconnection is still under way: the call waits for it.
         assert await client.execute("CLIENT", "ID") > number
+        await client.close()
+        await other.close()
+
+    run(scenario())
+
+
+def test_connection_lost_again_and_again_is_not_waited_for(
+    private_valkey: "PrivateServer", hub: EventHub, states: States, run: Run
+) -> None:
+    async def scenario() -> None:
+        client = ValkeyClient(private_valkey.url, timeout_s=5.0, hub=hub)
+        other = ValkeyClient(private_valkey.url, timeout_s=5.0)
+        number = await client.execute("CLIENT", "ID")
+        for losses in range(1, 6):
+            await other.execute("CLIENT", "KILL", "ID", number)
+            await until(functools.partial(has_told, states, losses * 2))
+            if losses < 5:
+                await until(lambda: client.is_up)
+                number = await client.execute("CLIENT", "ID")
+        # After four young deaths the next attempt waits 0.3 s or more, and calls do not.
+        with pytest.raises(StoreDown, match="lost again"):
+            await client.ping()
         await client.close()
         await other.close()
 

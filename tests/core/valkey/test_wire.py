@@ -1,9 +1,10 @@
 """One connection: time, and answers that a healthy server does not give. A scripted peer plays the latter; it fakes no Valkey."""
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import uvloop
 from app.core.valkey import Script, StoreDown, StoreReplyError, StoreTimeout, ValkeyClient
 
 ONE = Script("one", "return 1")
+HANG_UP = b"hang up"
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
@@ -28,21 +30,32 @@ async def until(is_reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-@asynccontextmanager
-async def peer(folder: Path, *answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Greets every connection, then gives one of ``answers`` for each thing it reads; its URL and what it read."""
+@contextlib.asynccontextmanager
+async def peer(folder: Path, *answers: bytes, delay_s: float = 0.0) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Greets every connection, then gives one of ``answers`` for each thing it reads, ``HANG_UP`` by closing.
+
+    Yields its URL and what it read.
+    """
     remaining = list(answers)
     read: list[bytes] = []
 
+    tasks: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        greeting = b""
-        while b"SETNAME" not in greeting:
-            greeting += await reader.read(65536)
-        writer.write(b"+PONG\r\n+OK\r\n")
-        while data := await reader.read(65536):
-            read.append(data)
-            if remaining:
-                writer.write(remaining.pop(0))
+        if task := asyncio.current_task():
+            tasks.add(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            greeting = b""
+            while b"SETNAME" not in greeting:
+                greeting += await reader.read(65536)
+            writer.write(b"+PONG\r\n+OK\r\n")
+            while remaining[:1] != [HANG_UP] and (data := await reader.read(65536)):
+                read.append(data)
+                if remaining:
+                    await asyncio.sleep(delay_s)
+                    writer.write(remaining.pop(0))
+            if remaining[:1] == [HANG_UP]:
+                remaining.pop(0)
         writer.close()
 
     path = folder / "peer.sock"
@@ -51,18 +64,49 @@ async def peer(folder: Path, *answers: bytes) -> AsyncIterator[tuple[str, list[b
         yield f"unix://{path}", read
     finally:
         server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Blocker:
+    """Called by the loop when its socket is readable; holds the loop up for 0.1 s."""
+
+    def __init__(self, near: socket.socket) -> None:
+        self.near = near
+        self.blocked = 0
+
+    def __call__(self) -> None:
+        self.near.recv(1)
+        self.block()
+
+    def block(self) -> None:
+        self.blocked += 1
+        time.sleep(0.1)  # the answers arrive meanwhile, and nobody looks
 
 
 class TestTime:
     def test_busy_loop_does_not_look_like_a_slow_store(self, valkey_url: str, run: Run) -> None:
+        """The loop is blocked by a task, and by the reader of another socket: after that one uvloop runs timers
+        before it looks at any socket again.
+        """
+
         async def scenario() -> None:
             client = ValkeyClient(valkey_url, timeout_s=0.03)
             await client.ping(timeout_s=2)
-            for _ in range(3):
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            reader = Blocker(near)
+            asyncio.get_running_loop().add_reader(near, reader)
+            for block in (reader.block, lambda: far.send(b"x")):
                 answers = [client.submit(ONE) for _ in range(100)]
                 await asyncio.sleep(0)
-                time.sleep(0.1)  # noqa: ASYNC251 - the answers arrive meanwhile, and nobody looks
+                block()
                 assert await asyncio.gather(*answers) == [1] * 100
+            assert reader.blocked == 2
+            asyncio.get_running_loop().remove_reader(near)
+            near.close()
+            far.close()
             await client.close()
 
         run(scenario())
@@ -125,12 +169,27 @@ class TestAnswers:
 
     def test_resent_script_stays_within_the_calls_budget(self, tmp_path: Path, run: Run) -> None:
         async def scenario() -> None:
-            async with peer(tmp_path, b"-NOSCRIPT No matching script.\r\n") as (url, _):
-                client = ValkeyClient(url, timeout_s=0.1)
+            async with peer(tmp_path, b"-NOSCRIPT No matching script.\r\n", delay_s=0.25) as (url, read):
+                client = ValkeyClient(url, timeout_s=0.3)
                 start = time.monotonic()
                 with pytest.raises(StoreTimeout):
                     await client.run(ONE)
-                assert time.monotonic() - start < 0.19
+                assert time.monotonic() - start < 0.5
+                assert len(read) == 2
+                await client.close()
+
+        run(scenario())
+
+    def test_peer_that_hangs_up_after_its_greeting_is_not_taken_for_a_server(
+        self, tmp_path: Path, run: Run
+    ) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, HANG_UP, b"+fresh\r\n") as (url, _):
+                client = ValkeyClient(url, timeout_s=2)
+                with pytest.raises(StoreDown, match="lost"):
+                    await client.execute("GET", "k")
+                await until(lambda: client.is_up)
+                assert await client.execute("GET", "k") == b"fresh"
                 await client.close()
 
         run(scenario())
@@ -146,7 +205,6 @@ class TestAnswers:
                 client = ValkeyClient(url, timeout_s=2)
                 outcome = (await asyncio.gather(client.execute("GET", "k"), return_exceptions=True))[0]
                 assert outcome == b"one" or isinstance(outcome, StoreDown)
-                await until(lambda: not client.is_up)
                 assert await client.execute("GET", "k") == b"fresh"
                 await client.close()
 
