@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from sqlalchemy import text
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database
@@ -19,7 +18,6 @@ from app.core.db._errors import translate_errors
 from app.core.db._sealed import RequestSession
 from app.core.errors import ConfigurationError
 
-_CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
 _CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
 _active: ContextVar["SessionScope | None"] = ContextVar("gatehouse_sessions", default=None)
 
@@ -108,8 +106,6 @@ class SessionScope:
                 if len(pending) > 1:
                     for session in pending:
                         await session.flush()
-                        # A deferred constraint would refuse its own commit only, after those before it.
-                        await session.execute(_CHECK_NOW)
                         # A deferred constraint would refuse its own commit only, after those before it.
                         await session.execute(_CHECK_NOW)
                 for session in pending:
