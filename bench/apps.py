@@ -4,6 +4,7 @@ import os
 import time
 from typing import Annotated, Any
 
+from fastapi import APIRouter as FastAPIRouter
 from fastapi import Depends, FastAPI, HTTPException, Request
 from jose import jwt
 from pydantic import BaseModel
@@ -40,6 +41,18 @@ def bare() -> FastAPI:
     async def read(record_id: int) -> Record:
         return record(record_id)
 
+    return app
+
+
+def included() -> FastAPI:
+    """FastAPI as it comes, with the route on a router that is included, as every project of more than one file has it."""
+    app, router = FastAPI(), FastAPIRouter()
+
+    @router.get("/records/{record_id}")
+    async def read(record_id: int) -> Record:
+        return record(record_id)
+
+    app.include_router(router)
     return app
 
 

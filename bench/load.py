@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import psutil
 import uvicorn
@@ -34,7 +34,13 @@ def _serve(factory: str, port: int) -> None:
     os.dup2(sys.stdout.fileno(), 1)
     module, _, name = factory.partition(":")
     app = getattr(import_module(module), name)()
-    uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+    options: dict[str, Any] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "access_log": False,
+        "proxy_headers": False,
+    }
+    uvicorn.run(app, port=port, log_level="warning", server_header=False, **options)
 
 
 @contextlib.contextmanager
