@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -73,7 +72,9 @@ class TestExampleOfTheReadme:
     async def service(self, settings: Settings, clean_store: None) -> Any:
         router, registry = blocks(ROOT / "README.md", "python")
         greetings = module("greetings", router).router
-        line = registry.splitlines()[-1]
+        importing, line = registry.splitlines()[1], registry.splitlines()[-1]
+        path = router.splitlines()[0].removeprefix("# ").removesuffix(".py").replace("/", ".")
+        assert importing == f"from {path} import router as greetings"
         feature: Feature = eval(line, {"Feature": Feature, "greetings": greetings})
         async with serving(settings, feature) as service:
             yield service
@@ -99,11 +100,6 @@ class TestExampleOfTheReadme:
         with pytest.raises(AuditError, match=r"/greetings/\{name\}.*no gate"):
             async with running(app):
                 pass
-
-    def test_folder_of_the_registry_line_is_the_one_of_the_file(self) -> None:
-        router, registry = blocks(ROOT / "README.md", "python")
-        path = router.splitlines()[0].removeprefix("# ").removesuffix(".py").replace("/", ".")
-        assert f"from {path} import router" in registry
 
 
 class TestTour:
@@ -296,10 +292,7 @@ class TestPolicies:
 
     async def test_metrics_that_the_pages_name_exist(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         exposed = set(re.findall(r"^# TYPE (\S+)", (await client.get("/metrics")).text, re.MULTILINE))
-        named = {name for page in PAGES for name in metrics_in(page)}
+        pattern = r"`((?:gatehouse|http|api|db)_[a-z_]+_(?:total|seconds|up))`"
+        named = {name for page in PAGES for name in re.findall(pattern, page.read_text())}
         assert len(named) >= 9
         assert named <= exposed
-
-
-def metrics_in(page: Path) -> Iterator[str]:
-    yield from re.findall(r"`((?:gatehouse|http|api|db)_[a-z_]+_(?:total|seconds|up))`", page.read_text())
