@@ -135,6 +135,18 @@ class TestTime:
 
         run(scenario())
 
+    def test_store_that_always_answers_late_is_given_up(self, tmp_path: Path, run: Run) -> None:
+        async def scenario() -> None:
+            async with peer(tmp_path, *[b"+late\r\n"] * 5, delay_s=0.06) as (url, _):
+                client = ValkeyClient(url, timeout_s=0.03)
+                for _ in range(5):
+                    with pytest.raises(StoreTimeout):
+                        await client.execute("GET", "k")
+                assert not client.is_up
+                await client.close()
+
+        run(scenario())
+
     def test_answer_in_two_parts_is_one_answer(self, tmp_path: Path, run: Run) -> None:
         async def scenario() -> None:
             async with peer(tmp_path, b"$5\r\nhe", b"llo\r\n+two\r\n") as (url, read):
@@ -169,13 +181,15 @@ class TestAnswers:
 
     def test_resent_script_stays_within_the_calls_budget(self, tmp_path: Path, run: Run) -> None:
         async def scenario() -> None:
-            async with peer(tmp_path, b"-NOSCRIPT No matching script.\r\n", delay_s=0.25) as (url, read):
+            answers = (b"+PONG\r\n", b"-NOSCRIPT No matching script.\r\n")
+            async with peer(tmp_path, *answers, delay_s=0.25) as (url, read):
                 client = ValkeyClient(url, timeout_s=0.3)
+                await client.ping(timeout_s=2)
                 start = time.monotonic()
                 with pytest.raises(StoreTimeout):
                     await client.run(ONE)
                 assert time.monotonic() - start < 0.5
-                assert len(read) == 2
+                assert len(read) == 3
                 await client.close()
 
         run(scenario())
