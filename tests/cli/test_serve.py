@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from app.cli._serve import _draining_at_signal
-from tests.dev.running import is_alive
+from tests.dev.running import still_there
 
 CHECKOUT = Path(__file__).parents[2]
 TIMEOUT_S = 60.0
@@ -94,7 +94,7 @@ def test_workers_share_the_port_and_leave_nothing_behind(environment: dict[str, 
         assert {member.environ()["PROMETHEUS_MULTIPROC_DIR"] for member in workers} == {str(folder)}
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0
-        assert [member for member in family if is_alive(member)] == []
+        assert still_there(family, timeout_s=10) == []
         assert not folder.exists()
 
 

@@ -144,12 +144,7 @@ class Run:
 
     def left_over(self, timeout_s: float = 10.0) -> list[psutil.Process]:
         """Processes of this run that are still there after ``timeout_s`` seconds."""
-        deadline = time.monotonic() + timeout_s
-        while left := [process for process in self.family if is_alive(process)]:
-            if time.monotonic() > deadline:
-                return left
-            time.sleep(0.01)
-        return []
+        return still_there(self.family, timeout_s)
 
     def member(self, name: str) -> psutil.Process:
         """A direct child by a part of its command line: postgres, valkey-server, standin."""
@@ -161,6 +156,16 @@ class Run:
         """What `.local/env` says."""
         lines = (self.clone / ".local" / "env").read_text().splitlines()
         return dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
+
+
+def still_there(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that are alive after ``timeout_s`` seconds; returns as soon as there are none."""
+    deadline = time.monotonic() + timeout_s
+    while left := [process for process in processes if is_alive(process)]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+    return []
 
 
 def link_or_copy(source: str, target: str) -> None:
