@@ -1,0 +1,81 @@
+"""The API as real processes, for tests of faults."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import psutil
+
+from app.core.resilience import SystemClock
+from app.core.security import TokenKey, TokenService, known_roles, known_scopes
+
+CHECKOUT = Path(__file__).parents[1]
+SECRET = "a-secret-of-these-tests-with-over-32-bytes"
+PATIENCE_S = 30.0
+_tokens = TokenService(
+    [TokenKey.from_secret(SECRET)], issuer="gatehouse", audience="gatehouse", clock=SystemClock()
+)
+
+
+def bearer(user: UUID) -> dict[str, str]:
+    """The header of a user with every right, for processes that were given ``SECRET``."""
+    token = _tokens.issue(str(user), scopes=known_scopes, roles=known_roles).token
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Api:
+    """One ``python -m app serve``, and a client of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], client: httpx2.AsyncClient) -> None:
+        self.process = process
+        self.client = client
+
+    async def wait_ready(self, status: int = 200) -> None:
+        """Returns when ``/ready`` answers so: it takes requests, or knows that it cannot."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (await self.client.get("/ready")).status_code != status:
+            assert time.monotonic() < deadline, f"/ready does not become {status}"
+
+
+@asynccontextmanager
+async def api_process(environment: Mapping[str, str]) -> AsyncIterator[Api]:
+    """Serve on a socket that is open before the process is, so that nobody has to wait for a port."""
+    process, (host, port) = _start(environment)
+    base = f"http://{host}:{port}"
+    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+    try:
+        async with httpx2.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
+            api = Api(process, client)
+            await api.wait_ready()
+            yield api
+    finally:
+        _end(process)
+
+
+def _start(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        number = listener.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--fd", str(number)],
+            cwd=CHECKOUT,
+            env={"PATH": os.defpath, "SECRET_KEY": SECRET, "LOG__LEVEL": "ERROR", **environment},
+            pass_fds=(number,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return process, listener.getsockname()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    for member in family:
+        member.kill()
+    process.kill()
+    process.wait()
