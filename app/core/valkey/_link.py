@@ -133,7 +133,7 @@ class Link:
             self._give_up("Valkey does not answer")
 
     def _one_timed_out(self) -> None:
-        self.wire_unwell(1, 0)
+        self.wire_unwell(1, 0 if self.wire is None else self.wire.take_good())
 
     def _give_up(self, reason: str) -> None:
         wire, self.wire = self.wire, None
@@ -242,6 +242,7 @@ class Link:
         self._breaker.reset()
         self._backoff.connected()
         self._failing = None
+        wire.take_good()  # a greeting says nothing about calls
         self.wire = wire
         waiting, self._queue = self._queue, []
         for future, packed, script in waiting:

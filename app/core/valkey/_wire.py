@@ -31,13 +31,9 @@ class WireOwner(Protocol):
 
     def wire_lost(self, wire: "Wire", reason: str) -> None:
         """The connection is gone; all its calls have failed already."""
-        ...
 
     def wire_unwell(self, failures: int, answered: int) -> None:
-        """``failures`` calls timed out or met an unwell server, after ``answered`` good answers since the
-        last report.
-        """
-        ...
+        """``failures`` calls timed out or met an unwell server, after ``answered`` good answers."""
 
 
 @final
@@ -80,8 +76,7 @@ class Wire(asyncio.Protocol):
         self._paused = False
         self._scheduled = False
         self._waiting: deque[tuple[Future, bytes, Script | None]] = deque()
-        # (number of calls sent up to and with this write, deadline of those calls); the numbers count from
-        # the connection's start.
+        # (calls sent up to and with this write, counted from the connection's start; their deadline)
         self._batches: deque[tuple[int, float]] = deque()
         self._sent = self._received = self._good = self._dropped = self._unwell = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -262,8 +257,12 @@ class Wire(asyncio.Protocol):
             self._report(failures)
 
     def _report(self, failures: int) -> None:
+        self._owner.wire_unwell(failures, self.take_good())
+
+    def take_good(self) -> int:
+        """How many good answers came since this was last asked."""
         good, self._good = self._good, 0
-        self._owner.wire_unwell(failures, good)
+        return good
 
     # Ending
 
@@ -293,7 +292,7 @@ class Wire(asyncio.Protocol):
     def _fail_all(self, reason: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
         waiting = list(self._waiting)
         self._waiting.clear()
         self._batches.clear()

@@ -140,6 +140,25 @@ def test_many_calls_in_a_freeze_end_within_one_budget(private_valkey: "PrivateSe
     run(scenario())
 
 
+@pytest.mark.parametrize("timeout_s", [None, BUDGET_S])
+def test_timeouts_with_answers_between_them_are_not_an_outage(
+    private_valkey: "PrivateServer", run: Run, timeout_s: float | None
+) -> None:
+    async def scenario() -> None:
+        client = ValkeyClient(private_valkey.url, timeout_s=BUDGET_S)
+        await client.ping(timeout_s=2)
+        for _ in range(6):
+            private_valkey.stop_signal()
+            with pytest.raises(StoreTimeout):
+                await client.execute("PING", timeout_s=timeout_s)
+            private_valkey.cont()
+            await client.ping(timeout_s=2)
+        assert client.is_up
+        await client.close()
+
+    run(scenario())
+
+
 def test_server_that_is_away_at_the_start_is_found_when_it_comes(
     private_valkey: "PrivateServer", hub: EventHub, states: States, run: Run
 ) -> None:
