@@ -28,7 +28,8 @@ format: $(VENV)/.installed ## Format and sort what can be done without thought
 	@$(BIN)/ruff format
 
 bench: $(VENV)/.installed ## Measure, as ratios within one run
-	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@$(BIN)/python -m bench.gate
+	@$(BIN)/python -m bench.valkey_client
 
 up: ## Start everything in containers
 	@docker compose up --build

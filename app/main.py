@@ -30,6 +30,7 @@ from app.core.observability import (
     access_log,
     configure_logging,
     configure_tracing,
+    get_tracer,
     shutdown_tracing,
 )
 from app.core.policies import ADMIT, Admitter, RateLimit
@@ -168,6 +169,7 @@ def _lifespan(
             platform.clock,
             _failed_auth(settings),
             deadlines,
+            get_tracer("gatehouse") if settings.tracing else None,
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes

@@ -24,7 +24,8 @@ class Feature:
     """What a feature brings along; every part may be absent.
 
     provides: from the platform and the service's settings, makes what other rooms ask for by type; it may add pings and stop hooks to
-        the platform. pings: checks that ``/ready`` runs, by name. open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
+        the platform. pings: checks that ``/ready`` runs, by name.
+    open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
     """
 
     name: str

@@ -11,6 +11,8 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs
 
+from opentelemetry.trace import Tracer
+
 from app.core.context import Principal
 from app.core.errors import BadRequest, GatehouseError, NotAuthenticated
 from app.core.http._client_address import client_network
@@ -40,6 +42,7 @@ class GateKit(NamedTuple):
     clock: Clock
     failed_auth: RateLimit
     deadlines: Deadlines
+    tracer: Tracer | None = None
 
 
 class BoundGate:
@@ -51,6 +54,7 @@ class BoundGate:
         self.config = config
         self.hub = kit.hub
         self.deadlines = kit.deadlines
+        self.tracer = kit.tracer if config.tracing else None
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter
@@ -70,6 +74,7 @@ class BoundGate:
     async def enter(self, scope: Scope, state: RequestState) -> Ticket:
         """Let the request in, or raise the refusal: 401, 403, 422 (cost), 429, 503."""
         state.gate = self.name
+        state.is_logged = self.config.logging
         cap = self.config.max_body
         if cap is not None and (state.body_limit is None or cap < state.body_limit):
             state.body_limit = cap
@@ -128,27 +133,26 @@ class BoundGate:
 
     async def _charge_nameless(self, state: RequestState, refusal: GatehouseError) -> None:
         network = client_network(state.client_ip)
-        self._report_refusal("unauthenticated", refusal, state)
-        if (wait := self._denied.wait_s(network)) > 0:
-            raise Admission(
-                self._nameless_plan,
-                allowed=False,
-                cause=1,
-                numbers=(0, 0, 0, int(wait * 1e6)),
-                degraded=False,
-            ).refusal(retry_after(wait, random.random)) from refusal
-        admission = await self._admitter.admit(self._nameless_plan, Caller(None, network))
-        if not admission.allowed:
+        wait = self._denied.wait_s(network)
+        if wait <= 0:
+            admission = await self._admitter.admit(self._nameless_plan, Caller(None, network))
+            if admission.allowed:
+                self._report_refusal("unauthenticated", refusal, state)
+                return
             self._denied.add(network, admission)
-            raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
+        else:
+            known = (0, 0, 0, int(wait * 1e6))
+            admission = Admission(self._nameless_plan, allowed=False, cause=1, numbers=known, degraded=False)
+        self._report_refusal("limited", refusal, state)
+        raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
 
     async def _charge_forbidden(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
+        if self._forbidden_plan.limits:
+            admission = await self._admitter.admit(self._forbidden_plan, caller)
+            if not admission.allowed:
+                self._report_refusal("limited", refusal, state)
+                raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
         self._report_refusal("forbidden", refusal, state)
-        if not self._forbidden_plan.limits:
-            return
-        admission = await self._admitter.admit(self._forbidden_plan, caller)
-        if not admission.allowed:
-            raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
 
     def _report_refusal(self, verdict: str, refusal: GatehouseError, state: RequestState) -> None:
         state.outcome = verdict

@@ -212,6 +212,7 @@ class EdgeMiddleware:
             state.principal.id if state.principal is not None else None,
             state.gate,
             state.outcome,
+            state.is_logged,
         )
         self._report(record)
 

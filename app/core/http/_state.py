@@ -16,7 +16,7 @@ class RequestState:
     """
 
     __slots__ = (
-        "body_limit", "client_ip", "content_length", "error", "gate", "headers", "outcome", "principal",
+        "body_limit", "client_ip", "content_length", "error", "gate", "headers", "is_logged", "outcome", "principal",
         "request_id", "route", "sessions", "started", "ticket", "traceparent",
     )  # fmt: skip
 
@@ -33,6 +33,7 @@ class RequestState:
         self.route: str | None = None
         self.outcome: str | None = None
         self.ticket: object | None = None
+        self.is_logged = True
         self.sessions: SessionScope | None = None
         self.error: BaseException | None = None
         self.body_limit: int | None = None

@@ -5,11 +5,13 @@ The handler keeps its kind: async stays async, sync stays sync (FastAPI runs it 
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar, cast
+
+from opentelemetry.trace import Tracer
 
 from app.core.errors import DeadlineExceeded
 from app.core.http._gate import Ticket, current_ticket
@@ -54,11 +56,7 @@ def _coroutine(handler: Callable[..., Any]) -> Callable[..., Any]:
             return await handler(*args, **kwargs)
         started, outcome = monotonic(), "error"
         try:
-            result = await (
-                handler(*args, **kwargs)
-                if ticket.deadline is None
-                else _in_time(ticket, handler, args, kwargs)
-            )
+            result = await _spanned(ticket, handler, args, kwargs)
             outcome = "ok"
         except DeadlineExceeded:
             outcome = "timeout"
@@ -74,9 +72,23 @@ def _coroutine(handler: Callable[..., Any]) -> Callable[..., Any]:
     return worker
 
 
+def _spanned(ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any) -> Awaitable[Any]:
+    if ticket.gate.tracer is None:
+        return _in_time(ticket, handler, args, kwargs)
+    return _in_span(ticket.gate.tracer, ticket, handler, args, kwargs)
+
+
+async def _in_span(
+    tracer: Tracer, ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    with tracer.start_as_current_span(f"worker {ticket.name}"):
+        return await _in_time(ticket, handler, args, kwargs)
+
+
 async def _in_time(ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    if ticket.deadline is None:
+        return await handler(*args, **kwargs)
     _require_time(ticket)
-    assert ticket.deadline is not None  # noqa: S101 - by the caller
     watch = ticket.gate.deadlines.watch(ticket.deadline)
     try:
         result = await handler(*args, **kwargs)
@@ -126,7 +138,9 @@ def _reported() -> Iterator[None]:
     started, outcome = monotonic(), "error"
     try:
         _require_time(ticket)
-        yield
+        tracer = ticket.gate.tracer
+        with tracer.start_as_current_span(f"worker {ticket.name}") if tracer else nullcontext():
+            yield
         outcome = "ok"
     except DeadlineExceeded:
         outcome = "timeout"

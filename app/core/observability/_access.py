@@ -29,7 +29,9 @@ class AccessLog:
 
     def __call__(self, records: Sequence[RequestRecord]) -> None:
         """Write a line for each."""
-        shown = [record for record in records if self._shows_info or record.status >= 500]
+        shown = [
+            record for record in records if (self._shows_info and record.is_logged) or record.status >= 500
+        ]
         if not shown:
             return
         if self._is_json:

@@ -12,7 +12,7 @@ class RequestRecord(NamedTuple):
 
     ``ended_at`` is in seconds since the epoch; ``route`` is a path template, never a path; ``status`` 499
     means that the client left early; ``size`` is the body's bytes; ``policy`` and ``outcome`` are the gate's
-    name and verdict.
+    name and verdict; ``is_logged`` false keeps it out of the access log unless its status is 500 or above.
     """
 
     ended_at: float
@@ -26,6 +26,7 @@ class RequestRecord(NamedTuple):
     principal_id: str | None
     policy: str | None
     outcome: str | None
+    is_logged: bool = True
 
 
 Consumer = Callable[[Sequence[RequestRecord]], None]

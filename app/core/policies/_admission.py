@@ -58,7 +58,7 @@ class Admission(NamedTuple):
     @property
     def states(self) -> Iterator[LimitState]:
         """The limits one by one, for readers who are not in a hurry."""
-        for i, limit in enumerate(self.plan.limits):
+        for i, limit in enumerate(self.plan.limits[: len(self.numbers) // 4]):
             passed, remaining, reset, retry = self.numbers[4 * i : 4 * i + 4]
             yield LimitState(
                 limit, bool(passed), remaining, reset / 1e6, retry / 1e6 if retry > 0 else float(retry)

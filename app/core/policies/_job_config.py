@@ -23,7 +23,9 @@ class JobConfig:
     | rate_limit | 600 a minute per principal, 60 at once | no limit |
     | timeout    | 30 seconds for the handler   | no deadline |
     | max_body   | 1,048,576 bytes              | the service's own cap |
-    | metrics, tracing, logging | on            | (booleans) |
+    | metrics    | handler times in ``api_latency_seconds`` | (boolean) |
+    | tracing    | a span around the handler, when the service traces | (boolean) |
+    | logging    | a line in the access log; 500 and above are always logged | (boolean) |
     | atomic     | False: all limits in one step on one server; on a Cluster limits of other slots in steps of their own | |
 
     ``rate_limit`` takes one limit or a tuple; all must agree, and what each is charged when another refuses is its own ``charge``.

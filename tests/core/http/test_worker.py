@@ -5,17 +5,27 @@ import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Iterator
+from time import monotonic
 from typing import Any
 
+import orjson
 import pytest
 from fastapi import FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
 
-from app.core.http import APIRouter, api_worker, enforce_all_policies
-from app.core.observability import Event, WorkEvent
-from app.core.policies import JobConfig
+from app.core.http import APIRouter, BoundGate, Gate, GateKit, Ticket, api_worker, enforce_all_policies
+from app.core.http._gate import reset_ticket, set_ticket
+from app.core.observability import Event, EventHub, WorkEvent, log_sink
+from app.core.policies import Admitter, JobConfig, RateLimit
+from app.core.resilience import Deadlines, SystemClock
+from app.core.valkey import StoreDown
 from app.settings import Settings
 from tests.core.http.gated import READER, as_, serving
 
+FAILED_AUTH = RateLimit.fixed_window("failed_auth", limit=9, window=60, scope="ip")
 pytestmark = pytest.mark.usefixtures("clean_store")
 
 
@@ -135,3 +145,66 @@ async def test_metrics_off_means_no_report(settings: Settings) -> None:
     async with serving_work(settings, JobConfig(metrics=False), quick) as (client, events):
         await client.get("/work", headers=as_(READER))
     assert events == []
+
+
+async def test_logging_off_keeps_the_request_out_of_the_access_log_unless_it_fails(
+    settings: Settings,
+) -> None:
+    lines: list[bytes] = []
+
+    async def quick() -> str:
+        return "done"
+
+    async def broken() -> None:
+        raise RuntimeError
+
+    with log_sink.tapped(lines.append):
+        for handler in (quick, broken):
+            async with serving_work(settings, JobConfig(logging=False), handler) as (client, _):
+                await client.get("/work", headers=as_(READER))
+    statuses = [
+        orjson.loads(line)["status"]
+        for text in lines
+        for line in text.splitlines()
+        if b'"http.request"' in line
+    ]
+    assert statuses == [500]
+
+
+class TestTracing:
+    async def test_a_traced_handler_runs_inside_a_span_of_its_policy(self) -> None:
+        exporter, tracer = recording_tracer()
+        assert await run_traced(tracer, JobConfig()) == "done"
+        assert [span.name for span in exporter.get_finished_spans()] == ["worker work"]
+
+    async def test_tracing_off_makes_no_span(self) -> None:
+        exporter, tracer = recording_tracer()
+        assert await run_traced(tracer, JobConfig(tracing=False)) == "done"
+        assert exporter.get_finished_spans() == ()
+
+
+def recording_tracer() -> tuple[InMemorySpanExporter, Tracer]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter, provider.get_tracer("tests")
+
+
+async def run_traced(tracer: Tracer, config: JobConfig) -> str:
+    class Unreachable:
+        def submit(self, *_: Any) -> Any:
+            raise StoreDown("not used")
+
+    @api_worker(config)
+    async def work() -> str:
+        return "done"
+
+    clock = SystemClock()
+    kit = GateKit(
+        None, Admitter(Unreachable(), clock=clock), EventHub(), clock, FAILED_AUTH, Deadlines(), tracer
+    )
+    gate = BoundGate(Gate("work", config), kit)
+    token = set_ticket(Ticket("work", config, None, None, gate, monotonic() + 5))
+    try:
+        return await work()
+    finally:
+        reset_ticket(token)
