@@ -1,5 +1,8 @@
 """The real servers that tests share, and servers of a test's own for fault tests."""
 
+import contextlib
+import fcntl
+import os
 import shutil
 import signal
 import tempfile
@@ -12,11 +15,29 @@ import psutil
 from app.dev import EmbeddedPostgres, EmbeddedValkey, server_account
 
 
+PREFIX = "gatehouse-test-"
+_held: list[int] = []
+
+
 def new_folder() -> Path:
-    """A folder that the servers' account can enter; pytest's own temporary folders are closed to it."""
-    folder = Path(tempfile.mkdtemp(prefix="gatehouse-test-"))
+    """A folder that the servers' account can enter; pytest's own temporary folders are closed to it.
+
+    It is locked as long as this process lives, so that a later run can tell and remove what a killed run left.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _held.append(lock)
     server_account().own(folder)
     return folder
+
+
+def remove_left_overs() -> None:
+    """Remove the folders of runs that were killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/lock"):
+        with contextlib.suppress(OSError), lock.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 class SharedServers:
@@ -29,6 +50,7 @@ class SharedServers:
 
     @classmethod
     def start(cls) -> Self:
+        remove_left_overs()
         servers = cls(new_folder())
         try:
             servers.valkey.launch()

@@ -1,5 +1,7 @@
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import valkey.asyncio
 
 from app.dev import EmbeddedPostgres, EmbeddedValkey, ServerFailed, server_account
-from tests.servers import PrivateServer, new_folder
+from tests.servers import PrivateServer, new_folder, remove_left_overs
 
 
 @pytest.fixture
@@ -163,3 +165,19 @@ def test_server_that_was_never_started_has_no_process(folder: Path) -> None:
     assert not server.is_running
     with pytest.raises(ServerFailed, match="was not started"):
         _ = server.pid
+
+
+def test_folder_of_a_killed_test_run_is_removed_and_one_in_use_is_not(folder: Path) -> None:
+    program = "import os; from tests.servers import new_folder; print(new_folder(), flush=True); os.kill(os.getpid(), 9)"
+    killed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    forgotten = Path(killed.stdout.strip())
+    assert forgotten.exists()
+    remove_left_overs()
+    assert not forgotten.exists()
+    assert folder.exists()
