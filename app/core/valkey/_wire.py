@@ -273,8 +273,7 @@ class Wire(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Drop the connection now; every waiting call fails with ``StoreDown``."""
-        if self.lost_reason is None:
-            self.lost_reason = reason
+        self.lost_reason = self.lost_reason or reason
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
