@@ -14,7 +14,6 @@ import psutil
 
 from app.dev import EmbeddedPostgres, EmbeddedValkey, server_account
 
-
 PREFIX = "gatehouse-test-"
 _held: list[int] = []
 
