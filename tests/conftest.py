@@ -15,13 +15,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, upgrade
+from app.core.observability import log_sink
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
-from app.settings import Settings
+from app.settings import DEVELOPMENT_SECRET, Settings
 from tests.apps import running
+from tests.leaks import LeakGuard
 from tests.servers import PrivateServer, SharedServers, new_folder, url_of
 
 TEMPLATE = "gatehouse_template"
+KNOWN_SECRETS = (
+    DEVELOPMENT_SECRET,
+    "a-secret-of-these-tests-with-over-32-bytes",
+    "correct horse battery staple",
+    "a key of the tests, thirty-two bytes or more",
+)
 _LOCK = 72_610_001
 _WORKERINPUT = "gatehouse_servers"
 _numbers = count(1)
@@ -52,14 +60,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+def leak_guard() -> Iterator[LeakGuard]:
+    """Sees every log line of the run. Tests that make up a secret give it to ``watch``."""
+    guard = LeakGuard()
+    for secret in KNOWN_SECRETS:
+        guard.watch(secret)
+    with log_sink.tapped(guard.look):
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged(leak_guard: LeakGuard) -> Iterator[None]:
+    """Fails the test during which a secret got into the log."""
+    yield
+    leak_guard.check()
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[Mapping[str, str]]:
     """How to reach the shared servers."""
-    if hasattr(request.config, "workerinput"):
-        yield request.config.workerinput[_WORKERINPUT]
-        return
-    started = SharedServers.start()
-    yield started.values
-    started.stop()
+    given: Mapping[str, Any] | None = getattr(request.config, "workerinput", None)
+    started = SharedServers.start() if given is None else None
+    values: Mapping[str, str] = started.values if started is not None else (given or {})[_WORKERINPUT]
+    for name, url in values.items():
+        leak_guard.watch(url.partition("@")[0].rpartition(":")[2], f"the password of {name}")
+    yield values
+    if started is not None:
+        started.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._problem import install_problem_handlers
 from app.core.http._traffic import TrafficControl
-from app.core.observability import RequestReports, access_log
+from app.core.observability import RequestReports, access_log, log_sink
+from app.settings import DEVELOPMENT_SECRET
 from tests.leaks import LeakGuard
 
 PASSWORD = "correct-horse-battery"
@@ -85,3 +86,19 @@ def test_a_leak_is_found_and_named_once(guard: LeakGuard) -> None:
 def test_a_short_secret_cannot_be_watched() -> None:
     with pytest.raises(ValueError, match="8 characters"):
         LeakGuard().watch("short")
+
+
+def test_a_token_is_known_by_its_form() -> None:
+    guard = LeakGuard()
+    guard.look(b"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw today")
+    with pytest.raises(AssertionError, match="a token in: got <HERE> today"):
+        guard.check()
+
+
+def test_the_whole_run_is_watched(leak_guard: LeakGuard) -> None:
+    before = leak_guard.seen
+    log_sink.write(b"nothing secret")
+    assert leak_guard.seen == before + 1
+    log_sink.write(DEVELOPMENT_SECRET.encode())
+    with pytest.raises(AssertionError, match="a secret in: <HERE>"):
+        leak_guard.check()
