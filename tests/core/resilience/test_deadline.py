@@ -59,8 +59,7 @@ async def test_an_earlier_deadline_that_comes_later_is_kept(deadlines: Deadlines
 
 
 async def test_a_later_deadline_is_armed_after_an_earlier_one(deadlines: Deadlines) -> None:
-    first, second = (asyncio.create_task(block(deadlines, seconds)) for seconds in (0.01, 0.02))
-    assert await asyncio.gather(first, second) == ["late", "late"]
+    assert await asyncio.gather(block(deadlines, 0.01), block(deadlines, 0.02)) == ["late", "late"]
 
 
 async def test_a_cancellation_from_outside_is_not_taken_for_the_deadline(deadlines: Deadlines) -> None:
