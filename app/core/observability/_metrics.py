@@ -5,11 +5,12 @@ everything that callers could invent shares one label.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import metrics as instrumentator
@@ -61,6 +62,26 @@ class _Registry(CollectorRegistry):
         self.made.append(collector)
 
 
+class _Merged(Collector):
+    """Several registries as one.
+
+    A family that users made under a name of ours (the documents' ``api_latency_seconds``) is told once, with
+    the samples of both: a scraper refuses two families of one name.
+    """
+
+    def __init__(self, *registries: CollectorRegistry) -> None:
+        self._registries = registries
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[tuple[str, str], Metric] = {}
+        for registry in self._registries:
+            for family in registry.collect():
+                known = families.setdefault((family.name, family.type), family)
+                if known is not family:
+                    known.samples = [*known.samples, *family.samples]
+        return families.values()
+
+
 class _HttpMetrics:
     """The instrumentator's ``http_requests_total`` and ``http_request_duration_seconds``.
 
@@ -96,8 +117,8 @@ class _HttpMetrics:
 class Metrics:
     """The metrics of one application; several in one process do not meet, as each has a registry of its own.
 
-    Metrics that users make on prometheus-client's default registry are exposed too; their names must differ
-    from ours. With ``PROMETHEUS_MULTIPROC_DIR`` set (before prometheus_client is imported) the exposition is
+    Metrics that users make on prometheus-client's default registry are exposed too, under names of ours as
+    well if kind and labels are the same. With ``PROMETHEUS_MULTIPROC_DIR`` set (before prometheus_client is imported) the exposition is
     the sum over all workers; default process metrics are then absent.
     """
 
@@ -210,7 +231,9 @@ class Metrics:
         self._count_waiting()
         folder = multiprocess_dir()
         if folder is None:
-            return generate_latest(self._registry) + generate_latest(REGISTRY)
+            both = CollectorRegistry()
+            both.register(_Merged(self._registry, REGISTRY))
+            return generate_latest(both)
         forget_dead_workers(folder)
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone, path=str(folder))  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY, Counter
+from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core.observability import (
@@ -130,6 +130,21 @@ class TestExposition:
     def test_a_name_is_exposed_once(self) -> None:
         names = [family.name for family in text_string_to_metric_families(Metrics().exposition().decode())]
         assert sorted(names) == sorted(set(names))
+
+
+def test_a_metric_that_users_make_under_a_name_of_ours_is_one_family_with_both_samples() -> None:
+    theirs = Histogram("api_latency_seconds", "Theirs", ["endpoint"])
+    try:
+        theirs.labels(endpoint="/theirs").observe(0.1)
+        metrics, hub = Metrics(), EventHub()
+        metrics.subscribe(hub)
+        hub.emit(WorkEvent("ours", 0.1, "ok"))
+        shown = metrics.exposition()
+    finally:
+        REGISTRY.unregister(theirs)
+    assert shown.count(b"# TYPE api_latency_seconds histogram") == 1
+    for endpoint in ("/theirs", "ours"):
+        assert value(shown, "api_latency_seconds_count", {"endpoint": endpoint}) == 1
 
 
 WORKER = """
