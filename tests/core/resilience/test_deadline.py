@@ -59,7 +59,8 @@ async def test_an_earlier_deadline_that_comes_later_is_kept(deadlines: Deadlines
 
 
 async def test_a_later_deadline_is_armed_after_an_earlier_one(deadlines: Deadlines) -> None:
-    assert await asyncio.gather(block(deadlines, 0.01), block(deadlines, 0.02)) == ["late", "late"]
+    both = await asyncio.gather(block(deadlines, 0.01), block(deadlines, 0.02))
+    assert list(both) == ["late", "late"]
 
 
 async def test_a_cancellation_from_outside_is_not_taken_for_the_deadline(deadlines: Deadlines) -> None:
