@@ -1,0 +1,91 @@
+"""Every public name of the documents that exists so far, imported from where people look for it."""
+
+from importlib import import_module
+from inspect import isclass, signature
+from typing import Any
+
+import pytest
+from fastapi_limiter.depends import RateLimiter as PackageRateLimiter
+
+from app.core import RateLimit
+from app.core.http import RateLimiter
+from app.settings import Settings
+
+NAMES = (
+    ("app.core", "JobConfig"),
+    ("app.core", "enforce_all_policies"),
+    ("app.core", "api_worker"),
+    ("app.core", "APIRouter"),
+    ("app.core", "RateLimiter"),
+    ("app.core.http", "require_scope"),
+    ("app.core.http", "roles_required"),
+    ("app.core.http", "RateLimiter"),
+    ("app.core.policies", "JobConfig"),
+    ("app.core.policies", "RateLimit"),
+    ("app.core.policies", "Security"),
+    ("app.core.db", "get_db"),
+    ("app.core.db", "get_db_context"),
+    ("app.core.db", "SessionManager"),
+    ("app.core.db", "get_db_url"),
+    ("app.core.db", "DatabaseError"),
+    ("app.core.errors", "EntityNotFoundError"),
+    ("app.core.observability", "record_db_latency"),
+    ("app.core.observability", "get_tracer"),
+)
+SETTINGS = (
+    "SECRET_KEY", "DB_ENCRYPTION_KEY", "ADMIN_DATABASE_URL", "REDIS_URL", "DB_POOL_SIZE", "DB_MAX_OVERFLOW", "DB_POOL_TIMEOUT",
+    "DB_POOL_RECYCLE",
+)  # fmt: skip
+LIMITERS: dict[str, dict[str, Any]] = {
+    "token_bucket": {"max_tokens": 5, "refill_rate": 1},
+    "fixed_window": {"limit": 10, "window": 60},
+    "sliding_window": {"limit": 10, "window": 60},
+    "throttle": {"rate": 2, "per": 1},
+    "debounce": {"interval": 2},
+}
+PATHS = (
+    "/live",
+    "/ready",
+    "/health",
+    "/health/db",
+    "/auth/token",
+    "/users/me",
+    "/records",
+    "/records/{record_id}",
+    "/metrics",
+)
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_a_name_is_where_it_is_said_to_be_and_says_what_it_is(module: str, name: str) -> None:
+    found = getattr(import_module(module), name)
+    assert name in getattr(import_module(module), "__all__", [name])
+    assert callable(found)
+    assert found.__doc__
+
+
+def test_not_found_is_no_fault_of_the_database() -> None:
+    core, db = import_module("app.core.errors"), import_module("app.core.db")
+    assert issubclass(db.DatabaseError, core.GatehouseError)
+    assert not issubclass(core.EntityNotFoundError, db.DatabaseError)
+
+
+def test_the_packages_rate_limiter_is_subclassed() -> None:
+    assert isclass(RateLimiter)
+    assert issubclass(RateLimiter, PackageRateLimiter)
+    assert list(signature(RateLimiter).parameters) == list(signature(PackageRateLimiter).parameters)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_is_read_under_its_name(name: str) -> None:
+    assert name.lower() in Settings.model_fields
+
+
+@pytest.mark.parametrize(("name", "arguments"), LIMITERS.items())
+def test_a_limiter_takes_the_documents_arguments(name: str, arguments: dict[str, Any]) -> None:
+    assert getattr(RateLimit, name)(**arguments).algorithm == name
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_path_is_served(app: Any, path: str) -> None:
+    assert path in {route.path for route in app.state.gatehouse.routes}
