@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter as FastAPIRouter
 from fastapi import Depends, FastAPI, HTTPException, Request
 from jose import jwt
+from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel
 from valkey.asyncio import Valkey
 
@@ -97,8 +98,12 @@ return tat
 
 
 def separate() -> FastAPI:
-    """The same policies as four dependencies: decode, scope, and one plain Valkey call for each limit."""
+    """The same policies put together by hand: a dependency each to decode, for the scope, and for each limit with one plain Valkey
+    call; the instrumentator's middleware for metrics; uvicorn's access log.
+    """
     app = FastAPI()
+    app.state.wants_access_log = True
+    Instrumentator().instrument(app)
     valkey = Valkey.from_url(os.environ["BENCH_VALKEY_URL"])
     script = valkey.register_script(_BUCKET)
 

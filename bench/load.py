@@ -14,6 +14,8 @@ from typing import Any, cast
 import psutil
 import uvicorn
 
+from app.cli._serve import tune_collector
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -33,13 +35,16 @@ def _serve(factory: str, port: int) -> None:
     os.dup2(nowhere, 1)  # the access log is written, and thrown away
     module, _, name = factory.partition(":")
     app = getattr(import_module(module), name)()
+    tune_collector()  # for all of them, as `python -m app serve` does
+    # The gated application writes an access log of its own, the one with separate dependencies has uvicorn's, the bare ones none.
+    logs = getattr(app.state, "wants_access_log", False)
     options: dict[str, Any] = {
         "loop": "uvloop",
         "http": "httptools",
-        "access_log": False,
         "proxy_headers": False,
+        "server_header": False,
     }
-    uvicorn.run(app, port=port, log_level="warning", server_header=False, **options)
+    uvicorn.run(app, port=port, log_level="info" if logs else "warning", access_log=logs, **options)
 
 
 @contextlib.contextmanager
