@@ -57,7 +57,9 @@ def test_example_uncommented_changes_nothing(tmp_path: Path) -> None:
     assert Settings(_env_file=file) == Settings(_env_file=None)
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "CORS__ORIGINS", "TRUSTED_PROXIES"])
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "CORS__ORIGINS", "TRUSTED_PROXIES"]
+)
 def test_example_names_the_important_settings(name: str) -> None:
     assert f"# {name}=" in EXAMPLE.read_text()
 

@@ -7,6 +7,7 @@ GatehouseError                 500  something the caller cannot mend
 ├── PermissionDenied           403
 ├── NotFound                   404
 │   └── EntityNotFoundError    404  (the documents' name; deliberately not a DatabaseError)
+├── MethodNotAllowed           405  with Allow
 ├── Conflict                   409
 ├── PayloadTooLarge            413
 ├── Unprocessable              422
@@ -16,7 +17,7 @@ GatehouseError                 500  something the caller cannot mend
 └── DeadlineExceeded           504  the endpoint's time is over
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -81,6 +82,16 @@ class NotFound(GatehouseError):
 
 class EntityNotFoundError(NotFound):
     """A row that was asked for by its identity does not exist (or belongs to somebody else)."""
+
+
+class MethodNotAllowed(GatehouseError):
+    """The path exists and does not take this method; ``allowed`` are those it does, sent as ``Allow`` (RFC 9110 section 15.5.6)."""
+
+    status = 405
+    title = "Method Not Allowed"
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__(headers={"Allow": ", ".join(sorted(allowed))})
 
 
 class Conflict(GatehouseError):

@@ -5,7 +5,7 @@ sessions, of either dependency scope, are still open: it commits them, so no cal
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter as FastAPIRouter
 from fastapi import Request, Response
@@ -14,11 +14,21 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.context import RequestContext, reset_context, set_context
 from app.core.db import Database, session_scope
-from app.core.errors import GatehouseError, Unavailable
+from app.core.errors import GatehouseError, MethodNotAllowed, Unavailable
 from app.core.http._bound import BoundGate
 from app.core.http._gate import Ticket, reset_ticket, set_ticket
 from app.core.http._problem import send_problem
 from app.core.http._state import SCOPE_KEY, RequestState
+
+
+class Binding(NamedTuple):
+    """What the boot audit found for one path of a route: its gate (None: on the open list), the database whose sessions the route
+    commits, and the methods that the path takes in all, on this route and on others.
+    """
+
+    gate: BoundGate | None
+    database: Database
+    allowed: frozenset[str]
 
 
 class GatedRoute(APIRoute):
@@ -26,42 +36,37 @@ class GatedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         # By path template: one route object may be included under several prefixes, each with a gate of its own.
-        self._gates: dict[str, BoundGate | None] = {}
-        self._database: Database
+        self._bindings: dict[str, Binding] = {}
         super().__init__(path, endpoint, **options)
 
-    def bind(self, path: str, gate: BoundGate | None, database: Database) -> None:
-        """Take the gate that the audit found for ``path``; None is a route on the open list."""
-        self._gates[path] = gate
-        self._database = database
+    def bind(self, path: str, binding: Binding) -> None:
+        """Take what the audit found for ``path``."""
+        self._bindings[path] = binding
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.methods and scope["method"] not in self.methods:
-            await super().handle(
-                scope, receive, send
-            )  # answers 405; a wrong method is no attempt at this endpoint
-            return
-        state: RequestState = scope[SCOPE_KEY]
+        binding = self._bindings.get(template(scope, self))
         try:
-            gate = self._gates[template(scope, self)]
-            ticket = await gate.enter(scope, state) if gate is not None else None
-        except KeyError:
-            await send_problem(
-                scope, send, Unavailable("This route was added after the start and has not been audited.")
-            )
-            return
+            if binding is None:
+                raise Unavailable("This route was added after the start and has not been audited.")
+            # A wrong method is no attempt at this endpoint: nothing is charged.
+            if self.methods and scope["method"] not in self.methods:
+                raise MethodNotAllowed(binding.allowed)
+            gate = binding.gate
+            ticket = await gate.enter(scope, scope[SCOPE_KEY]) if gate is not None else None
         except GatehouseError as refusal:
             await send_problem(scope, send, refusal)
             return
-        await self._serve(ticket, scope, receive, send)
+        await self._serve(binding.database, ticket, scope, receive, send)
 
-    async def _serve(self, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         state: RequestState = scope[SCOPE_KEY]
         state.ticket = ticket
         ticket_token = set_ticket(ticket)
         context_token = set_context(_context_of(state, ticket))
         try:
-            with session_scope(self._database) as sessions:
+            with session_scope(database) as sessions:
                 state.sessions = sessions
                 await super().handle(scope, receive, send)
         finally:

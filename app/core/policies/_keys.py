@@ -14,7 +14,7 @@ from typing import NamedTuple
 from app.core.context import Principal
 from app.core.policies._rate_limit import RateLimit
 
-_PLAIN = re.compile(r"^[A-Za-z0-9._:/@-]{1,80}$")
+_PLAIN = re.compile(r"[A-Za-z0-9._:/@-]{1,80}")
 
 
 class Caller(NamedTuple):
@@ -29,7 +29,7 @@ def escape(part: str) -> str:
     """The part itself if it is plainly harmless, otherwise a hash of it; the two cannot be confused (``#`` is not plain)."""
     return (
         part
-        if _PLAIN.match(part)
+        if _PLAIN.fullmatch(part)
         else "#" + blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     )
 

@@ -306,3 +306,16 @@ async def test_one_script_call_serves_a_request(settings: Settings, store: Any) 
         if line.startswith("cmdstat_")
     }
     assert "calls=20," in calls["evalsha"]
+
+
+async def test_a_405_names_every_method_of_the_path(settings: Settings) -> None:
+    config, router = JobConfig(), APIRouter()
+    gate = enforce_all_policies("both", config)
+    for method in ("GET", "POST"):
+
+        @router.api_route("/both", methods=[method], dependencies=[gate], name=method)
+        @api_worker(config)
+        async def handler() -> None: ...
+
+    async with serving(settings, router) as client:
+        assert (await client.delete("/both")).headers["allow"] == "GET, POST"

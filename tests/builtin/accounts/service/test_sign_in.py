@@ -241,7 +241,9 @@ class TestCurrentUser:
         with pytest.raises(InvalidToken):
             await current_user(world.users, Principal(id=str(world.user.id)))
 
-    @pytest.mark.parametrize("subject", ["", "admin", "1", "' OR 1=1 --", "00000000-0000-7000-8000-000000000007"])
+    @pytest.mark.parametrize(
+        "subject", ["", "admin", "1", "' OR 1=1 --", "00000000-0000-7000-8000-000000000007"]
+    )
     async def test_a_subject_that_is_no_user_is_not_authenticated(self, world: World, subject: str) -> None:
         with pytest.raises(InvalidToken):
             await current_user(world.users, Principal(id=subject))
