@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self, TypedDict, Unpack
 
 Algorithm = Literal["token_bucket", "fixed_window", "sliding_window", "throttle", "debounce"]
 Scope = Literal["user", "ip", "api_key", "tenant", "route", "global"]
@@ -30,6 +30,17 @@ class CostRequest(NamedTuple):
 
 
 Cost = int | Callable[[CostRequest], int]
+
+
+class LimitOptions(TypedDict, total=False):
+    """What every kind of limit takes besides its numbers; ``RateLimit`` says what each means."""
+
+    cost: Cost
+    scope: Scope | tuple[Scope, ...]
+    charge: Charge
+    shared: str | None
+    shadow: bool
+    on_store_down: StoreDown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,100 +131,40 @@ class RateLimit:
 
     @classmethod
     def token_bucket(
-        cls,
-        name: str = "user",
-        *,
-        max_tokens: int,
-        refill_rate: float,
-        cost: Cost = 1,
-        scope: Scope | tuple[Scope, ...] = "user",
-        charge: Charge = "attempt",
-        shared: str | None = None,
-        shadow: bool = False,
-        on_store_down: StoreDown = "local",
-    ) -> "RateLimit":
+        cls, name: str = "user", *, max_tokens: int, refill_rate: float, **options: Unpack[LimitOptions]
+    ) -> Self:
         """A bucket of ``max_tokens`` that refills by ``refill_rate`` tokens per second (GCRA)."""
         if not 0.000_001 <= refill_rate <= 1_000_000:
             raise ValueError(
                 f"RateLimit {name}: refill_rate must be 0.000001 to 1,000,000 tokens per second, not {refill_rate}"
             )
+        window = max_tokens / refill_rate
         return cls(
-            name=name, algorithm="token_bucket", quota=max_tokens, window=max_tokens / refill_rate, burst=max_tokens, cost=cost,
-            scope=scope, charge=charge, shared=shared, shadow=shadow, on_store_down=on_store_down,
-        )  # fmt: skip
+            name=name, algorithm="token_bucket", quota=max_tokens, window=window, burst=max_tokens, **options
+        )
 
     @classmethod
     def fixed_window(
-        cls,
-        name: str = "user",
-        *,
-        limit: int,
-        window: float,
-        cost: Cost = 1,
-        scope: Scope | tuple[Scope, ...] = "user",
-        charge: Charge = "attempt",
-        shared: str | None = None,
-        shadow: bool = False,
-        on_store_down: StoreDown = "local",
-    ) -> "RateLimit":
+        cls, name: str = "user", *, limit: int, window: float, **options: Unpack[LimitOptions]
+    ) -> Self:
         """``limit`` per ``window`` seconds, in windows anchored at the Unix epoch. Twice the limit may pass around a window's edge."""
-        return cls(
-            name=name, algorithm="fixed_window", quota=limit, window=window, cost=cost,
-            scope=scope, charge=charge, shared=shared, shadow=shadow, on_store_down=on_store_down,
-        )  # fmt: skip
+        return cls(name=name, algorithm="fixed_window", quota=limit, window=window, **options)
 
     @classmethod
     def sliding_window(
-        cls,
-        name: str = "user",
-        *,
-        limit: int,
-        window: float,
-        cost: Cost = 1,
-        scope: Scope | tuple[Scope, ...] = "user",
-        charge: Charge = "attempt",
-        shared: str | None = None,
-        shadow: bool = False,
-        on_store_down: StoreDown = "local",
-    ) -> "RateLimit":
+        cls, name: str = "user", *, limit: int, window: float, **options: Unpack[LimitOptions]
+    ) -> Self:
         """``limit`` in any ``window`` seconds, estimated from two counters; the previous one is assumed to have been spread evenly."""
-        return cls(
-            name=name, algorithm="sliding_window", quota=limit, window=window, cost=cost,
-            scope=scope, charge=charge, shared=shared, shadow=shadow, on_store_down=on_store_down,
-        )  # fmt: skip
+        return cls(name=name, algorithm="sliding_window", quota=limit, window=window, **options)
 
     @classmethod
     def throttle(
-        cls,
-        name: str = "user",
-        *,
-        rate: int,
-        per: float = 1.0,
-        scope: Scope | tuple[Scope, ...] = "user",
-        charge: Charge = "attempt",
-        shared: str | None = None,
-        shadow: bool = False,
-        on_store_down: StoreDown = "local",
-    ) -> "RateLimit":
+        cls, name: str = "user", *, rate: int, per: float = 1.0, **options: Unpack[LimitOptions]
+    ) -> Self:
         """``rate`` per ``per`` seconds, evenly spaced: never two at once."""
-        return cls(
-            name=name, algorithm="throttle", quota=rate, window=per, burst=1,
-            scope=scope, charge=charge, shared=shared, shadow=shadow, on_store_down=on_store_down,
-        )  # fmt: skip
+        return cls(name=name, algorithm="throttle", quota=rate, window=per, burst=1, **options)
 
     @classmethod
-    def debounce(
-        cls,
-        name: str = "user",
-        *,
-        interval: float,
-        scope: Scope | tuple[Scope, ...] = "user",
-        shared: str | None = None,
-        shadow: bool = False,
-        on_store_down: StoreDown = "local",
-    ) -> "RateLimit":
+    def debounce(cls, name: str = "user", *, interval: float, **options: Unpack[LimitOptions]) -> Self:
         """Pass only after ``interval`` seconds without any attempt; every attempt, also a refused one, starts the wait again."""
-        return cls(
-            name=name, algorithm="debounce", quota=1, window=interval,
-            scope=scope, shared=shared, shadow=shadow, on_store_down=on_store_down,
-        )  # fmt: skip
+        return cls(name=name, algorithm="debounce", quota=1, window=interval, **options)
