@@ -55,6 +55,11 @@ class JobConfig:
         names = [limit.name for limit in self.limits]
         if len(set(names)) != len(names):
             raise ValueError(f"JobConfig.rate_limit: names must differ, not {names}")
+        shared = [limit.shared for limit in self.limits if limit.shared is not None]
+        if len(set(shared)) != len(shared):
+            raise ValueError(
+                f"JobConfig.rate_limit: two limits of one endpoint cannot share one bucket, as in {shared}"
+            )
         if self.security.anonymous and not any(
             "ip" in limit.scopes and not limit.shadow for limit in self.limits
         ):

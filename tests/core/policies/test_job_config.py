@@ -66,6 +66,15 @@ class TestDefaults:
             {"rate_limit": (PER_IP, RateLimit.debounce("ip", interval=1))},
             r"names must differ, not \['ip', 'ip'\]",
         ),
+        (
+            {
+                "rate_limit": (
+                    RateLimit.throttle("a", rate=1, shared="both"),
+                    RateLimit.throttle("b", rate=1, shared="both"),
+                )
+            },
+            "two limits of one endpoint cannot share one bucket",
+        ),
         ({"security": Security(anonymous=True)}, "keeps a limit per IP"),
         ({"security": Security(anonymous=True), "rate_limit": None}, "keeps a limit per IP"),
     ],
