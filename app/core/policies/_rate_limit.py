@@ -3,14 +3,15 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self, TypedDict, Unpack
+from typing import Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 Algorithm = Literal["token_bucket", "fixed_window", "sliding_window", "throttle", "debounce"]
 Scope = Literal["user", "ip", "api_key", "tenant", "route", "global"]
 Charge = Literal["attempt", "admit"]
 StoreDown = Literal["local", "open", "closed"]
 
-SCOPES: frozenset[str] = frozenset(("user", "ip", "api_key", "tenant", "route", "global"))
+SCOPES: frozenset[str] = frozenset(get_args(Scope))
+_GCRA = ("token_bucket", "throttle")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 LARGEST = 2**53  # Lua counts in doubles: beyond this an integer is no longer exact.
 
@@ -89,6 +90,7 @@ class RateLimit:
             )
         if self.burst is not None and not 1 <= self.burst <= 1_000_000_000:
             raise ValueError(f"RateLimit {self.name}: burst must be 1 to 1,000,000,000, not {self.burst}")
+        self._check_words()
         self._check_scope()
         self._check_cost()
         if self.interval_us * self.largest_cost > LARGEST or (
@@ -97,6 +99,17 @@ class RateLimit:
             raise ValueError(
                 f"RateLimit {self.name}: quota x window is beyond exact counting; take a shorter window or a token bucket"
             )
+
+    def _check_words(self) -> None:
+        # A misspelt "closed" would otherwise quietly mean "local".
+        words = (("algorithm", Algorithm), ("charge", Charge), ("on_store_down", StoreDown))
+        for field, allowed in words:
+            if getattr(self, field) not in get_args(allowed):
+                raise ValueError(
+                    f"RateLimit {self.name}: {field} must be one of {', '.join(get_args(allowed))}, not {getattr(self, field)!r}"
+                )
+        if self.burst is not None and self.algorithm not in _GCRA:
+            raise ValueError(f"RateLimit {self.name}: burst is for a token bucket; {self.algorithm} has none")
 
     def _check_scope(self) -> None:
         if not self.scopes or set(self.scopes) - SCOPES or len(set(self.scopes)) != len(self.scopes):

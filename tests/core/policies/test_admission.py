@@ -186,7 +186,7 @@ class TestCost:
     async def test_the_whole_quota_may_be_spent_at_once_and_no_more(
         self, admitter: Admitter, algorithm: str, window: float
     ) -> None:
-        limit = RateLimit(name="user", algorithm=algorithm, quota=10, window=window, burst=10)  # type: ignore[arg-type]
+        limit = RateLimit(name="user", algorithm=algorithm, quota=10, window=window)  # type: ignore[arg-type]
         assert (await admitter.admit(plan(limit), ALICE, (10,))).allowed
         assert not (await admitter.admit(plan(limit), ALICE, (1,))).allowed
         never = await admitter.admit(plan(limit), BOB, (11,))
