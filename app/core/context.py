@@ -34,12 +34,12 @@ class RequestContext(NamedTuple):
     """What is known of the work in hand; every part may be absent (a job has no client address, a probe no principal).
 
     A named tuple, because two are made per request and a frozen dataclass costs five times as much.
-    ``route`` is the name of the policy that gates the endpoint, ``deadline`` a reading of the monotonic clock in seconds.
+    ``policy`` is the name of the policy that gates the endpoint, ``deadline`` a reading of the monotonic clock in seconds.
     """
 
     request_id: str | None = None
     client_ip: str | None = None
-    route: str | None = None
+    policy: str | None = None
     principal: Principal | None = None
     tenant_id: str | None = None
     user_id: str | None = None

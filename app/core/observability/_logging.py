@@ -86,7 +86,7 @@ def _add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     principal = context.principal.id if context.principal is not None else context.user_id
     known = (
         ("request_id", context.request_id),
-        ("policy", context.route),
+        ("policy", context.policy),
         ("principal", principal),
         ("tenant", context.tenant_id),
     )

@@ -31,7 +31,7 @@ def router_with(config: JobConfig, name: str = "items") -> APIRouter:
     @api_worker(config)
     async def read(item_id: int) -> dict[str, Any]:
         context = current_context()
-        return {"item": item_id, "caller": context.user_id, "policy": context.route}
+        return {"item": item_id, "caller": context.user_id, "policy": context.policy}
 
     @router.post("/items", dependencies=[gate])
     @api_worker(config)
@@ -236,7 +236,7 @@ class TestWhereAGateStands:
         @router.get("/things", **options)
         @api_worker(config)
         async def things() -> dict[str, str | None]:
-            return {"policy": current_context().route}
+            return {"policy": current_context().policy}
 
     async def test_on_a_router(self, settings: Settings) -> None:
         config = JobConfig()

@@ -73,7 +73,7 @@ class TestConfigureLogging:
     def test_lines_say_which_request_they_belong_to(self, lines: list[str]) -> None:
         configure_logging(format="json")
         token = set_context(
-            RequestContext(request_id="r-1", route="read_records", principal=Principal("u-1"), tenant_id="t")
+            RequestContext(request_id="r-1", policy="read_records", principal=Principal("u-1"), tenant_id="t")
         )
         try:
             structlog.get_logger().info("a.b")
