@@ -25,11 +25,6 @@ class TrafficControl:
         self.is_open = audited
 
     @property
-    def is_audited(self) -> bool:
-        """Whether the boot audit has passed."""
-        return self._audited
-
-    @property
     def is_draining(self) -> bool:
         """Whether the process is on its way out: no new work, /ready says 503."""
         return self._draining

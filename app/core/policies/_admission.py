@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count
+from math import ceil
 from typing import NamedTuple, Protocol
 
 from app.core.context import Principal
@@ -168,4 +169,4 @@ class AttemptLimit:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).hexdigest()
         admission = await self._admitter.admit(self._plan, Caller(Principal(f"name-{digest}"), ""))
         if not admission.allowed:
-            raise admission.refusal(max(1, -int(-admission.wait_s // 1)))
+            raise admission.refusal(max(1, ceil(admission.wait_s)))
