@@ -1,9 +1,10 @@
-"""Running an app in process."""
+"""Running an app in process, and asking it."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import httpx2
 from fastapi import FastAPI
 
 
@@ -30,3 +31,9 @@ async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
         stop.set()
         if not task.done():
             await task
+
+
+def client_of(app: FastAPI, address: str = "127.0.0.1") -> httpx2.AsyncClient:
+    """A client that reaches the app from ``address``, without a socket."""
+    transport = httpx2.ASGITransport(app=app, client=(address, 40000))
+    return httpx2.AsyncClient(transport=transport, base_url="http://test")

@@ -19,7 +19,7 @@ from app.core.observability import log_sink
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import DEVELOPMENT_SECRET, Settings
-from tests.apps import running
+from tests.apps import client_of, running
 from tests.leaks import LeakGuard
 from tests.servers import PrivateServer, SharedServers, new_folder, url_of
 
@@ -253,5 +253,5 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client of ``app``, in process."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client

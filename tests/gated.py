@@ -15,7 +15,7 @@ from app.core.security import TokenKey, TokenService
 from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
-from tests.apps import running
+from tests.apps import client_of, running
 
 TOKENS = TokenService(
     [TokenKey.from_secret("a key of the tests, thirty-two bytes or more")],
@@ -52,9 +52,5 @@ async def serving(settings: Settings, *features: Feature) -> AsyncIterator[Servi
         return {TokenVerifier: TOKENS}
 
     app = create_app(settings, registry=(Feature(name="tokens", provides=verifier), *features))
-    transport = httpx2.ASGITransport(app=app)
-    async with (
-        running(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
+    async with running(app), client_of(app) as client:
         yield Service(app, client)

@@ -5,33 +5,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-import httpx2
-from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.builtin.accounts.models import User
 from app.core.db import Database
-from app.core.http import Platform
 from app.core.security import TokenService, known_roles, known_scopes
 from app.features.records.models import Record
 from app.main import create_app
 from app.settings import Settings
-from tests.apps import running
+from tests.apps import client_of, running
+from tests.gated import Service
 
 
 @dataclass
-class Site:
+class Site(Service):
     """A running service, a client that presents nothing, and what there is to ask for."""
 
-    app: FastAPI
-    client: httpx2.AsyncClient
     owner: UUID
     record: UUID
-
-    @property
-    def platform(self) -> Platform:
-        platform: Platform = self.app.state.gatehouse
-        return platform
 
     def bearer(
         self,
@@ -65,12 +56,8 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
         session.add(record)
         await session.commit()
     app = create_app(settings)
-    transport = httpx2.ASGITransport(app=app)
     try:
-        async with (
-            running(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
+        async with running(app), client_of(app) as client:
             yield Site(app, client, user.id, record.id)
     finally:
         async with database.session() as session:

@@ -13,7 +13,7 @@ from app.core.security import InvalidToken
 from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
-from tests.apps import running
+from tests.apps import client_of, running
 
 READER = Principal("reader", scopes=frozenset({"read:records"}), roles=frozenset({"db_reader"}))
 WRITER = Principal("writer", scopes=frozenset({"read:records", "write:records"}))
@@ -53,11 +53,6 @@ async def serving(
     change(app)
     async with running(app), client_of(app, address) as client:
         yield client
-
-
-def client_of(app: FastAPI, address: str = "192.0.2.1") -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=app, client=(address, 40000))
-    return httpx2.AsyncClient(transport=transport, base_url="http://test")
 
 
 def as_(principal: Principal) -> dict[str, str]:

@@ -17,8 +17,8 @@ from app.core.policies import JobConfig, RateLimit
 from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
-from tests.apps import running
-from tests.core.http.gated import READER, as_, client_of, feature, serving
+from tests.apps import client_of, running
+from tests.core.http.gated import READER, as_, feature, serving
 
 CONFIG = JobConfig()
 

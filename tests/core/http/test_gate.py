@@ -12,7 +12,8 @@ from app.core.context import current_context
 from app.core.http import APIRouter, Ticket, api_worker, enforce_all_policies
 from app.core.policies import CostRequest, JobConfig, RateLimit, Security
 from app.settings import Settings
-from tests.core.http.gated import NOBODY, READER, WRITER, as_, client_of, serving
+from tests.apps import client_of
+from tests.core.http.gated import NOBODY, READER, WRITER, as_, serving
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 LONG = 86_400.0 * 300

@@ -18,7 +18,8 @@ from app.core.observability import Event, PolicyEvent
 from app.core.policies import JobConfig, RateLimit
 from app.core.valkey import ValkeyClient
 from app.settings import Settings
-from tests.core.http.gated import READER, WRITER, as_, client_of, serving
+from tests.apps import client_of
+from tests.core.http.gated import READER, WRITER, as_, serving
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_store")
