@@ -59,6 +59,7 @@ class BootAudit:
         findings = [
             f"{_label(context)}: {finding}" for context in contexts for finding in self._check(context)
         ]
+        findings += self._frontends()
         gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
         findings += _shared_names(gates.values())
         findings += _unequal_buckets(gates.values())
@@ -83,11 +84,13 @@ class BootAudit:
             solved = context.dependant.dependencies
             solved[:] = [node for node in solved if not (isinstance(node.call, Gate) and node.name is None)]
         return AuditedRoute(
-            path, tuple(sorted(context.methods or ())), gate, None if gate else self._reason(context)
+            path,
+            tuple(sorted(context.methods or ())),
+            gate,
+            None if gate else self._reason(context.path or ""),
         )
 
-    def _reason(self, context: RouteContext) -> str | None:
-        path = context.path or ""
+    def _reason(self, path: str) -> str | None:
         if (reason := self.open_routes.get(path)) is not None:
             return reason
         prefixes = (prefix for prefix in self.open_routes if prefix.endswith("/*"))
@@ -95,8 +98,21 @@ class BootAudit:
             (self.open_routes[p] for p in prefixes if path == p[:-2] or path.startswith(p[:-1])), None
         )
 
+    def _frontends(self) -> Iterator[str]:
+        """Folders that ``frontend()`` serves: they stand in no list of routes, and FastAPI has no public way to them."""
+        groups: Iterator[Any] = self.app.router._iter_low_priority_routes()  # noqa: SLF001 - a release without it must not start
+        for found in groups:
+            prefix = getattr(found, "frontend_prefix", "")
+            for route in getattr(found, "original_route", found).routes:
+                path = f"{prefix}{route.path}" if route.path != "/" or not prefix else prefix
+                if self._reason(path) is None:
+                    yield (
+                        f"frontend {path}: its files are not gated; put {path} on the open list with the reason, "
+                        "or serve them from a gated route"
+                    )
+
     def _check(self, context: RouteContext) -> Iterator[str]:
-        gates, open_for = _gates_of(context), self._reason(context)
+        gates, open_for = _gates_of(context), self._reason(context.path or "")
         if isinstance(context.original_route, WebSocketRoute | Mount) or not isinstance(
             context.original_route, Route
         ):
@@ -112,6 +128,13 @@ class BootAudit:
         if len(gates) > 1:
             names = " and ".join(gate.name for gate in gates)
             yield f"has more than one gate ({names}), on the route, its router or an include; keep one"
+        if unheard := {node.call.name for node in _walk(context.dependant) if isinstance(node.call, Gate)} - {
+            gate.name for gate in gates
+        }:
+            yield (
+                f"asks for the ticket of another gate ({', '.join(sorted(unheard))}) in a parameter, which does not run here; "
+                "ask for its own"
+            )
         if not isinstance(context.original_route, GatedRoute):
             yield "is not a GatedRoute; make its router with APIRouter of app.core instead of fastapi's"
         for check in _CHECKS:
