@@ -50,7 +50,9 @@ class EdgeMiddleware:
     X-Request-ID is taken from the caller only when a trusted proxy connects (a stranger could otherwise make
     its requests look like another's in the logs) and is 1 to 128 of ``A-Za-z0-9._-``; any other request gets
     a fresh time-ordered id. A valid traceparent is taken from anybody. ``max_body_bytes`` is the largest body
-    of any endpoint; the gate may set ``state.body_limit`` lower. ``report`` gets each finished request and
+    of any endpoint; the gate may set ``state.body_limit`` lower. A client that lets us wait for its body for
+    more than ``body_timeout_s`` seconds in all gets 408 and the connection is closed: until then it holds one
+    of the places that ``traffic`` counts. ``report`` gets each finished request and
     must not raise. A caller that left early is reported with status 499, an exception as 500 with its
     traceback in the log. WebSockets only get the request's state and context.
     """
@@ -62,6 +64,7 @@ class EdgeMiddleware:
         traffic: TrafficControl,
         addresses: AddressResolver | None = None,
         max_body_bytes: int = 1_048_576,
+        body_timeout_s: float = 30.0,
         report: Callable[[RequestRecord], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -72,6 +75,7 @@ class EdgeMiddleware:
         self._traffic = traffic
         self._addresses = addresses or AddressResolver()
         self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
         self._report = report
         self._monotonic = monotonic
         self._wall = wall
@@ -89,16 +93,21 @@ class EdgeMiddleware:
         )
         try:
             if kind == "http":
-                limit, end = self._max_body_bytes, self._ended
-                await self._http(
-                    Exchange(scope, receive, send, state=state, found=found, limit=limit, on_end=end)
-                )
+                await self._http(self._exchange(scope, receive, send, state, found))
             elif self._traffic.is_open:
                 await self.app(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1013})
         finally:
             reset_context(token)
+
+    def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, state: RequestState, found: dict[bytes, bytes]
+    ) -> Exchange:
+        return Exchange(
+            scope, receive, send, state=state, found=found, limit=self._max_body_bytes,
+            patience_s=self._body_timeout_s, on_end=self._ended,
+        )  # fmt: skip
 
     def _open(self, scope: Scope, found: dict[bytes, bytes]) -> RequestState:
         """Make the request's state from its first line and headers."""

@@ -27,6 +27,17 @@ class BodyTooLargeError(HTTPException):
         super().__init__(status_code=413, detail="Content Too Large")
 
 
+class BodyTooSlowError(HTTPException):
+    """Raised out of ``receive`` when the client has kept us waiting for its body for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            status_code=408,
+            detail="The request's body did not arrive in time.",
+            headers={"Connection": "close"},
+        )
+
+
 class BrokenResponseError(RuntimeError):
     """The application failed after its answer had begun.
 
@@ -38,7 +49,7 @@ class Exchange:
     """Mutable, one per request. ``on_end`` is called once: the last byte is out or can no longer come."""
 
     __slots__ = (
-        "_found", "_limit", "_on_end", "_receive_next", "_received", "_send", "body_ended", "disconnected",
+        "_found", "_limit", "_on_end", "_patience_s", "_receive_next", "_received", "_send", "body_ended", "disconnected",
         "ended", "overrun", "receive", "scope", "size", "started", "state", "status",
     )  # fmt: skip
 
@@ -51,6 +62,7 @@ class Exchange:
         state: RequestState,
         found: dict[bytes, bytes],
         limit: int,
+        patience_s: float,
         on_end: Callable[["Exchange"], None],
     ) -> None:
         self.scope = scope
@@ -65,6 +77,7 @@ class Exchange:
         self.body_ended = False
         self._found = found
         self._limit = limit
+        self._patience_s = patience_s
         self._receive_next = receive
         self._received = 0
         self._send = send
@@ -86,14 +99,14 @@ class Exchange:
         return self.state.content_length
 
     async def _receive_counted(self) -> Message:
-        """The request's next message; raises BodyTooLargeError past the limit as it is now."""
+        """The request's next message; raises BodyTooLargeError past the limit as it is now, BodyTooSlowError."""
         limit = self.state.body_limit
         limit = self._limit if limit is None or limit > self._limit else limit
         declared = self.state.content_length
         if declared is not None and declared > limit:
             self.overrun = True
             raise BodyTooLargeError
-        message = await self._receive_next()
+        message = await (self._receive_next() if self.body_ended else self._receive_in_time())
         if message["type"] == "http.disconnect":
             self.disconnected = not self.ended
             return message
@@ -103,6 +116,18 @@ class Exchange:
             self.overrun = True
             raise BodyTooLargeError
         return message
+
+    async def _receive_in_time(self) -> Message:
+        """Wait for a part of the body. Only our waiting counts, whatever the application does between two parts."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await self._receive_next()
+        except TimeoutError:
+            raise BodyTooSlowError from None
+        finally:
+            self._patience_s -= clock() - started
 
     async def send(self, message: Message) -> None:
         """Pass one message on; the first gets the edge's headers, the last ends the exchange."""

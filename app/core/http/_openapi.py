@@ -82,7 +82,7 @@ def _statuses(gate: BoundGate | None, *, has_body: bool, has_validation: bool) -
     if has_validation:
         yield 422
     if has_body:
-        yield from (400, 413)
+        yield from (400, 408, 413)
     if gate is None:
         yield 503
         return

@@ -22,6 +22,7 @@ from app.core.http._state import SCOPE_KEY
 from app.core.http._traffic import TrafficControl
 from app.core.observability import RequestRecord
 
+CONTENT_TYPES = {"/echo": b"application/json", "/form": b"application/x-www-form-urlencoded"}
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -358,6 +359,29 @@ class TestBodyCap:
 
     async def test_a_body_that_nobody_reads_does_no_harm(self) -> None:
         assert (await Bench().request("POST", "/ignore", content=b"x" * 50)).status_code == 200
+
+    @pytest.mark.parametrize("path", ["/echo", "/form"])
+    async def test_a_body_that_does_not_arrive_is_408_and_gives_its_place_back(self, path: str) -> None:
+        bench = Bench(body_timeout_s=0.01)
+        sent: list[Message] = []
+        parts = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+        async def receive() -> Message:
+            for part in parts:
+                return part
+            await asyncio.Event().wait()
+            raise AssertionError("the edge waits no longer than its budget")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-length", b"50"), (b"content-type", CONTENT_TYPES[path])]
+        async with asyncio.timeout(5):
+            await bench.app(make_scope(method="POST", path=path, headers=headers), receive, send)
+        assert sent[0]["status"] == 408
+        assert (b"connection", b"close") in sent[0]["headers"]
+        assert (b"content-type", b"application/problem+json") in sent[0]["headers"]
+        assert bench.traffic.in_flight == 0
 
     async def test_a_negative_cap_is_refused_at_start(self) -> None:
         with pytest.raises(ValueError, match="max_body_bytes"):
