@@ -1,6 +1,6 @@
 """``POST /auth/token`` and ``GET /users/me``."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Form, Response
 
@@ -16,29 +16,28 @@ from app.core import (
     enforce_all_policies,
     provided,
 )
-from app.core.db import get_db
+from app.core.db import AsyncSession, get_db
 from app.core.security import format_scope
 
 router = APIRouter(tags=["accounts"])
 
 # Refuses while Valkey is down: passwords could be tried without a count. The limit per account is in the service, because the
 # account stands in the body, which the gate does not read.
-sign_in_config = JobConfig.public(
+SIGN_IN = JobConfig.public(
     rate_limit=RateLimit.fixed_window("ip", limit=20, window=60, scope="ip", on_store_down="closed")
 )
-me_config = JobConfig()
+ME = JobConfig()
 
 
-async def _users(session: Annotated[Any, Depends(get_db)]) -> UserRepository:
-    # Any, because naming the session's class would bring SQLAlchemy into a router.
+async def _users(session: Annotated[AsyncSession, Depends(get_db)]) -> UserRepository:
     return UserRepository(session)
 
 
 Users = Annotated[UserRepository, Depends(_users)]
 
 
-@router.post("/auth/token", dependencies=[enforce_all_policies("auth_token", sign_in_config)])
-@api_worker(sign_in_config)
+@router.post("/auth/token", dependencies=[enforce_all_policies("auth_token", SIGN_IN)])
+@api_worker(SIGN_IN)
 async def create_token(
     form: Annotated[PasswordGrant, Form()],
     users: Users,
@@ -57,8 +56,8 @@ async def create_token(
     )
 
 
-@router.get("/users/me", dependencies=[enforce_all_policies("users_me", me_config)])
-@api_worker(me_config)
+@router.get("/users/me", dependencies=[enforce_all_policies("users_me", ME)])
+@api_worker(ME)
 async def read_me(principal: CurrentPrincipal, users: Users) -> Me:
     """Who the presented token speaks for, and what it allows."""
     user = await current_user(users, principal)

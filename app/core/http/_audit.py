@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
@@ -63,6 +63,7 @@ class BootAudit:
         gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
         findings += _shared_names(gates.values())
         findings += _unequal_buckets(gates.values())
+        findings += _ambiguous_paths(contexts)
         if findings:
             raise AuditError(findings)
         bound = {key: BoundGate(gate, self.kit) for key, gate in gates.items()}
@@ -70,6 +71,7 @@ class BootAudit:
         for context in contexts:
             path = _path(context)
             allowed[path] = allowed.get(path, frozenset()).union(context.methods or ())
+        self.app.router.routes = _Sealed(self.app.router.routes)
         return tuple(self._bind(context, bound, allowed) for context in contexts)
 
     def _bind(
@@ -141,6 +143,17 @@ class BootAudit:
             yield from check(context, gates[0], self.kit)
 
 
+class _Sealed(list[Any]):
+    """The application's routes after the audit: one that came later would be served without anybody having looked at it."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise ConfigurationError(
+            "The application has started; add routes before, so that the boot audit sees them"
+        )
+
+    append = extend = insert = __setitem__ = __iadd__ = _refuse
+
+
 def _path(context: RouteContext) -> str:
     return context.path_format or context.path or ""
 
@@ -205,8 +218,16 @@ def _is_stream(context: RouteContext) -> bool:
     if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
         return True
     declared = getattr(context.response_class, "value", context.response_class)
-    kinds = [declared, get_type_hints(endpoint).get("return") if endpoint is not None else None]
+    kinds = [declared, _returned(endpoint)]
     return any(isinstance(kind, type) and issubclass(kind, StreamingResponse) for kind in kinds)
+
+
+def _returned(endpoint: Any) -> Any:
+    """What a handler is annotated to return; None when that cannot be told (a partial, an object, a name that is not importable)."""
+    try:
+        return get_type_hints(endpoint).get("return")
+    except (TypeError, NameError):
+        return None
 
 
 def _walk(dependant: Dependant) -> Iterator[Dependant]:
@@ -220,6 +241,14 @@ def _shared_names(gates: Iterable[Gate]) -> Iterator[str]:
     for gate in gates:
         if seen.setdefault(gate.name, gate) is not gate:
             yield f"the name {gate.name} belongs to two gates; make one gate and use it for both routes, or give each its own name"
+
+
+def _ambiguous_paths(contexts: Iterable[RouteContext]) -> Iterator[str]:
+    seen: dict[tuple[int, str], Gate | None] = {}
+    for context in contexts:
+        gate = next(iter(_gates_of(context)), None)
+        if seen.setdefault((id(context.original_route), _path(context)), gate) is not gate:
+            yield f"{_label(context)}: is included twice under one path with two gates; give each include a prefix of its own"
 
 
 def _unequal_buckets(gates: Iterable[Gate]) -> Iterator[str]:

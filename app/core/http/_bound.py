@@ -5,7 +5,6 @@ state is shown; then one round trip for all limits. A 401 or 403 is charged to t
 credentials would be free.
 """
 
-import random
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +15,7 @@ from opentelemetry.trace import Tracer
 from app.core.context import Principal
 from app.core.errors import BadRequest, GatehouseError, NotAuthenticated
 from app.core.http._client_address import client_network
-from app.core.http._fields import LimitField, policy_field, retry_after
+from app.core.http._fields import LimitField, policy_field
 from app.core.http._gate import Gate, Ticket
 from app.core.http._state import RequestState
 from app.core.observability import EventHub, PolicyEvent
@@ -128,7 +127,7 @@ class BoundGate:
         verdict = "admitted" if admission.allowed else "limited"
         self._report(verdict, admission, state, caller, degraded=admission.degraded, store_s=store_s)
         if not admission.allowed:
-            raise admission.refusal(retry_after(admission.wait_s, random.random))
+            raise admission.refusal()
         return admission
 
     async def _charge_nameless(self, state: RequestState, refusal: GatehouseError) -> None:
@@ -144,14 +143,14 @@ class BoundGate:
             known = (0, 0, 0, int(wait * 1e6))
             admission = Admission(self._nameless_plan, allowed=False, cause=1, numbers=known, degraded=False)
         self._report_refusal("limited", refusal, state)
-        raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
+        raise admission.refusal() from refusal
 
     async def _charge_forbidden(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
         if self._forbidden_plan.limits:
             admission = await self._admitter.admit(self._forbidden_plan, caller)
             if not admission.allowed:
                 self._report_refusal("limited", refusal, state)
-                raise admission.refusal(retry_after(admission.wait_s, random.random)) from refusal
+                raise admission.refusal() from refusal
         self._report_refusal("forbidden", refusal, state)
 
     def _report_refusal(self, verdict: str, refusal: GatehouseError, state: RequestState) -> None:

@@ -4,7 +4,6 @@ Items are Strings, because the Token form stands only in a later editor's draft.
 pass when it refused, otherwise until the bucket or window is whole again. Limits in shadow mode do not show.
 """
 
-from collections.abc import Callable
 from math import ceil
 
 from app.core.policies import Admission, Plan
@@ -43,8 +42,3 @@ class LimitField:
 def limit_field(admission: Admission) -> Field:
     """``RateLimit`` of one decision, for limits that are checked now and then; a gate keeps a LimitField."""
     return LimitField(admission.plan).of(admission)
-
-
-def retry_after(wait_s: float, jitter: Callable[[], float]) -> int:
-    """Whole seconds to wait: rounded up, at least 1, up to a tenth more so that refused callers do not return at once together."""
-    return max(1, ceil(wait_s * (1 + 0.1 * jitter())))

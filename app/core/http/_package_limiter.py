@@ -4,7 +4,6 @@ The package's own class answers 500 under ``include_router``, believes X-Forward
 ``Limiter(Rate(...))`` together, in one process. Here only its way of writing remains.
 """
 
-import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from starlette.types import Scope
 from app.core.context import Principal
 from app.core.http._client_address import client_network
 from app.core.http._dependencies import platform_of
-from app.core.http._fields import Field, limit_field, policy_field, retry_after
+from app.core.http._fields import Field, limit_field, policy_field
 from app.core.http._platform import Platform
 from app.core.http._route import template
 from app.core.http._state import SCOPE_KEY, RequestState
@@ -83,7 +82,7 @@ class RateLimiter(PackageRateLimiter):
             return None
         if self.callback is not default_callback:
             return await self.callback(request, response)
-        raise admission.refusal(retry_after(admission.wait_s, random.random))
+        raise admission.refusal()
 
     async def _caller(self, request: Request, state: RequestState) -> Caller:
         # The package's default reads X-Forwarded-For, which callers write themselves.

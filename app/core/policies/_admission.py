@@ -1,7 +1,8 @@
 """ADMIT: one round trip that decides on every limit of a request, and what happens when the store does not answer."""
 
 import os
-from collections.abc import Awaitable, Iterator, Sequence
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count
 from math import ceil
@@ -14,9 +15,10 @@ from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
 from app.core.policies._rate_limit import RateLimit
 from app.core.resilience import Clock
-from app.core.valkey import Script, StoreError
+from app.core.valkey import Script, StoreDown, StoreError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
+_PATIENCE_S = 0.25
 _RECEIPT_MS = b"10000"  # longer than any retry of the same call could take
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
@@ -85,14 +87,16 @@ class Admission(NamedTuple):
         """Seconds until all limits that refused would let this request pass; 0 when none did."""
         return max((s.retry_after for s in self.states if not s.passed and not s.limit.shadow), default=0.0)
 
-    def refusal(self, retry_after: int) -> RateLimitExceeded:
-        """The error for a refused request; ``retry_after`` is ``wait_s`` rounded up, with jitter."""
-        names = self.violated
+    def refusal(self, jitter: Callable[[], float] = random.random) -> RateLimitExceeded:
+        """The error for a refused request. Its ``retry_after`` is ``wait_s`` in whole seconds, rounded up, at least 1, and up to a tenth
+        more, so that refused callers do not come back all at once.
+        """
+        names, seconds = self.violated, max(1, ceil(self.wait_s * (1 + 0.1 * jitter())))
         return RateLimitExceeded(
-            f"Used up: {', '.join(names)}. Try again in {retry_after} s.",
+            f"Used up: {', '.join(names)}. Try again in {seconds} s.",
             policy=self.plan.policy,
             violated=names,
-            retry_after=retry_after,
+            retry_after=seconds,
         )
 
 
@@ -100,7 +104,12 @@ class Store(Protocol):
     """The part of the Valkey client that ADMIT needs."""
 
     def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
-        """Run a script once; it or the wait for it raises StoreError when the answer does not come in time."""
+        """Run a script once, within the store's budget; it or the wait for it raises StoreError."""
+
+    def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
+    ) -> Awaitable[bytes]:
+        """The same with a budget of its own, in seconds."""
 
 
 class Admitter:
@@ -114,25 +123,38 @@ class Admitter:
         self._clock = clock
         self._replicas = replicas
         self._local = LocalCounters()
-        # Never the caller's X-Request-ID: a receipt answers a repeated id without charging, so ids must be ours alone.
-        self._boot = os.urandom(8).hex()
         self._calls = count()
+        self._boot = ""
 
     async def admit(self, plan: Plan, caller: Caller, costs: tuple[int, ...] | None = None) -> Admission:
-        """Charge ``plan`` for ``caller``: one round trip, within the store's budget.
+        """Charge ``plan`` for ``caller``: one round trip, within the store's budget. A plan with a ``closed`` limit waits up to 0.25 s,
+        because the alternative is to refuse.
 
         Raises LimitUnavailable (503) when the store is down and a limit is ``closed``; every other limit then degrades as it says.
         """
         costs = plan.costs if costs is None else costs
         keys = plan.keys(caller)
-        slot = keys[0][: keys[0].index("}") + 1]
-        receipt = f"{slot}:v1:r:{self._boot}{next(self._calls):x}"
         try:
-            reply = await self._store.submit(ADMIT, [receipt, *keys], (_RECEIPT_MS, *plan.arguments(costs)))
+            reply = await self._ask(plan, keys, costs)
         except StoreError:
             return self._degraded(plan, keys, costs)
         verdict, cause, _, *numbers = map(int, reply.split())
         return Admission(plan, not verdict, cause, numbers, degraded=False)
+
+    async def _ask(self, plan: Plan, keys: list[str], costs: tuple[int, ...]) -> bytes:
+        # Never the caller's X-Request-ID: a receipt answers a repeated id without charging, so ids must be ours alone. Made with the
+        # first call and not with the object: processes forked in between must not share it.
+        self._boot = self._boot or os.urandom(8).hex()
+        slot = keys[0][: keys[0].index("}") + 1]
+        names = [f"{slot}:v1:r:{self._boot}{next(self._calls):x}", *keys]
+        values = (_RECEIPT_MS, *plan.arguments(costs))
+        if plan.has_closed:
+            return await self._store.run(ADMIT, names, values, timeout_s=_PATIENCE_S)
+        try:
+            return await self._store.submit(ADMIT, names, values)
+        except StoreDown:
+            # The connection broke under the call, which may have run: by its receipt the second try cannot charge twice.
+            return await self._store.submit(ADMIT, names, values)
 
     def _degraded(self, plan: Plan, keys: list[str], costs: tuple[int, ...]) -> Admission:
         counters = plan.shared_by(self._replicas)
@@ -140,7 +162,7 @@ class Admitter:
         verdict, cause, _, *numbers = self._local.admit(keys, counters, costs, now)
         if verdict and plan.limits[cause - 1].on_store_down == "open":
             verdict, cause = self._without_open(plan, numbers)
-        if not verdict and any(limit.on_store_down == "closed" for limit in plan.limits):
+        if not verdict and plan.has_closed:
             raise LimitUnavailable(plan.policy)
         return Admission(plan, not verdict, cause, numbers, degraded=True)
 
@@ -169,4 +191,4 @@ class AttemptLimit:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).hexdigest()
         admission = await self._admitter.admit(self._plan, Caller(Principal(f"name-{digest}"), ""))
         if not admission.allowed:
-            raise admission.refusal(max(1, ceil(admission.wait_s)))
+            raise admission.refusal()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.core.errors import ConfigurationError, PolicyRejected
+from app.core.errors import ConfigurationError, PolicyRejected, Unprocessable
 from app.core.policies._keys import Caller, bucket_of, key_of
 from app.core.policies._rate_limit import CostRequest, RateLimit
 
@@ -48,6 +48,7 @@ class Plan:
         "_shares",
         "costs",
         "counters",
+        "has_closed",
         "has_cost_functions",
         "limits",
         "policy",
@@ -58,6 +59,7 @@ class Plan:
         self.policy = policy
         self.limits = tuple(limits)
         self.counters = tuple(counter_of(limit) for limit in limits)
+        self.has_closed = any(limit.on_store_down == "closed" for limit in limits)
         self.has_cost_functions = any(callable(limit.cost) for limit in limits)
         self.costs: tuple[int, ...] = tuple(
             limit.cost if isinstance(limit.cost, int) else 1 for limit in limits
@@ -96,10 +98,15 @@ class Plan:
         return Plan(self.policy, [limit for limit in self.limits if keep(limit)])
 
     def priced(self, request: CostRequest) -> tuple[int, ...]:
-        """Ask the cost functions. Raises CostExceedsLimit (422) for more than a limit holds, ConfigurationError for nonsense."""
+        """Ask the cost functions. Raises CostExceedsLimit (422) for more than a limit holds, Unprocessable (422) when a
+        function raises ValueError, ConfigurationError for nonsense.
+        """
         costs = []
         for limit in self.limits:
-            cost = limit.cost if isinstance(limit.cost, int) else limit.cost(request)
+            try:
+                cost = limit.cost if isinstance(limit.cost, int) else limit.cost(request)
+            except ValueError as error:
+                raise Unprocessable("What this request takes cannot be computed from it.") from error
             if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
                 raise ConfigurationError(
                     f"The cost function of {self.policy}.{limit.name} returned {cost!r}; it must return an int >= 0"

@@ -1,7 +1,8 @@
 """The boot audit: one test for each refusal, and what it must let through."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import fastapi
 import httpx2
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.staticfiles import StaticFiles
 
 from app.core.db import get_db
+from app.core.errors import ConfigurationError
 from app.core.http import APIRouter, AuditError, Platform, api_worker, enforce_all_policies
 from app.core.policies import JobConfig, RateLimit
 from app.main import create_app
@@ -142,6 +144,20 @@ class TestRefusals:
         add(router, "/b", dependencies=[enforce_all_policies("twice", CONFIG)])
         assert "the name twice belongs to two gates" in await findings(settings, router)
 
+    async def test_one_router_twice_under_one_path_with_two_gates(self, settings: Settings) -> None:
+        inner, outer = APIRouter(), APIRouter()
+        add(inner)
+        for name in ("first", "second"):
+            outer.include_router(inner, prefix="/a", dependencies=[enforce_all_policies(name, CONFIG)])
+        assert "is included twice under one path with two gates" in await findings(settings, outer)
+
+    async def test_a_partial_without_api_worker_is_named_and_not_a_traceback(
+        self, settings: Settings
+    ) -> None:
+        router = APIRouter()
+        router.get("/partial", dependencies=[enforce_all_policies("things", CONFIG)])(partial(lambda n: n, 1))
+        assert "lacks @api_worker(config)" in await findings(settings, router)
+
     async def test_a_shared_limit_with_two_sets_of_parameters(self, settings: Settings) -> None:
         router = APIRouter()
         for name, limit in (("a", 1), ("b", 2)):
@@ -215,10 +231,27 @@ class TestTime:
 
         assert "GET /late" in await findings(settings, APIRouter(), change=add_late)
 
-    async def test_a_route_added_after_the_start_answers_503(self, settings: Settings) -> None:
+    async def test_a_route_added_after_the_start_is_refused(self, settings: Settings) -> None:
         app = create_app(settings, registry=[feature(APIRouter())])
+        late = fastapi.APIRouter()
+        add(late, config=None)
+        async with running(app):
+            for act in (
+                lambda: app.get("/late")(print),
+                lambda: app.add_route("/late", cast("Any", print)),
+                lambda: app.include_router(late),
+                lambda: app.mount("/late", FastAPI()),
+            ):
+                with pytest.raises(ConfigurationError, match="has started; add routes before"):
+                    act()
+
+    async def test_a_route_added_to_an_included_router_after_the_start_answers_503(
+        self, settings: Settings
+    ) -> None:
+        router = APIRouter()
+        app = create_app(settings, registry=[feature(router)])
         async with running(app), client_of(app) as client:
-            app.get("/late")(lambda: None)
+            add(router, "/late", config=None)
             answer = await client.get("/late")
         assert answer.status_code == 503
         assert "has not been audited" in answer.json()["detail"]

@@ -210,9 +210,11 @@ class TestLimits:
             assert '"user";r=4' in first.headers["ratelimit"]
             assert (await client.get("/items/7?n=5", headers=as_(READER))).status_code == 429
             too_much = await client.get("/items/7?n=11", headers=as_(READER))
+            nonsense = await client.get("/items/7?n=many", headers=as_(READER))
         assert too_much.status_code == 422
         assert too_much.json()["reason"] == "cost_exceeds_limit"
         assert "retry-after" not in too_much.headers
+        assert nonsense.status_code == 422
 
     @pytest.mark.parametrize(
         ("scope", "second"),

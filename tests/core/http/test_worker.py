@@ -208,8 +208,10 @@ def recording_tracer() -> tuple[InMemorySpanExporter, Tracer]:
 
 async def run_traced(tracer: Tracer, config: JobConfig) -> str:
     class Unreachable:
-        def submit(self, *_: Any) -> Any:
+        def submit(self, *_: Any, **__: Any) -> Any:
             raise StoreDown("not used")
+
+        run = submit
 
     @api_worker(config)
     async def work() -> str:

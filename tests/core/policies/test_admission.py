@@ -255,6 +255,17 @@ class TestReceipt:
         other = await store.run(ADMIT, ["{u:alice}:v1:r:2", *keys[1:]], arguments)
         assert other.split()[4] == b"3"
 
+    async def test_an_answer_lost_with_its_connection_is_asked_for_again_and_charged_once(
+        self, store: ValkeyClient, clean_store: None
+    ) -> None:
+        flaky = Flaky(store)
+        admission = await Admitter(flaky, clock=SystemClock()).admit(
+            plan(RateLimit.token_bucket(max_tokens=5, refill_rate=0.001)), ALICE
+        )
+        assert flaky.calls == 2
+        assert not admission.degraded
+        assert remaining(admission) == [4]
+
     async def test_a_wrong_type_under_a_key_writes_nothing_at_all(
         self, store: ValkeyClient, clean_store: None
     ) -> None:
@@ -274,6 +285,29 @@ class Broken:
 
     def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
         raise StoreDown("gone")
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
+    ) -> bytes:
+        raise StoreDown("gone")
+
+
+class Flaky(Broken):
+    """A store that runs a call and loses the first answer with the connection."""
+
+    def __init__(self, store: ValkeyClient) -> None:
+        self._store = store
+        self.calls = 0
+
+    async def _first_lost(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> bytes:
+        reply: bytes = await self._store.run(script, keys, args)
+        self.calls += 1
+        if self.calls == 1:
+            raise StoreDown("lost")
+        return reply
+
+    def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
+        return self._first_lost(script, keys, args)
 
 
 class TestStoreDown:
@@ -318,6 +352,23 @@ class TestStoreDown:
             with pytest.raises(LimitUnavailable):
                 await admitter.admit(limits, ALICE)
         assert not (await admitter.admit(limits, ALICE)).allowed
+
+    async def test_a_closed_limit_waits_longer_than_the_stores_budget_before_it_refuses(
+        self, store: ValkeyClient, clean_store: None
+    ) -> None:
+        budgets: list[float] = []
+
+        class Slow(Broken):
+            async def run(
+                self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
+            ) -> bytes:
+                budgets.append(timeout_s)
+                reply: bytes = await store.run(script, keys, args)
+                return reply
+
+        limits = plan(RateLimit.fixed_window(limit=2, window=HOUR, on_store_down="closed"))
+        assert (await Admitter(Slow(), clock=self.clock).admit(limits, ALICE)).allowed
+        assert budgets == [0.25]
 
     async def test_the_local_count_recovers_with_time(self) -> None:
         admitter = self.admitter()
