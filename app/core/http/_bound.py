@@ -13,7 +13,8 @@ from urllib.parse import parse_qs
 from opentelemetry.trace import Tracer
 
 from app.core.context import Principal
-from app.core.errors import BadRequest, GatehouseError, NotAuthenticated
+from app.core.errors import GatehouseError, NotAuthenticated
+from app.core.http._bearer import authorization, bearer_token
 from app.core.http._client_address import client_network
 from app.core.http._fields import LimitField, policy_field
 from app.core.http._gate import Gate, Ticket
@@ -95,22 +96,14 @@ class BoundGate:
         return Ticket(self.name, self.config, principal, admission, self, deadline)
 
     def _identify(self, scope: Scope) -> Principal | None:
-        header = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                if header is not None:
-                    raise BadRequest("More than one Authorization header.")
-                header = value
-        if header is None:
-            if self._security.anonymous:
-                return None
-            raise NotAuthenticated("This needs a bearer token.")
-        scheme, _, token = header.partition(b" ")
-        if scheme.lower() != b"bearer" or self._verify is None:
-            if self._security.anonymous:
-                return None  # a client's own credentials, as OAuth2 sends them to a token endpoint; they say nothing to us
-            raise NotAuthenticated("This takes a bearer token.")
-        return self._verify(token.strip().decode("latin-1"))
+        value = authorization(scope["headers"])
+        token = bearer_token(value) if value is not None else None
+        if token is not None and self._verify is not None:
+            return self._verify(token)
+        # Another scheme is a client's own credentials, as OAuth2 sends them to a token endpoint: they say nothing to us.
+        if self._security.anonymous:
+            return None
+        raise NotAuthenticated("This needs a bearer token.")
 
     async def _admit(self, scope: Scope, caller: Caller, state: RequestState) -> Admission:
         plan = self._plan

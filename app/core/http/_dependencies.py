@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from app.core.context import Principal, current_context, set_context
 from app.core.errors import ConfigurationError, NotAuthenticated
+from app.core.http._bearer import authorization, bearer_token
 from app.core.http._platform import Platform
 from app.core.http._state import SCOPE_KEY
 from app.core.policies import Security
@@ -37,14 +38,14 @@ async def _caller(request: Request) -> Principal:
     principal = current_context().principal
     if principal is not None:
         return principal
-    values = request.headers.getlist("authorization")
-    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    value = authorization(request.scope["headers"])
+    token = bearer_token(value) if value is not None else None
     tokens = platform_of(request).tokens
     if tokens is None:
         raise ConfigurationError("No feature provides a TokenVerifier")
-    if scheme.lower() != "bearer":
+    if token is None:
         raise NotAuthenticated("This needs a bearer token.")
-    principal = tokens.verify(token.strip())
+    principal = tokens.verify(token)
     tenant_id, user_id = principal.tenant_id, principal.id
     set_context(current_context()._replace(principal=principal, tenant_id=tenant_id, user_id=user_id))
     request.scope[SCOPE_KEY].principal = principal

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from fastapi import APIRouter, Request, Response
 
 from app.core.errors import NotAuthenticated, PermissionDenied
+from app.core.http._bearer import authorization, bearer_token
 from app.core.http._client_address import LOCAL, Network, parse_address
 from app.core.http._state import SCOPE_KEY
 from app.core.observability import METRICS_CONTENT_TYPE
@@ -39,10 +40,9 @@ def metrics_router(
 def _has_token(request: Request, expected: bytes | None) -> bool:
     if expected is None:
         return False
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(
-        given.strip().encode("utf-8", "replace"), expected
-    )
+    value = authorization(request.scope["headers"])
+    given = bearer_token(value) if value is not None else None
+    return given is not None and hmac.compare_digest(given.encode("latin-1"), expected)
 
 
 def _is_inside(request: Request, networks: Sequence[Network]) -> bool:
