@@ -89,10 +89,17 @@ class TokenSettings(_Group):
 class LoginSettings(_Group):
     """Attempt limits of POST /auth/token and of bad credentials anywhere."""
 
-    per_account: int = Field(default=10, ge=1, description="Password attempts per account and window")
-    account_window_s: int = Field(default=900, ge=1, description="Seconds of the account's window")
+    per_account: int = Field(
+        default=10, ge=1, le=1_000_000, description="Password attempts per account and window"
+    )
+    account_window_s: int = Field(
+        default=900, ge=1, le=31_622_400, description="Seconds of the account's window"
+    )
     failed_auth_per_ip: int = Field(
-        default=60, ge=1, description="Requests with bad or no credentials per client network and minute"
+        default=60,
+        ge=1,
+        le=1_000_000,
+        description="Requests with bad or no credentials per client network and minute",
     )
 
 
@@ -120,7 +127,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port that `serve` listens on")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that `serve` starts")
     replicas: int = Field(
-        default=1, ge=1, description="API processes in all; divides limits while Valkey is down"
+        default=1, ge=1, le=100_000, description="API processes in all; divides limits while Valkey is down"
     )
 
     secret_key: SecretStr = Field(
@@ -142,17 +149,20 @@ class Settings(BaseSettings):
         default=None, description="Other name of DATABASE_URL; both set must be equal"
     )
     db_pool_size: int = Field(
-        default=0, ge=0, description="Connections kept open (0: 5 in production, 2 elsewhere)"
+        default=0, ge=0, le=10_000, description="Connections kept open (0: 5 in production, 2 elsewhere)"
     )
     db_max_overflow: int = Field(
-        default=-1, ge=-1, description="Connections above that in a burst (-1: 10 in production, 5 elsewhere)"
+        default=-1,
+        ge=-1,
+        le=10_000,
+        description="Connections above that in a burst (-1: 10 in production, 5 elsewhere)",
     )
-    db_pool_timeout: float = Field(default=30, gt=0, description="Seconds to wait for a connection")
+    db_pool_timeout: float = Field(default=30, gt=0, le=3600, description="Seconds to wait for a connection")
     db_pool_recycle: int = Field(
         default=1800, ge=-1, description="Seconds after which a connection is replaced (-1: never)"
     )
     db_statement_timeout_s: float = Field(
-        default=30, ge=0, description="Seconds a statement may run (0: no limit)"
+        default=30, ge=0, le=86_400, description="Seconds a statement may run (0: no limit)"
     )
 
     valkey_url: SecretStr | None = Field(
@@ -171,17 +181,24 @@ class Settings(BaseSettings):
     valkey_max_pending: int = Field(
         default=10000,
         ge=1,
+        le=10_000_000,
         description="Commands waiting for an answer per process before new ones are refused",
     )
 
     max_body_bytes: int = Field(
-        default=1_048_576, ge=0, description="Bytes of a request body, unless an endpoint says less"
+        default=1_048_576,
+        ge=0,
+        le=1_073_741_824,
+        description="Bytes of a request body, unless an endpoint says less",
     )
     max_in_flight: int = Field(
-        default=1000, ge=1, description="Requests worked on at once per process; more are answered 503"
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Requests worked on at once per process; more are answered 503",
     )
     shutdown_grace_s: int = Field(
-        default=10, ge=0, description="Seconds that requests in flight get on shutdown"
+        default=10, ge=0, le=3600, description="Seconds that requests in flight get on shutdown"
     )
     trusted_proxies: Annotated[list[Network], NoDecode] = Field(
         default=[], description="Networks whose X-Forwarded-For is believed, comma separated"
