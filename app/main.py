@@ -148,6 +148,7 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
         traffic=platform.traffic,
         addresses=AddressResolver(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_s,
         report=reports,
     )
 

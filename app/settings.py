@@ -191,6 +191,9 @@ class Settings(BaseSettings):
         le=1_073_741_824,
         description="Bytes of a request body, unless an endpoint says less",
     )
+    body_timeout_s: float = Field(
+        default=30, gt=0, le=3600, description="Seconds that a request's body may keep us waiting in all"
+    )
     max_in_flight: int = Field(
         default=1000,
         ge=1,
