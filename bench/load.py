@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import multiprocessing
 import os
 import socket
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 import psutil
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from app.cli._serve import tune_collector
 
@@ -38,13 +40,15 @@ def _serve(factory: str, port: int) -> None:
     tune_collector()  # for all of them, as `python -m app serve` does
     # The gated application writes an access log of its own, the one with separate dependencies has uvicorn's, the bare ones none.
     logs = getattr(app.state, "wants_access_log", False)
+    quiet = copy.deepcopy(LOGGING_CONFIG)
+    quiet["loggers"]["uvicorn.error"]["level"] = "WARNING"
     options: dict[str, Any] = {
         "loop": "uvloop",
         "http": "httptools",
         "proxy_headers": False,
         "server_header": False,
     }
-    uvicorn.run(app, port=port, log_level="info" if logs else "warning", access_log=logs, **options)
+    uvicorn.run(app, port=port, log_config=quiet, access_log=logs, **options)
 
 
 @contextlib.contextmanager
