@@ -6,16 +6,17 @@ from typing import Any
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.router import router as accounts
-from app.builtin.accounts.service import provide_accounts
+from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
-from app.core.db import Base
+from app.core.db import AsyncSession, Base
 from app.core.http import APIRouter, Platform
 from app.features.records.models import Record
 from app.features.records.router import router as records
 
 Ping = Callable[[], Awaitable[None]]
+Seed = Callable[[AsyncSession, Mapping[str, str]], Awaitable[object]]
 Provide = Callable[[Platform, Any], Mapping[type[Any], Any]]
 
 
@@ -26,6 +27,8 @@ class Feature:
     provides: from the platform and the service's settings, makes what other rooms ask for by type; it may add pings and stop hooks to
         the platform. pings: checks that ``/ready`` runs, by name.
     open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
+    seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
+    development_users: the addresses of the users that its seeds make.
     """
 
     name: str
@@ -34,10 +37,31 @@ class Feature:
     provides: Provide | None = None
     pings: Mapping[str, Ping] = field(default_factory=dict)
     open_routes: Mapping[str, str] = field(default_factory=dict)
+    seeds: tuple[Seed, ...] = ()
+    development_users: tuple[str, ...] = ()
+
+
+async def seed_all(session: AsyncSession, passwords: Mapping[str, str]) -> None:
+    """Run every feature's seeds, in order; the caller commits."""
+    for feature in FEATURES:
+        for seed in feature.seeds:
+            await seed(session, passwords)
+
+
+def development_users() -> tuple[str, ...]:
+    """The addresses of all development users; their passwords are made by whoever seeds."""
+    return tuple(email for feature in FEATURES for email in feature.development_users)
 
 
 FEATURES: tuple[Feature, ...] = (
     Feature(name="health", router=health, provides=provide_health, open_routes=OPEN_ROUTES),
-    Feature(name="accounts", router=accounts, provides=provide_accounts, models=(User,)),
+    Feature(
+        name="accounts",
+        router=accounts,
+        provides=provide_accounts,
+        models=(User,),
+        seeds=(seed_accounts,),
+        development_users=tuple(DEVELOPMENT_USERS),
+    ),
     Feature(name="records", router=records, models=(Record,)),
 )

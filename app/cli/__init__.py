@@ -91,7 +91,7 @@ def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "h
 @seed.command()
 def dev(as_json: Json = False) -> None:
     """Make the development users with new random passwords, and print these once. Refused in production."""
-    from app.cli._accounts import seed
+    from app.cli._seed import seed
     from app.settings import Settings
 
     credentials = asyncio.run(seed(Settings()))

@@ -1,13 +1,11 @@
 """Commands about users: what they do, without how they are asked."""
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from app.builtin.accounts.models import User
-from app.builtin.accounts.service import DEVELOPMENT_USERS, create_user, grant, seed_development
+from app.builtin.accounts.service import create_user, grant
 from app.cli._sessions import one_session
-from app.core.errors import ConfigurationError
 from app.core.security import PasswordHasher
 from app.settings import Settings
 
@@ -26,19 +24,6 @@ async def give(settings: Settings, email: str, roles: Sequence[str], scopes: Seq
     """Add roles and scopes to a user's. Raises ``EntityNotFoundError`` and ``Unprocessable``."""
     async with one_session(settings) as session:
         return _shown(await grant(session, email, roles=roles, scopes=scopes))
-
-
-async def seed(settings: Settings, passwords: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Make the development users, with random passwords unless some are given; returns the passwords by address.
-
-    Raises ``ConfigurationError`` in production.
-    """
-    if settings.is_production:
-        raise ConfigurationError("APP_ENV=production: development users do not belong there")
-    credentials = dict(passwords or {email: secrets.token_urlsafe(12) for email in DEVELOPMENT_USERS})
-    async with one_session(settings) as session:
-        await seed_development(session, PasswordHasher(), credentials)
-    return credentials
 
 
 def _shown(user: User) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import asyncpg
 
-from app.builtin.accounts.service import DEVELOPMENT_USERS, seed_development
 from app.core.db import Database, upgrade
-from app.core.security import PasswordHasher
+from app.registry import development_users, seed_all
 
-USERS = tuple(DEVELOPMENT_USERS)
+USERS = development_users()
 
 
 async def make_database(server_url: str, name: str, url: str) -> None:
@@ -33,7 +32,7 @@ async def prepare(url: str, credentials: Mapping[str, str]) -> None:
     database = Database(url, pool_size=1, max_overflow=0, application_name="gatehouse-dev")
     try:
         async with database.session() as session:
-            await seed_development(session, PasswordHasher(), credentials)
+            await seed_all(session, credentials)
             await session.commit()
     finally:
         await database.close()

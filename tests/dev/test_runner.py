@@ -162,7 +162,9 @@ def test_wrong_setting_is_one_line_that_names_it(fresh_clone: Path) -> None:
         assert run.errors.count("\n") == 1
 
 
-def test_given_servers_are_used_instead(fresh_clone: Path, postgres_url: str, valkey_url: str) -> None:
+def test_given_servers_are_used_instead(
+    fresh_clone: Path, postgres_url: str, valkey_url: str, clean_database: None
+) -> None:
     given = {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url}
     with Run(fresh_clone, environment=given) as run:
         run.wait_running()

@@ -5,6 +5,7 @@ from app.builtin.accounts.service.administration import (
     DevelopmentUser,
     create_user,
     grant,
+    seed_accounts,
     seed_development,
 )
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
@@ -28,5 +29,6 @@ __all__ = [
     "current_user",
     "grant",
     "provide_accounts",
+    "seed_accounts",
     "seed_development",
 ]

@@ -95,6 +95,15 @@ async def seed_development(
     ]
 
 
+async def seed_accounts(session: "AsyncSession", credentials: Mapping[str, str]) -> None:
+    """``seed_development`` as the registry knows it, with a password hasher of its own."""
+    hasher = PasswordHasher()
+    try:
+        await seed_development(session, hasher, credentials)
+    finally:
+        hasher.close()
+
+
 async def _seed_one(
     session: "AsyncSession", users: UserRepository, hasher: PasswordHasher, email: str, password: str
 ) -> bool:
