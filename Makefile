@@ -32,7 +32,7 @@ bench: $(VENV)/.installed ## Measure, as ratios within one run
 	@$(BIN)/python -m bench.valkey_client
 
 up: ## Start everything in containers
-	@docker compose up --build
+	@docker compose --project-name gatehouse up --build
 
 install: $(VENV)/.installed ## Make .venv and install the locked dependencies
 

@@ -117,9 +117,11 @@ class TestCompose:
 class TestMonitoring:
     def test_prometheus_scrapes_the_api_with_the_token_that_compose_hands_it(self) -> None:
         (job,) = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
-        (secret,) = services()["prometheus"]["secrets"]
-        assert job["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
-        assert compose()["secrets"][secret] == {"environment": "METRICS__TOKEN"}
+        prometheus = services()["prometheus"]
+        assert job["authorization"]["credentials_file"] == "/tmp/metrics_token"
+        assert '"$$METRICS__TOKEN" > /tmp/metrics_token' in prometheus["entrypoint"][2]
+        assert "METRICS__TOKEN" in prometheus["environment"]
+        assert "/tmp" in prometheus["tmpfs"]
         assert job["static_configs"] == [{"targets": ["api:8000"]}]
 
     async def test_dashboard_asks_only_for_metrics_that_the_service_has(
