@@ -181,7 +181,6 @@ class EdgeMiddleware:
         if isinstance(exc, ClientDisconnect):
             exchange.end(CLIENT_CLOSED_REQUEST)
             return
-        exchange.state.error = exc
         principal = exchange.state.principal
         _log.error(
             "http.unexpected_error",

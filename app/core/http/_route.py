@@ -62,7 +62,6 @@ class GatedRoute(APIRoute):
         self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         state: RequestState = scope[SCOPE_KEY]
-        state.ticket = ticket
         ticket_token = set_ticket(ticket)
         context_token = set_context(_context_of(state, ticket))
         try:

@@ -16,8 +16,8 @@ class RequestState:
     """
 
     __slots__ = (
-        "body_limit", "client_ip", "content_length", "error", "gate", "headers", "is_logged", "outcome", "principal",
-        "request_id", "route", "sessions", "started", "ticket", "traceparent",
+        "body_limit", "client_ip", "content_length", "gate", "headers", "is_logged", "outcome", "principal",
+        "request_id", "route", "sessions", "started", "traceparent",
     )  # fmt: skip
 
     def __init__(
@@ -32,9 +32,7 @@ class RequestState:
         self.gate: str | None = None
         self.route: str | None = None
         self.outcome: str | None = None
-        self.ticket: object | None = None
         self.is_logged = True
         self.sessions: SessionScope | None = None
-        self.error: BaseException | None = None
         self.body_limit: int | None = None
         self.content_length: int | None = None
