@@ -13,29 +13,72 @@ from app.core.policies._admission import (
     RateLimitExceeded,
     Store,
 )
-from app.core.policies._job_config import JobConfig
+from app.core.policies._circuit import Breaker, CircuitOpen
+from app.core.policies._concurrency import Bulkhead, Concurrency, NoCapacity, TooManyInFlight
+from app.core.policies._credits import (
+    CREDIT,
+    Credits,
+    CreditsHeld,
+    CreditsUnavailable,
+    InsufficientCredits,
+)
+from app.core.policies._idempotency import (
+    Idempotency,
+    IdempotencyKeyInUse,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyReused,
+)
+from app.core.policies._job_config import JobConfig, Priority
 from app.core.policies._keys import Caller
 from app.core.policies._plan import CostExceedsLimit, Plan
+from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
+from app.core.policies._quota import Quota
 from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
+from app.core.policies._response_cache import ResponseCache
+from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
 
 __all__ = [
     "ADMIT",
+    "CREDIT",
+    "AccountPlan",
     "Admission",
     "Admitter",
     "AttemptLimit",
+    "Balance",
+    "Breaker",
+    "Bulkhead",
     "Caller",
+    "CircuitOpen",
+    "Concurrency",
     "CostExceedsLimit",
     "CostRequest",
+    "CreditLedger",
+    "Credits",
+    "CreditsHeld",
+    "CreditsUnavailable",
+    "Debit",
+    "Idempotency",
+    "IdempotencyKeyInUse",
+    "IdempotencyKeyInvalid",
+    "IdempotencyKeyReused",
+    "InsufficientCredits",
     "InsufficientScope",
     "JobConfig",
     "LimitState",
     "LimitUnavailable",
+    "NoCapacity",
     "Plan",
+    "PlanSource",
+    "Priority",
+    "Quota",
     "RateLimit",
     "RateLimitExceeded",
+    "ResponseCache",
+    "Retry",
     "RoleMissing",
     "Security",
     "Store",
+    "TooManyInFlight",
     "is_policy_name",
 ]

@@ -1,16 +1,52 @@
 """One object per endpoint: which policies apply, with which options. Frozen, checked when built, ``None`` = not used."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self, TypedDict, TypeVar, Unpack
 
+from app.core.policies._circuit import Breaker
+from app.core.policies._concurrency import Bulkhead, Concurrency
+from app.core.policies._credits import Credits
+from app.core.policies._idempotency import Idempotency
+from app.core.policies._quota import Quota
 from app.core.policies._rate_limit import RateLimit
+from app.core.policies._response_cache import ResponseCache
+from app.core.policies._retry import Retry
 from app.core.policies._security import Security
+from app.core.policies._words import one_of
+
+Priority = Literal["critical", "default", "sheddable"]
+T = TypeVar("T")
 
 PER_PRINCIPAL = RateLimit(name="user", algorithm="token_bucket", quota=600, window=60, burst=60)
 PER_IP = RateLimit(name="ip", algorithm="token_bucket", quota=300, window=60, burst=60, scope="ip")
 
 # Scopes whose keys live in the caller's own Cluster slot; a set that must be atomic may use no other (reference: slots).
 _CALLERS_SLOT = frozenset(("user", "api_key"))
+
+
+class PublicOptions(TypedDict, total=False):
+    """What a public endpoint may choose besides its limits: all but what needs an account."""
+
+    idempotency: Idempotency | None
+    cache: ResponseCache | None
+    concurrency: Concurrency | tuple[Concurrency, ...] | None
+    bulkhead: Bulkhead | None
+    circuit_breaker: Breaker | tuple[Breaker, ...] | None
+    retry: Retry | None
+    priority: Priority
+    encryption: bool
+    shadow: bool
+    timeout: float | None
+    max_body: int | None
+    metrics: bool
+    tracing: bool
+    logging: bool
+
+
+def _tuple(value: T | tuple[T, ...] | None) -> tuple[T, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +57,10 @@ class JobConfig:
     |------------|------------------------------|------------|
     | security   | a valid token                | refused: use ``JobConfig.public()`` |
     | rate_limit | 600 a minute per principal, 60 at once | no limit |
+    | idempotency, cache, quota, credits, concurrency, bulkhead, circuit_breaker, retry | None | not used |
+    | priority   | default; ``sheddable`` is refused first when the process is nearly full, ``critical`` last | (a word) |
+    | encryption | False: what is kept of answers (cache, idempotency) is stored as it is; True: sealed with ENCRYPTION_KEYS | (boolean) |
+    | shadow     | False; True: limits, quotas, slots and credits record refusals and refuse nobody | (boolean) |
     | timeout    | 30 seconds for the handler   | no deadline |
     | max_body   | 1,048,576 bytes              | the service's own cap |
     | metrics    | handler times in ``api_latency_seconds`` | (boolean) |
@@ -34,6 +74,17 @@ class JobConfig:
 
     security: Security = Security()  # noqa: RUF009 - frozen
     rate_limit: RateLimit | tuple[RateLimit, ...] | None = PER_PRINCIPAL
+    idempotency: Idempotency | None = None
+    cache: ResponseCache | None = None
+    quota: Quota | tuple[Quota, ...] | None = None
+    credits: Credits | None = None
+    concurrency: Concurrency | tuple[Concurrency, ...] | None = None
+    bulkhead: Bulkhead | None = None
+    circuit_breaker: Breaker | tuple[Breaker, ...] | None = None
+    retry: Retry | None = None
+    priority: Priority = "default"
+    encryption: bool = False
+    shadow: bool = False
     timeout: float | None = 30.0
     max_body: int | None = 1_048_576
     metrics: bool = True
@@ -52,9 +103,13 @@ class JobConfig:
             )
         if self.max_body is not None and self.max_body < 0:
             raise ValueError(f"JobConfig.max_body must not be negative, not {self.max_body}")
+        one_of("JobConfig", "priority", self.priority, Priority)
         names = [limit.name for limit in self.limits]
+        names += [quota.name for quota in self.quotas]
+        names += [slot.name for slot in self.slots]
         if len(set(names)) != len(names):
-            raise ValueError(f"JobConfig.rate_limit: names must differ, not {names}")
+            raise ValueError(f"JobConfig: limits, quotas and slots: names must differ, not {names}")
+        self._check_identity()
         shared = [limit.shared for limit in self.limits if limit.shared is not None]
         if len(set(shared)) != len(shared):
             raise ValueError(
@@ -65,12 +120,36 @@ class JobConfig:
         ):
             raise ValueError("JobConfig.public() keeps a limit per IP: add one with scope='ip'")
 
+    def _check_identity(self) -> None:
+        if self.security.anonymous:
+            needing = [name for name in ("quota", "credits") if getattr(self, name) is not None]
+            if needing:
+                raise ValueError(f"JobConfig.{needing[0]} needs an account; a public endpoint has none")
+        elif self.cache is not None and self.cache.scope == "public" and not self.cache.shared_with_all:
+            raise ValueError(
+                "JobConfig.cache: scope='public' on an endpoint that needs a token shows one caller's answer to all; "
+                "say shared_with_all=True if that is meant"
+            )
+
     @property
     def limits(self) -> tuple[RateLimit, ...]:
         """The rate limits as a tuple, in order."""
-        if self.rate_limit is None:
-            return ()
-        return (self.rate_limit,) if isinstance(self.rate_limit, RateLimit) else self.rate_limit
+        return _tuple(self.rate_limit)
+
+    @property
+    def quotas(self) -> tuple[Quota, ...]:
+        """The quotas as a tuple, in order."""
+        return _tuple(self.quota)
+
+    @property
+    def slots(self) -> tuple[Concurrency, ...]:
+        """The concurrency slots as a tuple, in order."""
+        return _tuple(self.concurrency)
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """The circuit breakers as a tuple, in order."""
+        return _tuple(self.circuit_breaker)
 
     @property
     def outside_slot(self) -> tuple[str, ...]:
@@ -82,14 +161,7 @@ class JobConfig:
         cls,
         *,
         rate_limit: RateLimit | tuple[RateLimit, ...] = PER_IP,
-        timeout: float | None = 30.0,
-        max_body: int | None = 1_048_576,
-        metrics: bool = True,
-        tracing: bool = True,
-        logging: bool = True,
+        **options: Unpack[PublicOptions],
     ) -> Self:
         """Open to anonymous callers, with a limit per IP (300 a minute, 60 at once). A token that is presented must be valid."""
-        return cls(
-            security=Security(anonymous=True), rate_limit=rate_limit, timeout=timeout, max_body=max_body,
-            metrics=metrics, tracing=tracing, logging=logging,
-        )  # fmt: skip
+        return cls(security=Security(anonymous=True), rate_limit=rate_limit, **options)

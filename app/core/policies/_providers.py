@@ -1,0 +1,54 @@
+"""What features must bring for some policies to work; the boot audit refuses a policy whose provider is absent, by name."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Balance(NamedTuple):
+    """An account as the ledger has it. ``version`` grows with every entry: of two balances the one with the higher version is newer."""
+
+    micro: int
+    version: int
+
+
+class Debit(NamedTuple):
+    """One charge. ``settlement_key`` is unique in the ledger: the same charge posted twice is posted once."""
+
+    account: str
+    micro: int
+    settlement_key: str
+    policy: str
+    request_id: str | None
+
+
+class CreditLedger(Protocol):
+    """Where credits are kept. Amounts are micro-credits, accounts are the ids of their owners."""
+
+    async def balance(self, account: str) -> Balance:
+        """The account's balance; (0, 0) when there is no such account. Raises Unavailable when it cannot be read."""
+
+    async def debit(self, session: AsyncSession, debit: Debit) -> Balance:
+        """Write the debit into the session's transaction, which the caller commits; the balance after it.
+
+        Never fails for lack of money: what the balance does not cover is recorded as overage. A settlement key that is in the ledger
+        already changes nothing.
+        """
+
+    def debit_later(self, debit: Debit, done: Callable[[Balance], Awaitable[None]]) -> None:
+        """Write it within 50 ms, with others; then call ``done`` with the balance after it."""
+
+
+class AccountPlan(NamedTuple):
+    """A caller's plan and the time zone (IANA name) in which his days begin."""
+
+    plan: str = "default"
+    time_zone: str = "UTC"
+
+
+class PlanSource(Protocol):
+    """Who has which plan."""
+
+    async def plan_of(self, account: str) -> AccountPlan:
+        """The account's plan. Cheap: the source keeps what it read for a while. Raises Unavailable when it cannot be read."""
