@@ -50,7 +50,7 @@ class Lookup(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """A calendar quota: ``key`` names the period, which ends at ``end_ms`` of the server's clock."""
+    """A calendar quota: ``key`` names the period, which ends at ``end_ms`` of the server's clock. ``name`` is what callers see."""
 
     key: str
     end_ms: int
@@ -58,16 +58,19 @@ class Allowance(NamedTuple):
     cost: int
     shadow: bool
     on_store_down: str
+    name: str
 
 
 class Slot(NamedTuple):
-    """A concurrency slot to take."""
+    """A concurrency slot to take. ``name`` is what callers see; ``scope`` (user, tenant, route, global) decides between 429 and 503."""
 
     key: str
     most: int
     lease_ms: int
     shadow: bool
     on_store_down: str
+    name: str
+    scope: str
 
 
 class Hold(NamedTuple):

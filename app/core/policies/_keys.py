@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from app.core.context import Principal
 from app.core.policies._rate_limit import RateLimit
@@ -23,6 +23,11 @@ class Caller(NamedTuple):
     principal: Principal | None
     network: str
 
+    @classmethod
+    def of(cls, account: str) -> Self:
+        """The caller whose id is ``account``, for work that is not done in his request."""
+        return cls(Principal(account), "")
+
 
 @lru_cache(maxsize=16_384)
 def escape(part: str) -> str:
@@ -34,12 +39,14 @@ def escape(part: str) -> str:
     )
 
 
-def _user(caller: Caller) -> str:
+def user_partition(caller: Caller) -> str:
+    """The caller's own partition; his network's if he is anonymous."""
     principal = caller.principal
-    return "u:" + escape(principal.id) if principal is not None else _network(caller)
+    return "u:" + escape(principal.id) if principal is not None else network_partition(caller)
 
 
-def _network(caller: Caller) -> str:
+def network_partition(caller: Caller) -> str:
+    """The partition of the caller's network."""
     return "ip:" + escape(caller.network)
 
 
@@ -48,22 +55,23 @@ def _api_key(caller: Caller) -> str:
     return (
         "k:" + escape(principal.api_key_id)
         if principal is not None and principal.api_key_id
-        else _user(caller)
+        else user_partition(caller)
     )
 
 
-def _tenant(caller: Caller) -> str:
+def tenant_partition(caller: Caller) -> str:
+    """The partition of the caller's tenant; his own if he has none."""
     principal = caller.principal
     return (
-        "t:" + escape(principal.tenant_id) if principal is not None and principal.tenant_id else _user(caller)
+        "t:" + escape(principal.tenant_id) if principal is not None and principal.tenant_id else user_partition(caller)
     )
 
 
 _PARTS: dict[str, Callable[[Caller], str]] = {
-    "user": _user,
+    "user": user_partition,
     "api_key": _api_key,
-    "tenant": _tenant,
-    "ip": _network,
+    "tenant": tenant_partition,
+    "ip": network_partition,
 }
 _SLOT_ORDER = ("user", "api_key", "tenant", "ip")  # the first that a limit has names its partition
 
@@ -85,7 +93,7 @@ def key_of(policy: str, limit: RateLimit) -> Callable[[Caller], str]:
         constant = f"{{b:{bucket}}}:v1:l:{bucket}"
         return lambda _: constant
     # An API key lives in its owner's slot: the owner is the partition, the key a part of the name.
-    partition = _user if limit.scopes == ("api_key",) else parts[0]
+    partition = user_partition if limit.scopes == ("api_key",) else parts[0]
     others = parts if limit.scopes == ("api_key",) else parts[1:]
     suffix = f":v1:l:{bucket}"
     if not others:

@@ -1,0 +1,166 @@
+"""One endpoint's quotas, slots and credits, compiled: what ADMIT is asked for, for one caller. No HTTP: jobs ask the same way."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import uuid_utils
+
+from app.core.errors import ConfigurationError, Unprocessable
+from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Slot
+from app.core.policies._calendar import window_at
+from app.core.policies._concurrency import Concurrency
+from app.core.policies._credits import CREDIT, MOST_CREDITS
+from app.core.policies._job_config import JobConfig
+from app.core.policies._keys import Caller, tenant_partition, user_partition
+from app.core.policies._providers import AccountPlan, PlanSource
+from app.core.policies._quota import Quota
+from app.core.policies._rate_limit import Cost, CostRequest
+
+_MARGIN_S = 10.0  # a lease outlives the deadline by this, for the commit and the settlement
+_DAY_MS = 86_400_000
+NO_REQUEST = CostRequest("", {}, {}, None)
+
+
+class Terms:
+    """What ``config`` asks of ADMIT beyond its rate limits.
+
+    ``server_ms`` reads the store's clock in ms: calendar periods are cut by it, not by ours.
+    """
+
+    def __init__(
+        self, policy: str, config: JobConfig, *, plans: PlanSource | None, server_ms: Callable[[], int]
+    ) -> None:
+        self._policy = policy
+        self._plans = plans if config.quotas else None
+        self._server_ms = server_ms
+        self._quotas = config.quotas
+        self._shadow = config.shadow
+        self._credits = config.credits
+        self.lease_s = (config.timeout or 30.0) + _MARGIN_S
+        self._slots = tuple(_slot(policy, slot, config) for slot in config.slots)
+
+    async def ask(
+        self,
+        caller: Caller,
+        request: CostRequest = NO_REQUEST,
+        *,
+        claim: Claim | None = None,
+        lookup: Lookup | None = None,
+        circuit_open: bool = False,
+    ) -> Ask:
+        """The question for one request. Raises Unprocessable (422) when a cost function refuses it, Unavailable when the plan cannot
+        be read.
+        """
+        return Ask(
+            claim,
+            lookup,
+            circuit_open,
+            await self._allowances(caller, request) if self._quotas else (),
+            tuple([slot.of(caller) for slot in self._slots]),
+            self._hold(caller, request, claim) if self._credits is not None else None,
+        )
+
+    async def _allowances(self, caller: Caller, request: CostRequest) -> tuple[Allowance, ...]:
+        principal = caller.principal
+        if principal is None:
+            raise ConfigurationError(f"The quota of {self._policy} needs an account and the caller has none")
+        plan = await self._plans.plan_of(principal.id) if self._plans is not None else AccountPlan()
+        partition, now = user_partition(caller), self._server_ms()
+        return tuple([self._allowance(quota, plan, partition, now, request) for quota in self._quotas])
+
+    def _allowance(
+        self, quota: Quota, plan: AccountPlan, partition: str, now: int, request: CostRequest
+    ) -> Allowance:
+        window = window_at(now, quota.per, plan.time_zone)
+        bucket = f"={quota.shared}" if quota.shared is not None else f"{self._policy}.{quota.name}"
+        return Allowance(
+            f"{{{partition}}}:v1:q:{bucket}:{quota.per[0]}{window.name}",
+            window.end_ms,
+            quota.limit_of(plan.plan),
+            cost_of(quota.cost, request, f"{self._policy}.{quota.name}", 1_000_000_000),
+            quota.shadow or self._shadow,
+            quota.on_store_down,
+            quota.name,
+        )
+
+    def _hold(self, caller: Caller, request: CostRequest, claim: Claim | None) -> Hold | None:
+        assert self._credits is not None  # noqa: S101 - asked by the caller
+        cost = cost_of(self._credits.cost, request, f"{self._policy}.credits", MOST_CREDITS)
+        if cost == 0:
+            return None
+        if caller.principal is None:
+            raise ConfigurationError(f"The credits of {self._policy} need an account and the caller has none")
+        return Hold(
+            account_key(caller.principal.id),
+            cost * CREDIT,
+            int(self.lease_s * 1000),
+            self._settlement_key(claim),
+            self._shadow,
+        )
+
+    def _settlement_key(self, claim: Claim | None) -> str:
+        if claim is None:
+            return f"r:{uuid_utils.uuid7().hex}"
+        # A rerun after a takeover is the same charge; the same key used again after its retention is another one.
+        period = max(claim.retention_ms, _DAY_MS)
+        return f"i:{claim.key}:{self._server_ms() // period}"
+
+
+class _Slot(NamedTuple):
+    name: str
+    partition: Callable[[Caller], str] | None
+    key: str
+    most: int
+    lease_ms: int
+    shadow: bool
+    on_store_down: str
+    scope: str
+
+    def of(self, caller: Caller) -> Slot:
+        key = self.key if self.partition is None else f"{{{self.partition(caller)}}}{self.key}"
+        return Slot(key, self.most, self.lease_ms, self.shadow, self.on_store_down, self.name, self.scope)
+
+
+def _slot(policy: str, slot: Concurrency, config: JobConfig) -> _Slot:
+    lease_s = slot.lease or min(config.timeout or 30.0, 30.0)
+    partition: Callable[[Caller], str] | None = None
+    if slot.scope in ("user", "tenant"):
+        partition = user_partition if slot.scope == "user" else tenant_partition
+        key = f":v1:s:{policy}.{slot.name}"
+    else:
+        bucket = f"{policy}.{slot.name}" if slot.scope == "route" else f"*.{slot.name}"
+        key = f"{{s:{bucket}}}:v1:s:{bucket}"
+    return _Slot(
+        slot.name,
+        partition,
+        key,
+        slot.max,
+        int(lease_s * 1000),
+        config.shadow,
+        slot.on_store_down,
+        slot.scope,
+    )
+
+
+def account_key(account: str) -> str:
+    """Where the account's balance and holds stand."""
+    return f"{{{user_partition(Caller.of(account))}}}:v1:c"
+
+
+def cost_of(cost: Cost, request: CostRequest, what: str, most: int) -> int:
+    """Ask a cost function. Raises Unprocessable (422) when it raises ValueError or asks for more than ``most``, ConfigurationError
+    for nonsense.
+    """
+    if isinstance(cost, int):
+        return cost
+    try:
+        value = cost(request)
+    except ValueError as error:
+        raise Unprocessable("What this request takes cannot be computed from it.") from error
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(
+            f"The cost function of {what} returned {value!r}; it must return an int >= 0"
+        )
+    if value > most:
+        raise Unprocessable(f"This request takes more than the {most:,} that one may.")
+    return value
