@@ -55,11 +55,13 @@ class SessionScope:
     crash between two commits keeps the first.
     """
 
-    __slots__ = ("_committed", "_database", "_sessions", "_token")
+    __slots__ = ("_committed", "_database", "_guarded", "_own", "_sessions", "_token")
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._committed = False
+        self._guarded = False
+        self._own: AsyncSession | None = None
         self._sessions: list[AsyncSession] = []
         self._token: Token[SessionScope | None] | None = None
 
@@ -73,6 +75,14 @@ class SessionScope:
         if self._token is not None:
             _active.reset(self._token)
             self._token = None
+        own, self._own = self._own, None
+        if own is None:
+            return
+        if own.in_transaction():
+            # Neither committed nor rolled back, and nothing can be awaited here: the connection is given up.
+            own.sync_session.invalidate()
+        else:
+            own.sync_session.close()
 
     @property
     def is_used(self) -> bool:
@@ -92,8 +102,31 @@ class SessionScope:
         session = self._database.session(**options)
         if self._committed:
             _seal(session)
+        elif self._guarded:
+            _sync(session).guard()
         self._sessions.append(session)
         return session
+
+    def first(self) -> AsyncSession:
+        """The session that the request opened first, or a new one when it has none.
+
+        What goes into it is committed with what the handler wrote. A new one is closed with the scope; end
+        its transaction before, with ``commit`` or ``rollback``, or its connection is thrown away.
+        """
+        if not self._sessions:
+            self._own = self.open()
+        return self._sessions[0]
+
+    def guard(self) -> None:
+        """Nobody but this scope commits its sessions from now on.
+
+        ``commit()`` and ``begin()`` on any of them, also one that is opened later, raise ConfigurationError.
+        For endpoints with ``durability="db"``, whose record and effect must share one transaction. A
+        transaction of somebody's own (``get_db_context``) is not held back.
+        """
+        self._guarded = True
+        for session in self._sessions:
+            _sync(session).guard()
 
     async def commit(self) -> None:
         """Commit every session that did something. Raises our errors; what was open then is rolled back.
@@ -101,6 +134,8 @@ class SessionScope:
         Afterwards the sessions can still read, for answers that are streamed, but no longer write.
         """
         pending = [session for session in self._sessions if session.in_transaction()]
+        for session in self._sessions if self._guarded else ():
+            _sync(session).lift_guard()
         try:
             with translate_errors():
                 if len(pending) > 1:
@@ -193,8 +228,12 @@ class SessionManager:
         await entered.__aexit__(kind, error, trace)
 
 
+def _sync(session: AsyncSession) -> RequestSession:
+    return cast("RequestSession", session.sync_session)
+
+
 def _seal(session: AsyncSession) -> None:
-    cast("RequestSession", session.sync_session).seal()
+    _sync(session).seal()
 
 
 async def _finish(session: AsyncSession, *, close: bool) -> None:
