@@ -268,6 +268,14 @@ class Settings(BaseSettings):
         return url.get_secret_value() if url else None
 
     @property
+    def sealing_keys(self) -> list[str]:
+        """What ``Sealer`` is made of, newest first; ``SECRET_KEY`` alone serves outside production."""
+        keys = [*self.encryption_keys, *([self.db_encryption_key] if self.db_encryption_key else [])]
+        if not keys and not self.is_production:
+            keys = [self.secret_key]
+        return [key.get_secret_value() for key in keys]
+
+    @property
     def pool_size(self) -> int:
         """``DB_POOL_SIZE``, or the environment's default."""
         return self.db_pool_size or (5 if self.is_production else 2)

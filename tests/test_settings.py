@@ -221,3 +221,13 @@ class TestProduction:
             for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL")
             if name not in message
         ] == []
+
+
+class TestSealingKeys:
+    def test_all_that_are_configured_count_newest_first(self, read: Any) -> None:
+        settings = read(ENCRYPTION_KEYS="first,second", DB_ENCRYPTION_KEY="third")
+        assert settings.sealing_keys == ["first", "second", "third"]
+
+    def test_the_secret_key_serves_alone_and_never_in_production(self, read: Any) -> None:
+        assert read(SECRET_KEY=SECRET).sealing_keys == [SECRET]
+        assert read(**SAFE).sealing_keys == [SAFE["ENCRYPTION_KEYS"]]

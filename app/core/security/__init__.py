@@ -1,4 +1,4 @@
-"""Tokens, passwords, scopes and roles. Hashes and signs; counts nothing and asks no store.
+"""Tokens, passwords, scopes, roles, sealing. Hashes, signs and encrypts; counts nothing and asks no store.
 
 Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``.
 """
@@ -17,6 +17,7 @@ from app.core.security._scopes import (
     unknown_roles,
     unknown_scopes,
 )
+from app.core.security._sealing import SealBroken, Sealer
 from app.core.security._tokens import Clock, IssuedToken, TokenService
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "InvalidToken",
     "IssuedToken",
     "PasswordHasher",
+    "SealBroken",
+    "Sealer",
     "TokenKey",
     "TokenService",
     "format_scope",
