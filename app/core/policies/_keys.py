@@ -5,16 +5,12 @@ may bring braces of its own: whatever is not plainly harmless is replaced by its
 a rolling deploy never read each other's states.
 """
 
-import re
 from collections.abc import Callable
-from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple, Self
 
 from app.core.context import Principal
 from app.core.policies._rate_limit import RateLimit
-
-_PLAIN = re.compile(r"[A-Za-z0-9._:/@-]{1,80}")
+from app.core.valkey import escape
 
 
 class Caller(NamedTuple):
@@ -27,16 +23,6 @@ class Caller(NamedTuple):
     def of(cls, account: str) -> Self:
         """The caller whose id is ``account``, for work that is not done in his request."""
         return cls(Principal(account), "")
-
-
-@lru_cache(maxsize=16_384)
-def escape(part: str) -> str:
-    """The part itself if it is plainly harmless, otherwise a hash of it; the two cannot be confused (``#`` is not plain)."""
-    return (
-        part
-        if _PLAIN.fullmatch(part)
-        else "#" + blake2b(part.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    )
 
 
 def user_partition(caller: Caller) -> str:
@@ -63,7 +49,9 @@ def tenant_partition(caller: Caller) -> str:
     """The partition of the caller's tenant; his own if he has none."""
     principal = caller.principal
     return (
-        "t:" + escape(principal.tenant_id) if principal is not None and principal.tenant_id else user_partition(caller)
+        "t:" + escape(principal.tenant_id)
+        if principal is not None and principal.tenant_id
+        else user_partition(caller)
     )
 
 

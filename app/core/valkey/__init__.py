@@ -2,6 +2,7 @@
 
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
+from app.core.valkey._keys import escape, tag_key
 from app.core.valkey._script import Script
 
 __all__ = [
@@ -12,4 +13,6 @@ __all__ = [
     "StoreReplyError",
     "StoreTimeout",
     "ValkeyClient",
+    "escape",
+    "tag_key",
 ]
