@@ -32,7 +32,8 @@ class Sealer:
     """Seals with the first of ``keys`` and opens with any of them: put a new key in front, and take the old one out when nothing that
     it sealed is needed any more.
 
-    keys: random texts of 32 bytes or more (``openssl rand -base64 32``), never passwords: nothing slows down guessing. Raises ConfigurationError when there is none, or one is shorter.
+    keys: random texts of 32 bytes or more (``openssl rand -base64 32``), never passwords: nothing slows down guessing. Raises
+        ConfigurationError when there is none, or one is shorter.
 
     ``context`` says what the bytes are and whose (purpose, policy, owner, key): it is authenticated, not stored, so a sealed value that
     is moved to another place does not open there. Not for passwords (PasswordHasher) and not where equal values must stay equal.
