@@ -99,6 +99,10 @@ class SessionScope:
 
         After the commit, one that only reads. Whoever opened it closes it.
         """
+        if self._own is not None and not options:
+            # What ``first`` put into it belongs to the same transaction as what the handler will write.
+            session, self._own = self._own, None
+            return session
         session = self._database.session(**options)
         if self._committed:
             _seal(session)
@@ -110,8 +114,9 @@ class SessionScope:
     def first(self) -> AsyncSession:
         """The session that the request opened first, or a new one when it has none.
 
-        What goes into it is committed with what the handler wrote. A new one is closed with the scope; end
-        its transaction before, with ``commit`` or ``rollback``, or its connection is thrown away.
+        What goes into it is in one transaction with what the handler writes: a new one is what ``open`` hands
+        out next. One that nobody asked for is closed with the scope; end its transaction before, with
+        ``commit`` or ``rollback``, or its connection is thrown away.
         """
         if not self._sessions:
             self._own = self.open()

@@ -182,6 +182,15 @@ class TestFirst:
             async with scope.open() as db, scope.open():
                 assert scope.first() is db
 
+    async def test_a_new_one_is_what_the_handler_gets(self, database: Database) -> None:
+        with session_scope(database) as scope:
+            looked = scope.first()
+            assert await find_result(looked, KEY) is None
+            async with scope.open() as db, scope.open() as other:
+                assert db is looked is scope.first()
+                assert other is not db
+        assert database.pool_status().checked_out == 0
+
     @pytest.mark.parametrize("end", ["commit", "rollback", "nothing"])
     async def test_a_new_one_leaves_no_connection_behind(
         self, database: Database, entries: None, end: str
