@@ -5,6 +5,7 @@
 
 import json
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,7 +18,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
 Network = IPv4Network | IPv6Network
@@ -101,6 +109,26 @@ class LoginSettings(_Group):
         le=1_000_000,
         description="Requests with bad or no credentials per client network and minute",
     )
+
+
+class _PolicyVariables(PydanticBaseSettingsSource):
+    """All variables that begin with ``POLICIES__``, as they stand: which there may be, only the policies know."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._sources = [source for source in sources if isinstance(source, EnvSettingsSource)]
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's signature
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {
+            name.upper(): value
+            for source in self._sources
+            for name, value in source.env_vars.items()
+            if name.upper().startswith("POLICIES__") and value
+        }
+        return {"policy_variables": found} if found else {}
 
 
 class Settings(BaseSettings):
@@ -213,11 +241,31 @@ class Settings(BaseSettings):
         default=False, description="Set by `make run` when it started the servers; refused in production"
     )
 
+    policies_file: Path | None = Field(
+        default=None, description="TOML with overrides of policies; POLICIES__<NAME>__<FIELD> variables win"
+    )
+    policy_variables: dict[str, str] = Field(
+        default={}, exclude=True, description="Every variable that begins with POLICIES__; not one itself"
+    )
+
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The usual ones, and the overrides of policies; the environment stands above ``.env`` in these too."""
+        overrides = _PolicyVariables(settings_cls, dotenv_settings, env_settings)
+        return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
     @field_validator("encryption_keys", "trusted_proxies", mode="before")
     @classmethod

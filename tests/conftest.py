@@ -54,7 +54,7 @@ class _Controller:
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
-        if name.partition("__")[0].lower() in Settings.model_fields:
+        if name.partition("__")[0].lower() in {*Settings.model_fields, "policies"}:
             del os.environ[name]  # a developer's own configuration must not change a test
     config.pluginmanager.register(_Controller(), "gatehouse-controller")
 

@@ -23,6 +23,8 @@ def render() -> str:
 
 def described() -> Iterator[tuple[str, str, str]]:
     for name, field in Settings.model_fields.items():
+        if field.exclude:
+            continue
         if isinstance(field.default, BaseModel):
             for inner, part in type(field.default).model_fields.items():
                 yield f"{name}__{inner}".upper(), str(part.description), default_of(part)

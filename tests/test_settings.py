@@ -231,3 +231,14 @@ class TestSealingKeys:
     def test_the_secret_key_serves_alone_and_never_in_production(self, read: Any) -> None:
         assert read(SECRET_KEY=SECRET).sealing_keys == [SECRET]
         assert read(**SAFE).sealing_keys == [SAFE["ENCRYPTION_KEYS"]]
+
+
+def test_overrides_of_policies_are_taken_as_they_stand_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("POLICIES__A__TIMEOUT=1\nPOLICIES__A__QUOTA__DAY__LIMIT=2\nPOLICIES__A__CACHE=\n")
+    monkeypatch.setenv("POLICIES__A__TIMEOUT", "3")
+    settings = Settings(_env_file=file, policies_file=tmp_path / "policies.toml")
+    assert settings.policy_variables == {"POLICIES__A__TIMEOUT": "3", "POLICIES__A__QUOTA__DAY__LIMIT": "2"}
+    assert settings.policies_file == tmp_path / "policies.toml"

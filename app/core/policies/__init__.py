@@ -22,6 +22,7 @@ from app.core.policies._credits import (
     CreditsUnavailable,
     InsufficientCredits,
 )
+from app.core.policies._describe import Difference, describe, differences
 from app.core.policies._idempotency import (
     Idempotency,
     IdempotencyKeyInUse,
@@ -30,6 +31,7 @@ from app.core.policies._idempotency import (
 )
 from app.core.policies._job_config import JobConfig, Priority
 from app.core.policies._keys import Caller
+from app.core.policies._overrides import Override, Overrides
 from app.core.policies._plan import CostExceedsLimit, Plan
 from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
 from app.core.policies._quota import Quota
@@ -37,6 +39,7 @@ from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
+from app.core.policies._shadow import shadowed
 
 __all__ = [
     "ADMIT",
@@ -58,6 +61,7 @@ __all__ = [
     "CreditsHeld",
     "CreditsUnavailable",
     "Debit",
+    "Difference",
     "Idempotency",
     "IdempotencyKeyInUse",
     "IdempotencyKeyInvalid",
@@ -68,6 +72,8 @@ __all__ = [
     "LimitState",
     "LimitUnavailable",
     "NoCapacity",
+    "Override",
+    "Overrides",
     "Plan",
     "PlanSource",
     "Priority",
@@ -80,5 +86,8 @@ __all__ = [
     "Security",
     "Store",
     "TooManyInFlight",
+    "describe",
+    "differences",
     "is_policy_name",
+    "shadowed",
 ]

@@ -1,0 +1,29 @@
+"""What an override may not do: open what the code keeps shut."""
+
+from app.core.policies._job_config import JobConfig
+from app.core.policies._response_cache import ResponseCache
+
+_WIDTH = {"user": 0, "tenant": 1, "public": 2}
+
+
+def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
+    """Raise ValueError if ``after`` lets in, or shows to others, more than ``before``.
+
+    Scopes may be added and not taken away; of several roles some may be taken away, not all, and none added; answers may be shared with
+    fewer callers and not with more; what is sealed stays sealed.
+    """
+    old, new = before.security, after.security
+    if not set(old.scopes) <= set(new.scopes):
+        raise ValueError(f"security.scopes can only grow: {', '.join(old.scopes)} must stay")
+    if old.roles and (not new.roles or not set(new.roles) <= set(old.roles)):
+        raise ValueError(
+            f"security.roles can only shrink: one or more of {', '.join(old.roles)} and no others"
+        )
+    if before.encryption and not after.encryption:
+        raise ValueError("encryption cannot be switched off by an override")
+    if after.cache is not None and _WIDTH[after.cache.scope] > _WIDTH[_scope(before.cache)]:
+        raise ValueError("cache.scope can only become narrower: user, then tenant, then public")
+
+
+def _scope(cache: ResponseCache | None) -> str:
+    return "user" if cache is None else cache.scope
