@@ -1,7 +1,19 @@
 """Logging, metrics, tracing, and the events they subscribe to."""
 
 from app.core.observability._access import AccessLog
-from app.core.observability._events import DatabaseEvent, Event, EventHub, PolicyEvent, StoreEvent, WorkEvent
+from app.core.observability._events import (
+    BreakerEvent,
+    CacheEvent,
+    CreditEvent,
+    DatabaseEvent,
+    Event,
+    EventHub,
+    PeriodicEvent,
+    PolicyEvent,
+    RetryEvent,
+    StoreEvent,
+    WorkEvent,
+)
 from app.core.observability._logging import access_log, configure_logging
 from app.core.observability._metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from app.core.observability._metrics import Metrics, record_db_latency
@@ -14,14 +26,19 @@ from app.core.observability._tracing import configure_tracing, get_tracer, shutd
 __all__ = [
     "METRICS_CONTENT_TYPE",
     "AccessLog",
+    "BreakerEvent",
+    "CacheEvent",
+    "CreditEvent",
     "DatabaseEvent",
     "Event",
     "EventHub",
     "LogSink",
     "Metrics",
+    "PeriodicEvent",
     "PolicyEvent",
     "RequestRecord",
     "RequestReports",
+    "RetryEvent",
     "StoreEvent",
     "WorkEvent",
     "access_log",

@@ -54,7 +54,67 @@ class WorkEvent(NamedTuple):
     outcome: str
 
 
-Event = PolicyEvent | DatabaseEvent | StoreEvent | WorkEvent
+class CacheEvent(NamedTuple):
+    """What a cache did for one caller; ``cache`` is its name in ``CacheOptions``.
+
+    ``kind``: hit, stale (the old value was shown), miss (made by this caller), wait (made by another one), bypass (Valkey was away:
+    made without it), skipped (anonymous caller: made without it), refresh (made in the background), stored, lost (not stored: the
+    lease had ended), too_large, unstorable (JSON cannot hold it), unreadable (so made anew), error (making it failed).
+    """
+
+    kind: str
+    cache: str
+
+
+class PeriodicEvent(NamedTuple):
+    """One turn of a periodic task in one process. ``outcome`` is ok, failed or standby (another process leads)."""
+
+    task: str
+    outcome: str
+    duration_s: float
+    leads: bool
+
+
+class CreditEvent(NamedTuple):
+    """What became of some ``charges`` or their holds.
+
+    ``outcome``: posted (a batch wrote them), delayed (a batch has to be tried again), dropped (a charge is given up: the request was
+    free), committed or released (an expired hold whose charge is, or is not, in the ledger), expired (grants).
+    """
+
+    outcome: str
+    charges: int
+
+
+class BreakerEvent(NamedTuple):
+    """A circuit breaker changed: ``state`` is closed, half_open, open, isolated, or would_open (a breaker that only counts).
+
+    ``former`` is None when the breaker has just been made.
+    """
+
+    dependency: str
+    state: str
+    former: str | None = None
+
+
+class RetryEvent(NamedTuple):
+    """What followed a failed attempt: ``verdict`` is retried, exhausted, no_budget, no_time or final (not to be repeated)."""
+
+    policy: str
+    verdict: str
+
+
+Event = (
+    PolicyEvent
+    | DatabaseEvent
+    | StoreEvent
+    | WorkEvent
+    | CacheEvent
+    | PeriodicEvent
+    | CreditEvent
+    | BreakerEvent
+    | RetryEvent
+)
 Subscriber = Callable[[Event], None]
 
 

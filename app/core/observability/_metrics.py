@@ -16,9 +16,19 @@ from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import metrics as instrumentator
 
 from app.core.errors import ConfigurationError
-from app.core.observability._events import DatabaseEvent, Event, EventHub, PolicyEvent, StoreEvent, WorkEvent
+from app.core.observability._events import (
+    CacheEvent,
+    DatabaseEvent,
+    Event,
+    EventHub,
+    PolicyEvent,
+    StoreEvent,
+    WorkEvent,
+)
 from app.core.observability._multiprocess import forget_dead_workers, multiprocess_dir
 from app.core.observability._requests import RequestRecord
+from app.core.observability._resilience_metrics import ResilienceMetrics
+from app.core.observability._work_metrics import WorkMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -128,6 +138,8 @@ class Metrics:
         self._waiting: deque[Event] = deque(maxlen=100_000)
         self._registry = registry = _Registry()
         self._http = _HttpMetrics(registry)
+        self._background = WorkMetrics(registry)
+        self._resilience = ResilienceMetrics(registry)
         self._decisions = Counter(
             "gatehouse_policy_decisions_total",
             "Decisions of the gates",
@@ -164,6 +176,12 @@ class Metrics:
         self._db_errors = Counter(
             "gatehouse_db_errors_total", "Statements that failed", ["error"], registry=registry
         )
+        self._cache = Counter(
+            "gatehouse_cache_events_total",
+            "What caches did for callers",
+            ["cache", "kind"],
+            registry=registry,
+        )
         self._store_up = Gauge(
             "gatehouse_store_up", "1 while Valkey answers", multiprocess_mode="livemin", registry=registry
         )
@@ -173,10 +191,13 @@ class Metrics:
 
     def subscribe(self, hub: EventHub) -> None:
         """Count every event that this hub carries from now on."""
+        self._background.subscribe(hub)
         hub.subscribe(PolicyEvent, self._waiting.append)
         hub.subscribe(DatabaseEvent, self._on_statement)
         hub.subscribe(StoreEvent, self._on_store)
         hub.subscribe(WorkEvent, self._waiting.append)
+        hub.subscribe(CacheEvent, self._waiting.append)
+        self._resilience.subscribe(hub)
 
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
@@ -194,6 +215,8 @@ class Metrics:
                 self._on_decision(event)
             elif isinstance(event, WorkEvent):
                 self._on_work(event)
+            elif isinstance(event, CacheEvent):
+                self._cache.labels(event.cache, event.kind).inc()
 
     def _on_decision(self, event: PolicyEvent) -> None:
         key = (event.policy, event.verdict, bool(event.shadowed))
