@@ -5,6 +5,7 @@ A handler asks for ``get_db``, a script for ``get_db_context()``; nobody commits
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.db._advisory import AdvisoryLocks
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._errors import (
     ConstraintViolated,
@@ -42,6 +43,7 @@ from app.core.db._sessions import (
 from app.core.db._url import normalize_url
 
 __all__ = [
+    "AdvisoryLocks",
     "AsyncSession",
     "Base",
     "ConstraintViolated",

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from app.core.db._errors import translate_errors
 from app.core.db._listeners import install_listeners
@@ -108,7 +108,12 @@ class Database:
                 # Kept, not dropped: the driver says goodbye to the server when a connection is collected, and
                 # the socket it would say it on is the parent's as well.
                 _inherited.append(self._engine)
-            self._engine, self._pid = self._make_engine(), os.getpid()
+            self._engine = self._make_engine(
+                poolclass=AsyncAdaptedQueuePool,
+                pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
+                **self._pool_options,
+            )
+            self._pid = os.getpid()
         return self._engine
 
     def session(self, **options: Any) -> AsyncSession:
@@ -157,11 +162,21 @@ class Database:
             engine, self._engine = self.engine, None
             await engine.dispose()
 
-    def _make_engine(self) -> AsyncEngine:
+    @property
+    def through_pooler(self) -> bool:
+        """Whether the URL leads to a pooler in transaction mode (``?pgbouncer=true``), where a session is nobody's."""
+        return self._target.through_pooler
+
+    def lone_engine(self) -> AsyncEngine:
+        """An engine without a pool, for a connection that is kept for long and must not take a request's place.
+
+        The caller disposes of it.
+        """
+        return self._make_engine(poolclass=NullPool)
+
+    def _make_engine(self, **pool: Any) -> AsyncEngine:
         engine = create_async_engine(
             self._target.engine_url,
-            poolclass=AsyncAdaptedQueuePool,
-            pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
             hide_parameters=True,
             connect_args={
                 "async_creator_fn": connect_driver,
@@ -169,7 +184,7 @@ class Database:
                 **self._server_options(),
                 **self._target.connect_args(),
             },
-            **self._pool_options,
+            **pool,
         )
         install_listeners(engine.sync_engine, self._hub)
         return engine
