@@ -58,6 +58,7 @@ class JobConfig:
     | security   | a valid token                | refused: use ``JobConfig.public()`` |
     | rate_limit | 600 a minute per principal, 60 at once | no limit |
     | idempotency, cache, quota, credits, concurrency, bulkhead, circuit_breaker, retry | None | not used |
+    | invalidates | (): tags whose cached answers end when a request of this endpoint has committed | (a tuple) |
     | priority   | default; ``sheddable`` is refused first when the process is nearly full, ``critical`` last | (a word) |
     | encryption | False: what is kept of answers (cache, idempotency) is stored as it is; True: sealed with ENCRYPTION_KEYS | (boolean) |
     | shadow     | False; True: limits, quotas, slots and credits record refusals and refuse nobody | (boolean) |
@@ -82,6 +83,7 @@ class JobConfig:
     bulkhead: Bulkhead | None = None
     circuit_breaker: Breaker | tuple[Breaker, ...] | None = None
     retry: Retry | None = None
+    invalidates: tuple[str, ...] = ()
     priority: Priority = "default"
     encryption: bool = False
     shadow: bool = False
@@ -137,6 +139,13 @@ class JobConfig:
         return _tuple(self.rate_limit)
 
     @property
+    def has_terms(self) -> bool:
+        """Whether anything but rate limits is asked of the store, or must be given back."""
+        kept = (self.idempotency, self.cache, self.quota, self.credits, self.concurrency)
+        refundable = any(limit.charge == "admit" for limit in self.limits)
+        return refundable or self.circuit_breaker is not None or any(part is not None for part in kept)
+
+    @property
     def quotas(self) -> tuple[Quota, ...]:
         """The quotas as a tuple, in order."""
         return _tuple(self.quota)
@@ -153,8 +162,12 @@ class JobConfig:
 
     @property
     def outside_slot(self) -> tuple[str, ...]:
-        """Names of the limits that cannot share the caller's slot of a Cluster; must be empty when ``atomic``."""
-        return tuple(limit.name for limit in self.limits if not _CALLERS_SLOT.intersection(limit.scopes))
+        """Names of what cannot share the caller's slot of a Cluster; must be empty when ``atomic``."""
+        names = [limit.name for limit in self.limits if not _CALLERS_SLOT.intersection(limit.scopes)]
+        names += [slot.name for slot in self.slots if slot.scope != "user"]
+        if self.cache is not None and self.cache.scope != "user":
+            names.append("cache")
+        return tuple(names)
 
     @classmethod
     def public(
