@@ -36,19 +36,24 @@ from app.core.policies._plan import CostExceedsLimit, Plan
 from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
 from app.core.policies._quota import Quota
 from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
+from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
 from app.core.policies._shadow import shadowed
+from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
 
 __all__ = [
     "ADMIT",
     "CREDIT",
+    "SWITCHES",
     "AccountPlan",
     "Admission",
     "Admitter",
+    "Attempt",
     "AttemptLimit",
     "Balance",
+    "Board",
     "Breaker",
     "Bulkhead",
     "Caller",
@@ -62,6 +67,7 @@ __all__ = [
     "CreditsUnavailable",
     "Debit",
     "Difference",
+    "EndpointDisabled",
     "Idempotency",
     "IdempotencyKeyInUse",
     "IdempotencyKeyInvalid",
@@ -80,12 +86,16 @@ __all__ = [
     "Quota",
     "RateLimit",
     "RateLimitExceeded",
+    "Resilience",
     "ResponseCache",
     "Retry",
     "RoleMissing",
     "Security",
     "Store",
+    "Switch",
+    "Switches",
     "TooManyInFlight",
+    "breaker_switch",
     "describe",
     "differences",
     "is_policy_name",

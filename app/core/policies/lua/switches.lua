@@ -1,0 +1,15 @@
+#!lua
+-- Publish what is switched off, as the database has it: all of it or, if a newer state stands there, nothing.
+--
+-- KEYS[1] the hash; ARGV[1] version of the state; ARGV[2] its life, ms; then field and value per switch.
+-- The field "@" holds the version: with it "nothing is off" differs from "nobody knows", as after a flush. A state that is restored from a
+-- backup is older than what stands here; it gets its turn when the life is over, which only a publisher who wins renews.
+-- Reply: 1 published, 0 a newer one stands there.
+
+local stored = redis.call('HGET', KEYS[1], '@')
+if stored and tonumber(stored) > tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], '@', ARGV[1])
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
