@@ -4,6 +4,10 @@ PROBES = frozenset({"/live", "/ready", "/metrics"})
 """Paths that are answered while the process drains or is full: whoever watches must not be shut out."""
 
 
+# The share of ``max_in_flight`` that requests of a priority may fill; what is above is kept for those that matter more.
+_SHARES = {"critical": 1.0, "default": 0.95, "sheddable": 0.8}
+
+
 class TrafficControl:
     """Shared by the edge, the probes and the lifespan of one application; one process, one event loop.
 
@@ -38,6 +42,13 @@ class TrafficControl:
         """Refuse new work from now on; what is in flight goes on. Cannot be undone."""
         self._draining = True
         self.is_open = False
+
+    def admits(self, priority: str) -> bool:
+        """Whether a request of this priority, already counted in ``in_flight``, may go on.
+
+        Sheddable requests are refused when 80 % of ``max_in_flight`` are in hand, default ones at 95 %, critical ones by the edge alone.
+        """
+        return self.in_flight - 1 < _SHARES[priority] * self.max_in_flight
 
     def refusal(self, path: str) -> str | None:
         """Why a request for ``path`` is not taken now, or None when it is."""

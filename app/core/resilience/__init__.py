@@ -1,10 +1,42 @@
-"""Clocks, deadlines and a circuit breaker: pure decisions, no input or output.
+"""Clocks, deadlines, circuit breakers, retries and bulkheads: decisions, no input or output.
 
 Used by the store client, the pools and the policies.
 """
 
 from app.core.resilience._breaker import CircuitBreaker, Permit
+from app.core.resilience._breakers import BreakerOptions, Breakers
+from app.core.resilience._budget import RetryBudget
+from app.core.resilience._bulkhead import Bulkhead, ThreadBulkhead
 from app.core.resilience._clock import Clock, ManualClock, SystemClock
-from app.core.resilience._deadline import Deadlines, Watch
+from app.core.resilience._deadline import Deadlines, Watch, deadline_at, earliest, remaining_s
+from app.core.resilience._retry import AttemptTimeout, Retrier, RetryRules, is_transient
+from app.core.resilience._retry_decorator import retry_decorator
+from app.core.resilience._rolling import BreakerMode, BreakerRules, BreakerState, Leave, RollingBreaker
 
-__all__ = ["CircuitBreaker", "Clock", "Deadlines", "ManualClock", "Permit", "SystemClock", "Watch"]
+__all__ = [
+    "AttemptTimeout",
+    "BreakerMode",
+    "BreakerOptions",
+    "BreakerRules",
+    "BreakerState",
+    "Breakers",
+    "Bulkhead",
+    "CircuitBreaker",
+    "Clock",
+    "Deadlines",
+    "Leave",
+    "ManualClock",
+    "Permit",
+    "Retrier",
+    "RetryBudget",
+    "RetryRules",
+    "RollingBreaker",
+    "SystemClock",
+    "ThreadBulkhead",
+    "Watch",
+    "deadline_at",
+    "earliest",
+    "is_transient",
+    "remaining_s",
+    "retry_decorator",
+]

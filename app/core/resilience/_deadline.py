@@ -7,11 +7,46 @@ nothing. Here a block costs an entry in a heap; the one timer stands at the earl
 import asyncio
 import time
 from asyncio import Task
+from collections.abc import Iterator
+from contextlib import contextmanager
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, final
 
+from app.core.context import current_context, reset_context, set_context
+
 _COMPACT_AT = 1024
+
+
+def earliest(*deadlines: float | None) -> float | None:
+    """The first of those that there are; None when there is none."""
+    return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+
+def remaining_s(default: float | None = None) -> float | None:
+    """Seconds until the deadline of the work in hand, 0 when it is over, at most ``default``; ``default`` itself without a deadline.
+
+    For timeouts of calls to other services: ``client.get(url, timeout=remaining_s(10.0))``.
+    """
+    deadline = current_context().deadline
+    if deadline is None:
+        return default
+    left = max(0.0, deadline - time.monotonic())
+    return left if default is None else min(left, default)
+
+
+@contextmanager
+def deadline_at(deadline: float | None) -> Iterator[None]:
+    """The work in the block has its deadline at ``deadline``, a reading of ``time.monotonic()``, unless it had an earlier one.
+
+    It only tells: ``remaining_s`` and retries go by it, nothing is cancelled.
+    """
+    context = current_context()
+    token = set_context(context._replace(deadline=earliest(deadline, context.deadline)))
+    try:
+        yield
+    finally:
+        reset_context(token)
 
 
 @final
