@@ -1,0 +1,114 @@
+"""The balances and holds that the store keeps beside the ledger, for those who look after them: loading, syncing, sweeping.
+
+An account is one hash ``{u:<id>}:v1:c``: ``b`` balance in micro-credits, ``v`` its version in the ledger, ``h`` the sum of all holds, and
+a field ``r<rid>`` per hold. ADMIT adds holds, SETTLE and ABORT take them away; nobody else does but the sweeper, through ``free``. All
+times are the server's.
+"""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from app.core.policies._providers import Balance
+from app.core.policies._terms import account_key
+from app.core.valkey import Script, ValkeyClient
+
+ACCOUNTS_KEY = "{b:credits}:v1:c:x"
+"""Which accounts are in the store: a sorted set by the time when each was loaded."""
+MOST_MICRO = 2**53 - 1
+"""The largest balance: what Lua's numbers count exactly."""
+_LIST_GRACE_MS = 60_000  # far longer than a load takes between listing the account and writing it
+_PAGE = 500
+
+_balance, _expired, _free, _forget, _list = (
+    Script.load("app.core.policies.lua", f"hold_{name}.lua")
+    for name in ("balance", "expired", "free", "forget", "list")
+)
+HOLD_SCRIPTS = (_balance, _expired, _free, _forget, _list)
+
+
+class ExpiredHold(NamedTuple):
+    """A hold whose request did not settle it in time. ``settlement_key`` is what the ledger would know its charge by."""
+
+    rid: str
+    micro: int
+    settlement_key: str
+
+
+class Overdue(NamedTuple):
+    """One account as the sweeper sees it. ``version`` is None when the account is not in the store (any more)."""
+
+    version: int | None
+    holds: tuple[ExpiredHold, ...]
+
+
+class HoldBook:
+    """Reads and corrects the accounts in the store. Every method raises a ``StoreError`` when the store does not answer.
+
+    Not for admission: that is ADMIT's, which does it in the request's one round trip.
+    """
+
+    def __init__(self, store: ValkeyClient) -> None:
+        self._store = store
+
+    async def load(self, account: str, balance: Balance) -> bool:
+        """Put a COLD account into the store, or a newer balance over the one that is there. False: what is there is as new.
+
+        It is listed first, so that the sweeper knows of every account that is there. Raises ValueError for a balance that Lua cannot count.
+        """
+        await self._store.run(_list, [ACCOUNTS_KEY], [account])
+        return await self._write(account, balance, "load")
+
+    async def sync(self, account: str, balance: Balance) -> bool:
+        """Write the balance if the account is in the store with an older one."""
+        return await self._write(account, balance, "sync")
+
+    async def put_back(self, account: str, balance: Balance, *, over: int) -> bool:
+        """Write the balance over exactly the version ``over``, though that is newer: the ledger lost its last writes in a failover."""
+        return await self._write(account, balance, str(over))
+
+    async def _write(self, account: str, balance: Balance, mode: str) -> bool:
+        if not 0 <= balance.micro <= MOST_MICRO:
+            raise ValueError(f"a balance must be 0 to {MOST_MICRO} micro-credits, not {balance.micro}")
+        written = await self._store.run(
+            _balance, [account_key(account)], [balance.micro, balance.version, mode]
+        )
+        return bool(written)
+
+    async def held(self, account: str) -> int:
+        """Micro-credits that requests in flight hold; 0 when the account is not in the store."""
+        return int(await self._store.execute("HGET", account_key(account), "h") or 0)
+
+    async def overdue(self, account: str, *, most: int = 100) -> Overdue:
+        """The account's version and its expired holds, ``most`` at a time; they stay until ``free``."""
+        version, *rest = await self._store.run(_expired, [account_key(account)], [most])
+        holds = tuple(
+            ExpiredHold(rid.decode(), int(micro), key.decode())
+            for rid, micro, key in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+        )
+        return Overdue(None if version < 0 else version, holds)
+
+    async def expired(self, account: str) -> tuple[ExpiredHold, ...]:
+        """The account's expired holds."""
+        return (await self.overdue(account)).holds
+
+    async def free(self, account: str, rid: str, balance: Balance | None = None) -> int | None:
+        """Give a hold back, and write the balance after its charge if that is newer. The micro-credits freed; None: no such hold."""
+        after = () if balance is None else (balance.micro, balance.version)
+        freed = await self._store.run(_free, [account_key(account)], [rid, *after])
+        return None if freed is None else int(freed)
+
+    async def accounts(self) -> AsyncIterator[list[str]]:
+        """All accounts that were loaded, in pages of some hundreds; one may come twice, and one that left the store still come."""
+        cursor = b"0"
+        while True:
+            cursor, found = await self._store.execute("ZSCAN", ACCOUNTS_KEY, cursor, "COUNT", _PAGE)
+            if found:
+                yield [account.decode() for account in found[::2]]
+            if cursor == b"0":
+                return
+
+    async def forget(self, accounts: list[str]) -> int:
+        """Take accounts off the list that are not in the store any more; those listed in the last minute stay."""
+        if not accounts:
+            return 0
+        return int(await self._store.run(_forget, [ACCOUNTS_KEY], [_LIST_GRACE_MS, *accounts]))
