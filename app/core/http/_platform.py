@@ -10,8 +10,8 @@ from app.core.http._audit import AuditedRoute
 from app.core.http._bound import TokenVerifier
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
-from app.core.policies import Admitter
-from app.core.resilience import Clock
+from app.core.policies import Admitter, Overrides
+from app.core.resilience import Breakers, Clock
 from app.core.valkey import ValkeyClient
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Platform:
     """The collaborators of one application.
 
     ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end;
-    ``routes`` what the boot audit saw.
+    ``routes`` what the boot audit saw; ``overrides`` what operators changed of its policies; ``breakers`` are this process's.
     """
 
     database: Database
@@ -35,6 +35,8 @@ class Platform:
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
+    overrides: Overrides = field(default_factory=Overrides)
+    breakers: Breakers = field(default_factory=Breakers)
 
     @property
     def tokens(self) -> TokenVerifier | None:
