@@ -30,6 +30,7 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._savepoint import Savepoint
 from app.core.db._sessions import (
     SessionManager,
     SessionScope,
@@ -38,6 +39,7 @@ from app.core.db._sessions import (
     get_db,
     get_db_context,
     get_db_url,
+    savepoint,
     session_scope,
 )
 from app.core.db._url import normalize_url
@@ -57,6 +59,7 @@ __all__ = [
     "PoolExhausted",
     "PoolStatus",
     "Probe",
+    "Savepoint",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
@@ -77,6 +80,7 @@ __all__ = [
     "pending",
     "purge_results",
     "run_command",
+    "savepoint",
     "session_scope",
     "translate",
     "translate_errors",

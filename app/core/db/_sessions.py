@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database
 from app.core.db._errors import translate_errors
+from app.core.db._savepoint import Savepoint
 from app.core.db._sealed import RequestSession
 from app.core.errors import ConfigurationError
 
@@ -111,6 +112,10 @@ class SessionScope:
         self._sessions.append(session)
         return session
 
+    def savepoint(self) -> Savepoint:
+        """What an attempt at the request's work runs in, so that another may follow if it fails."""
+        return Savepoint(self._sessions)
+
     def first(self) -> AsyncSession:
         """The session that the request opened first, or a new one when it has none.
 
@@ -165,6 +170,12 @@ class SessionScope:
         for session in self._sessions:
             if session.in_transaction():
                 await _finish(session, close=False)
+
+
+def savepoint() -> Savepoint:
+    """Around one of several attempts at a request's work, on whatever sessions the request has."""
+    scope = _active.get()
+    return scope.savepoint() if scope is not None else Savepoint(())
 
 
 def session_scope(database: Database) -> SessionScope:

@@ -20,8 +20,8 @@ from app.core.http._fields import LimitField, policy_field
 from app.core.http._gate import Gate, Ticket
 from app.core.http._state import RequestState
 from app.core.observability import EventHub, PolicyEvent
-from app.core.policies import Admission, Admitter, Caller, CostRequest, Plan, RateLimit
-from app.core.resilience import Clock, Deadlines
+from app.core.policies import Admission, Admitter, Caller, CostRequest, Plan, RateLimit, Resilience
+from app.core.resilience import Breakers, Clock, Deadlines
 
 Scope = Mapping[str, Any]
 
@@ -43,6 +43,7 @@ class GateKit(NamedTuple):
     failed_auth: RateLimit
     deadlines: Deadlines
     tracer: Tracer | None = None
+    breakers: Breakers | None = None
 
 
 class BoundGate:
@@ -55,6 +56,7 @@ class BoundGate:
         self.hub = kit.hub
         self.deadlines = kit.deadlines
         self.tracer = kit.tracer if config.tracing else None
+        self.resilience = Resilience(gate.name, config, breakers=kit.breakers or Breakers(hub=kit.hub))
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter

@@ -1,6 +1,7 @@
-"""``api_worker(config)``: what surrounds a handler. Deadline now; breaker, retry and slots join it here.
+"""``api_worker(config)``: what surrounds a handler: its span and time, and deadline, retry, breaker and bulkhead of its policy.
 
-The handler keeps its kind: async stays async, sync stays sync (FastAPI runs it in a thread), a generator stays a generator.
+The handler keeps its kind: async stays async, sync stays sync (FastAPI runs it in a thread), a generator stays a generator. The
+effective config is the ticket's; the argument serves audit, jobs and tests.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from opentelemetry.trace import Tracer
 
+from app.core.db import savepoint
 from app.core.errors import DeadlineExceeded
 from app.core.http._gate import Ticket, current_ticket
 from app.core.observability import WorkEvent
@@ -26,9 +28,14 @@ CONFIG = "__gatehouse_config__"
 def api_worker(config: JobConfig) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Run the handler under ``config``, which must be the one its gate carries (the boot audit compares).
 
-    An async handler that is not done by the deadline is cancelled and answered 504, its transaction rolled back. A sync handler
-    cannot be stopped: it is not started after the deadline. A stream's deadline ends with its start. Outside a gated request, in a
-    test or a script, the handler simply runs.
+    | | async | sync | stream |
+    |---|---|---|---|
+    | deadline | cancelled at it: 504, rolled back | not started after it, never stopped | not started after it |
+    | attempt timeout | yes | no | no |
+    | breaker, bulkhead | yes | yes; who waits for a place holds a thread | yes, to the stream's end |
+    | retry | yes, each attempt in a savepoint of the request's session | yes | no |
+
+    Outside a gated request, in a test or a script, the handler simply runs.
     """
 
     def decorate(handler: Callable[P, R]) -> Callable[P, R]:
@@ -86,9 +93,13 @@ async def _in_span(
 
 
 async def _in_time(ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    if not ticket.gate.resilience.is_idle:
+        return await _resilient(ticket, handler, args, kwargs)
     if ticket.deadline is None:
+        _mark_started(ticket)
         return await handler(*args, **kwargs)
     _require_time(ticket)
+    _mark_started(ticket)
     watch = ticket.gate.deadlines.watch(ticket.deadline)
     try:
         result = await handler(*args, **kwargs)
@@ -103,44 +114,72 @@ async def _in_time(ticket: Ticket, handler: Callable[..., Any], args: Any, kwarg
     return result
 
 
+async def _resilient(ticket: Ticket, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def call() -> Awaitable[Any]:
+        _mark_started(ticket)
+        return cast("Awaitable[Any]", handler(*args, **kwargs))
+
+    return await ticket.gate.resilience.run(call, deadline=ticket.deadline, attempt=savepoint)
+
+
 def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
     def worker(*args: Any, **kwargs: Any) -> Any:
-        with _reported():
-            return handler(*args, **kwargs)
+        with _reported() as ticket:
+
+            def call() -> Any:
+                _mark_started(ticket)
+                return handler(*args, **kwargs)
+
+            if ticket is None or ticket.gate.resilience.is_idle:
+                return call()
+            return ticket.gate.resilience.run_in_thread(call, deadline=ticket.deadline)
 
     return worker
 
 
 def _async_stream(handler: Callable[..., Any]) -> Callable[..., Any]:
     async def worker(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        with _reported():
-            async for item in handler(*args, **kwargs):
-                yield item
+        with _reported() as ticket:
+            async with nullcontext() if ticket is None else ticket.gate.resilience.stream(ticket.deadline):
+                _mark_started(ticket)
+                async for item in handler(*args, **kwargs):
+                    yield item
 
     return worker
 
 
 def _stream(handler: Callable[..., Any]) -> Callable[..., Any]:
     def worker(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _reported():
+        with (
+            _reported() as ticket,
+            nullcontext() if ticket is None else ticket.gate.resilience.stream_in_thread(ticket.deadline),
+        ):
+            _mark_started(ticket)
             yield from handler(*args, **kwargs)
 
     return worker
 
 
+def _mark_started(ticket: Ticket | None) -> None:
+    """From here on the handler may have had an effect: what was claimed for it is not simply given back."""
+    claims = getattr(ticket, "claims", None)
+    if claims is not None:
+        claims.has_started = True
+
+
 @contextmanager
-def _reported() -> Iterator[None]:
+def _reported() -> Iterator[Ticket | None]:
     """Check the deadline once, then time what runs."""
     ticket = current_ticket()
     if ticket is None:
-        yield
+        yield None
         return
     started, outcome = monotonic(), "error"
     try:
         _require_time(ticket)
         tracer = ticket.gate.tracer
         with tracer.start_as_current_span(f"worker {ticket.name}") if tracer else nullcontext():
-            yield
+            yield ticket
         outcome = "ok"
     except DeadlineExceeded:
         outcome = "timeout"
