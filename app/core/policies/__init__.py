@@ -3,16 +3,10 @@
 ``JobConfig`` declares, ``Plan`` compiles, ``Admitter`` decides in one round trip. One file per policy: its options, its refusal.
 """
 
-from app.core.policies._admission import (
-    ADMIT,
-    Admission,
-    Admitter,
-    AttemptLimit,
-    LimitState,
-    LimitUnavailable,
-    RateLimitExceeded,
-    Store,
-)
+from app.core.policies._admission import Admission, LimitState
+from app.core.policies._admitter import ADMIT, Admitter, Store
+from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup, Slot, Verdict
+from app.core.policies._attempt_limit import AttemptLimit
 from app.core.policies._circuit import Breaker, CircuitOpen
 from app.core.policies._concurrency import Bulkhead, Concurrency, NoCapacity, TooManyInFlight
 from app.core.policies._credits import (
@@ -23,33 +17,42 @@ from app.core.policies._credits import (
     InsufficientCredits,
 )
 from app.core.policies._describe import Difference, describe, differences
+from app.core.policies._extra import ExtraPolicy
 from app.core.policies._idempotency import (
     Idempotency,
     IdempotencyKeyInUse,
     IdempotencyKeyInvalid,
     IdempotencyKeyReused,
+    IdempotencyUnavailable,
 )
 from app.core.policies._job_config import JobConfig, Priority
 from app.core.policies._keys import Caller
 from app.core.policies._overrides import Override, Overrides
 from app.core.policies._plan import CostExceedsLimit, Plan
 from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
-from app.core.policies._quota import Quota
+from app.core.policies._quota import Quota, QuotaExceeded
 from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
+from app.core.policies._refusals import LimitUnavailable, RateLimitExceeded
 from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
+from app.core.policies._settlement import EXTEND, SETTLE, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
 
 __all__ = [
     "ADMIT",
     "CREDIT",
+    "EXTEND",
+    "NOTHING",
+    "SETTLE",
     "SWITCHES",
     "AccountPlan",
     "Admission",
     "Admitter",
+    "Allowance",
+    "Ask",
     "Attempt",
     "AttemptLimit",
     "Balance",
@@ -58,6 +61,7 @@ __all__ = [
     "Bulkhead",
     "Caller",
     "CircuitOpen",
+    "Claim",
     "Concurrency",
     "CostExceedsLimit",
     "CostRequest",
@@ -68,15 +72,19 @@ __all__ = [
     "Debit",
     "Difference",
     "EndpointDisabled",
+    "ExtraPolicy",
+    "Hold",
     "Idempotency",
     "IdempotencyKeyInUse",
     "IdempotencyKeyInvalid",
     "IdempotencyKeyReused",
+    "IdempotencyUnavailable",
     "InsufficientCredits",
     "InsufficientScope",
     "JobConfig",
     "LimitState",
     "LimitUnavailable",
+    "Lookup",
     "NoCapacity",
     "Override",
     "Overrides",
@@ -84,6 +92,7 @@ __all__ = [
     "PlanSource",
     "Priority",
     "Quota",
+    "QuotaExceeded",
     "RateLimit",
     "RateLimitExceeded",
     "Resilience",
@@ -91,10 +100,13 @@ __all__ = [
     "Retry",
     "RoleMissing",
     "Security",
+    "Settled",
+    "Slot",
     "Store",
     "Switch",
     "Switches",
     "TooManyInFlight",
+    "Verdict",
     "breaker_switch",
     "describe",
     "differences",

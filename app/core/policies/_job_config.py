@@ -6,6 +6,7 @@ from typing import Literal, Self, TypedDict, TypeVar, Unpack
 from app.core.policies._circuit import Breaker
 from app.core.policies._concurrency import Bulkhead, Concurrency
 from app.core.policies._credits import Credits
+from app.core.policies._extra import ExtraPolicy
 from app.core.policies._idempotency import Idempotency
 from app.core.policies._quota import Quota
 from app.core.policies._rate_limit import RateLimit
@@ -33,6 +34,8 @@ class PublicOptions(TypedDict, total=False):
     bulkhead: Bulkhead | None
     circuit_breaker: Breaker | tuple[Breaker, ...] | None
     retry: Retry | None
+    invalidates: tuple[str, ...]
+    extra: tuple[ExtraPolicy, ...]
     priority: Priority
     encryption: bool
     shadow: bool
@@ -59,6 +62,7 @@ class JobConfig:
     | rate_limit | 600 a minute per principal, 60 at once | no limit |
     | idempotency, cache, quota, credits, concurrency, bulkhead, circuit_breaker, retry | None | not used |
     | invalidates | (): tags whose cached answers end when a request of this endpoint has committed | (a tuple) |
+    | extra | (): rules of your own, asked before ADMIT | (a tuple) |
     | priority   | default; ``sheddable`` is refused first when the process is nearly full, ``critical`` last | (a word) |
     | encryption | False: what is kept of answers (cache, idempotency) is stored as it is; True: sealed with ENCRYPTION_KEYS | (boolean) |
     | shadow     | False; True: limits, quotas, slots and credits record refusals and refuse nobody | (boolean) |
@@ -84,6 +88,7 @@ class JobConfig:
     circuit_breaker: Breaker | tuple[Breaker, ...] | None = None
     retry: Retry | None = None
     invalidates: tuple[str, ...] = ()
+    extra: tuple[ExtraPolicy, ...] = ()
     priority: Priority = "default"
     encryption: bool = False
     shadow: bool = False
@@ -109,8 +114,11 @@ class JobConfig:
         names = [limit.name for limit in self.limits]
         names += [quota.name for quota in self.quotas]
         names += [slot.name for slot in self.slots]
+        names += [rule.name for rule in self.extra]
         if len(set(names)) != len(names):
-            raise ValueError(f"JobConfig: limits, quotas and slots: names must differ, not {names}")
+            raise ValueError(
+                f"JobConfig: limits, quotas, slots and extra rules: names must differ, not {names}"
+            )
         self._check_identity()
         shared = [limit.shared for limit in self.limits if limit.shared is not None]
         if len(set(shared)) != len(shared):
