@@ -1,26 +1,28 @@
-"""ADMIT: one round trip that decides on every limit of a request, and what happens when the store does not answer."""
+"""What ADMIT said about one request."""
 
-import os
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from hashlib import blake2b
-from itertools import count
-from math import ceil
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from app.core.context import Principal
-from app.core.errors import PolicyRejected, Unavailable
-from app.core.policies._keys import Caller
-from app.core.policies._local import LocalCounters
-from app.core.policies._plan import Plan
+from app.core.errors import GatehouseError
+from app.core.policies._ask import NOTHING, Ask, Verdict
+from app.core.policies._plan import ATTEMPT, Plan
+from app.core.policies._questions import Answer
 from app.core.policies._rate_limit import RateLimit
-from app.core.resilience import Clock
-from app.core.valkey import Script, StoreDown, StoreError
+from app.core.policies._refusals import Case, Refused, refusal_of, seconds_of
 
-ADMIT = Script.load("app.core.policies", "lua/admit.lua")
-_PATIENCE_S = 0.25
-_RECEIPT_MS = b"10000"  # longer than any retry of the same call could take
-_QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+_SLOT_WAIT_S = 1.0  # requests in flight end when they end; their leases are far longer
+_REFUSING = frozenset({Verdict.LIMITED, Verdict.QUOTA, Verdict.BUSY, Verdict.NO_CREDIT, Verdict.HELD})
+_UNPAID = frozenset({Verdict.COLD, Verdict.CLOCK})
+_ELSEWHERE = {
+    Verdict.NO_CREDIT: "credits",
+    Verdict.HELD: "credits",
+    Verdict.COLD: "credits",
+    Verdict.IN_FLIGHT: "idempotency",
+    Verdict.MISMATCH: "idempotency",
+    Verdict.UNKNOWN: "idempotency",
+    Verdict.OPEN: "circuit",
+}
 
 
 class LimitState(NamedTuple):
@@ -33,30 +35,59 @@ class LimitState(NamedTuple):
     retry_after: float
 
 
-class RateLimitExceeded(PolicyRejected):
-    """One or more limits are used up. ``retry_after`` is when all of them would let this request pass."""
-
-    type = _QUOTA_EXCEEDED
-
-
-class LimitUnavailable(Unavailable):
-    """A limit that must not be guessed cannot be checked, because the store does not answer."""
-
-    def __init__(self, policy: str) -> None:
-        super().__init__(
-            "A limit of this endpoint cannot be checked now.",
-            extensions={"policy": policy, "reason": "store_unavailable"},
-        )
-
-
 class Admission(NamedTuple):
-    """What ADMIT said. ``numbers`` are the script's own: (passed, remaining, reset_us, retry_us) for each limit of ``plan``."""
+    """What ADMIT said. ``numbers`` are the script's own: (passed, remaining, reset_us, retry_us) for each limit of ``plan``.
+
+    ``rid`` is the request's id in the store, ``now_ms`` the store's time, ``keys`` and ``costs`` those of the limits, ``answer`` what
+    concerns the parts of ``ask`` (None when only limits were asked). ``paid`` tells the limits that were charged already, where a plan is
+    decided in several steps (Cluster); ``taken`` what a degraded admission took in this process.
+    """
 
     plan: Plan
     allowed: bool
     cause: int
     numbers: Sequence[int]
     degraded: bool
+    rid: str = ""
+    now_ms: int = 0
+    keys: Sequence[str] = ()
+    costs: tuple[int, ...] = ()
+    ask: Ask = NOTHING
+    answer: Answer | None = None
+    paid: frozenset[int] | None = None
+    taken: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decision. Everything but ADMITTED, FRESH, STALE and REPLAY refuses, or wants to be asked again."""
+        if self.answer is not None:
+            return self.answer.verdict
+        return Verdict.ADMITTED if self.allowed else Verdict.LIMITED
+
+    @property
+    def generation(self) -> int:
+        """Of the claim: 1, and 1 more for each takeover; 0 without a claim."""
+        return self.answer.generation if self.answer is not None else 0
+
+    @property
+    def available(self) -> int:
+        """Micro-credits that are neither spent nor held; -1 when unknown."""
+        return self.answer.available if self.answer is not None else -1
+
+    @property
+    def tail(self) -> bytes:
+        """The result (REPLAY) or the cache entry (FRESH, STALE, and a stale one where it has to be computed anew); else empty."""
+        return self.answer.tail if self.answer is not None else b""
+
+    @property
+    def versions(self) -> bytes:
+        """The versions of the looked up answer's tags, which a new entry must carry; ``-`` when it has no tags."""
+        return self.answer.versions if self.answer is not None else b"-"
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this request is the one that computes the answer it looked for; ``rid`` is its lease's token."""
+        return self.answer is not None and self.answer.is_leader
 
     @property
     def states(self) -> Iterator[LimitState]:
@@ -69,126 +100,82 @@ class Admission(NamedTuple):
 
     @property
     def cause_name(self) -> str | None:
-        """The first limit that refused."""
-        return self.plan.limits[self.cause - 1].name if self.cause else None
+        """The policy that decided: the first limit, quota or slot that refused, or credits, idempotency, circuit."""
+        verdict = self.verdict
+        if verdict is Verdict.LIMITED:
+            return self.plan.limits[self.cause - 1].name if self.cause else None
+        if verdict in (Verdict.QUOTA, Verdict.BUSY):
+            kind = "quota" if verdict is Verdict.QUOTA else "slot"
+            return next((r.name for r in self._refusals() if r.kind == kind and not r.is_shadow), None)
+        return _ELSEWHERE.get(verdict)
 
     @property
     def shadowed(self) -> tuple[str, ...]:
-        """Limits in shadow mode that would have refused."""
-        return tuple(s.limit.name for s in self.states if s.limit.shadow and not s.passed)
+        """Limits, quotas, slots and credits in shadow mode that would have refused."""
+        return tuple(r.name for r in self._refusals() if r.is_shadow)
 
     @property
     def violated(self) -> tuple[str, ...]:
-        """Every limit that refused, in order."""
-        return tuple(s.limit.name for s in self.states if not s.passed and not s.limit.shadow)
+        """Everything that refused, in the order of the policies; empty for verdicts that say something else."""
+        return tuple(r.name for r in self._counted())
 
     @property
     def wait_s(self) -> float:
-        """Seconds until all limits that refused would let this request pass; 0 when none did."""
-        return max((s.retry_after for s in self.states if not s.passed and not s.limit.shadow), default=0.0)
+        """Seconds until all that refused would let this request pass, or another's claim is over; 0 when nothing did."""
+        if self.verdict is Verdict.IN_FLIGHT and self.answer is not None:
+            return self.answer.left_ms / 1000
+        return max((r.wait_s for r in self._counted()), default=0.0)
 
-    def refusal(self, jitter: Callable[[], float] = random.random) -> RateLimitExceeded:
-        """The error for a refused request. Its ``retry_after`` is ``wait_s`` in whole seconds, rounded up, at least 1, and up to a tenth
-        more, so that refused callers do not come back all at once.
-        """
-        names, seconds = self.violated, max(1, ceil(self.wait_s * (1 + 0.1 * jitter())))
-        return RateLimitExceeded(
-            f"Used up: {', '.join(names)}. Try again in {seconds} s.",
-            policy=self.plan.policy,
-            violated=names,
-            retry_after=seconds,
+    @property
+    def is_owed_settlement(self) -> bool:
+        """Whether settling does anything: a claim, a slot or a hold was taken."""
+        return self.allowed and (
+            self.ask.claim is not None or bool(self.ask.slots) or self.ask.hold is not None
         )
 
+    def unpaid(self, costs: tuple[int, ...]) -> tuple[int, ...]:
+        """What asking again for the same request costs: attempt limits were charged, unless nothing was."""
+        if self.paid is None and (self.verdict in _UNPAID or self._was_free):
+            return costs
+        return tuple(
+            0 if counter.flags & ATTEMPT and (self.paid is None or i in self.paid) else cost
+            for i, (counter, cost) in enumerate(zip(self.plan.counters, costs, strict=True))
+        )
 
-class Store(Protocol):
-    """The part of the Valkey client that ADMIT needs."""
+    @property
+    def _was_free(self) -> bool:
+        lookup = self.ask.lookup
+        return self.verdict in (Verdict.FRESH, Verdict.STALE) and lookup is not None and lookup.hit_cost == 0
 
-    def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
-        """Run a script once, within the store's budget; it or the wait for it raises StoreError."""
-
-    def run(
-        self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
-    ) -> Awaitable[bytes]:
-        """The same with a budget of its own, in seconds."""
-
-
-class Admitter:
-    """Decides on requests and, with the same engine, on anything else that has a plan and a caller.
-
-    replicas: API processes in all; while the store is down each enforces that part of a limit.
-    """
-
-    def __init__(self, store: Store, *, clock: Clock, replicas: int = 1) -> None:
-        self._store = store
-        self._clock = clock
-        self._replicas = replicas
-        self._local = LocalCounters()
-        self._calls = count()
-        self._boot = ""
-
-    async def admit(self, plan: Plan, caller: Caller, costs: tuple[int, ...] | None = None) -> Admission:
-        """Charge ``plan`` for ``caller``: one round trip, within the store's budget. A plan with a ``closed`` limit waits up to 0.25 s,
-        because the alternative is to refuse.
-
-        Raises LimitUnavailable (503) when the store is down and a limit is ``closed``; every other limit then degrades as it says.
+    def refusal(self, jitter: Callable[[], float] = random.random) -> GatehouseError:
+        """The error for a request that is not let in. A ``retry_after`` is ``wait_s`` in whole seconds, rounded up, at least 1, and up to
+        a tenth (at most a minute) more, so that refused callers do not come back all at once.
         """
-        costs = plan.costs if costs is None else costs
-        keys = plan.keys(caller)
-        try:
-            reply = await self._ask(plan, keys, costs)
-        except StoreError:
-            return self._degraded(plan, keys, costs)
-        verdict, cause, _, *numbers = map(int, reply.split())
-        return Admission(plan, not verdict, cause, numbers, degraded=False)
+        seconds = seconds_of(self.wait_s, jitter)
+        return refusal_of(
+            self.verdict, Case(self.plan.policy, self._counted(), seconds, self.ask, self.answer)
+        )
 
-    async def _ask(self, plan: Plan, keys: list[str], costs: tuple[int, ...]) -> bytes:
-        # Never the caller's X-Request-ID: a receipt answers a repeated id without charging, so ids must be ours alone. Made with the
-        # first call and not with the object: processes forked in between must not share it.
-        self._boot = self._boot or os.urandom(8).hex()
-        slot = keys[0][: keys[0].index("}") + 1]
-        names = [f"{slot}:v1:r:{self._boot}{next(self._calls):x}", *keys]
-        values = (_RECEIPT_MS, *plan.arguments(costs))
-        if plan.has_closed:
-            return await self._store.run(ADMIT, names, values, timeout_s=_PATIENCE_S)
-        try:
-            return await self._store.submit(ADMIT, names, values)
-        except StoreDown:
-            # The connection broke under the call, which may have run: by its receipt the second try cannot charge twice.
-            return await self._store.submit(ADMIT, names, values)
+    def _counted(self) -> tuple[Refused, ...]:
+        if self.verdict not in _REFUSING:
+            return ()
+        return tuple(r for r in self._refusals() if not r.is_shadow)
 
-    def _degraded(self, plan: Plan, keys: list[str], costs: tuple[int, ...]) -> Admission:
-        counters = plan.shared_by(self._replicas)
-        now = int(self._clock.time() * 1_000_000)
-        verdict, cause, _, *numbers = self._local.admit(keys, counters, costs, now)
-        if verdict and plan.limits[cause - 1].on_store_down == "open":
-            verdict, cause = self._without_open(plan, numbers)
-        if not verdict and plan.has_closed:
-            raise LimitUnavailable(plan.policy)
-        return Admission(plan, not verdict, cause, numbers, degraded=True)
-
-    @staticmethod
-    def _without_open(plan: Plan, numbers: Sequence[int]) -> tuple[int, int]:
-        for i, limit in enumerate(plan.limits):
-            if not numbers[4 * i] and not limit.shadow and limit.on_store_down != "open":
-                return 1, i + 1
-        return 0, 0
-
-
-class AttemptLimit:
-    """A limit per name that is not the caller's identity, for example the account of a login: counted before the secret is checked.
-
-    ``limit`` counts per ``user``, whose place the name takes. It is hashed with ``secret``, so what users type never stands
-    in the store, and nobody outside can compute the key.
-    """
-
-    def __init__(self, admitter: Admitter, policy: str, limit: RateLimit, *, secret: bytes) -> None:
-        self._admitter = admitter
-        self._plan = Plan(policy, [limit])
-        self._secret = blake2b(secret, digest_size=32).digest()
-
-    async def spend(self, name: str) -> None:
-        """Charge one attempt. Raises RateLimitExceeded (429), or LimitUnavailable (503) where the limit is ``closed``."""
-        digest = blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).hexdigest()
-        admission = await self._admitter.admit(self._plan, Caller(Principal(f"name-{digest}"), ""))
-        if not admission.allowed:
-            raise admission.refusal()
+    def _refusals(self) -> Iterator[Refused]:
+        for state in self.states:
+            if not state.passed:
+                yield Refused("limit", state.limit.name, state.limit.shadow, state.retry_after)
+        answer = self.answer
+        if answer is None:
+            return
+        for allowance, (passed, _) in zip(self.ask.allowances, answer.quotas, strict=False):
+            if not passed:
+                wait = max((allowance.end_ms - self.now_ms) / 1000, 0.0)
+                yield Refused("quota", allowance.name, allowance.shadow, wait)
+        for slot, passed in zip(self.ask.slots, answer.slots, strict=False):
+            if not passed:
+                yield Refused("slot", slot.name, slot.shadow, _SLOT_WAIT_S, slot.scope)
+        if answer.credit and self.ask.hold is not None:
+            yield Refused(
+                "credits", "credits", self.ask.hold.shadow, _SLOT_WAIT_S if answer.credit == 1 else -1.0
+            )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.core.errors import BadRequest, PolicyRejected
+from app.core.errors import BadRequest, PolicyRejected, Unavailable
 from app.core.policies._words import between, one_of
 
 Durability = Literal["valkey", "db"]
@@ -26,6 +26,10 @@ class IdempotencyKeyReused(PolicyRejected):
 
     status = 422
     title = "Unprocessable Content"
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Whether a key was used before cannot be checked; the request is not run unguarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,9 +111,18 @@ class LocalCounters:
         self._capacity = capacity
 
     def admit(
-        self, keys: Sequence[str], counters: Sequence[Counter], costs: Sequence[int], now: int
+        self,
+        keys: Sequence[str],
+        counters: Sequence[Counter],
+        costs: Sequence[int],
+        now: int,
+        *,
+        others_agree: bool = True,
     ) -> list[int]:
-        """Decide and charge; returns the script's numbers: verdict, cause, now_ms, then (ok, remaining, reset, retry) per limit."""
+        """Decide and charge; returns the script's numbers: verdict, cause, now_ms, then (ok, remaining, reset, retry) per limit.
+
+        others_agree: False if something else refuses this request, so that only limits on attempts are charged.
+        """
         decisions = [
             decide(counter, self._states.get(key), now, cost)
             for key, counter, cost in zip(keys, counters, costs, strict=True)
@@ -125,7 +134,7 @@ class LocalCounters:
         ]
         numbers = [1 if refused else 0, refused[0] if refused else 0, now // 1000]
         for key, counter, cost, decision in zip(keys, counters, costs, decisions, strict=True):
-            take = decision.passes and (not refused or counter.flags % 2 == 1)
+            take = decision.passes and ((others_agree and not refused) or counter.flags % 2 == 1)
             if cost > 0 and (take or counter.kind == "d"):
                 self._store(key, decision.state)
             elif cost > 0 and decision.clamped is not None:

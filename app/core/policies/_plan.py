@@ -8,7 +8,7 @@ from app.core.policies._keys import Caller, bucket_of, key_of
 from app.core.policies._rate_limit import CostRequest, RateLimit
 
 _KINDS = {"token_bucket": "g", "throttle": "g", "fixed_window": "f", "sliding_window": "s", "debounce": "d"}
-_ATTEMPT, _SHADOW = 1, 2
+ATTEMPT, _SHADOW = 1, 2
 
 
 class CostExceedsLimit(PolicyRejected):
@@ -29,7 +29,7 @@ class Counter(NamedTuple):
 
 def counter_of(limit: RateLimit, *, share: int = 1) -> Counter:
     """Translate a limit. ``share`` divides it among that many processes (degraded mode), never below one token."""
-    flags = (_ATTEMPT if limit.charge == "attempt" else 0) | (_SHADOW if limit.shadow else 0)
+    flags = (ATTEMPT if limit.charge == "attempt" else 0) | (_SHADOW if limit.shadow else 0)
     kind = _KINDS[limit.algorithm]
     if kind == "g":
         interval = limit.interval_us * share
@@ -52,12 +52,13 @@ class Plan:
         "has_cost_functions",
         "limits",
         "policy",
-        "single_key",
+        "size",
     )
 
     def __init__(self, policy: str, limits: Sequence[RateLimit]) -> None:
         self.policy = policy
         self.limits = tuple(limits)
+        self.size = b"%d" % len(self.limits)
         self.counters = tuple(counter_of(limit) for limit in limits)
         self.has_closed = any(limit.on_store_down == "closed" for limit in limits)
         self.has_cost_functions = any(callable(limit.cost) for limit in limits)

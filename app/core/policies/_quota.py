@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from app.core.errors import PolicyRejected
 from app.core.policies._rate_limit import Cost
 from app.core.policies._words import between, named, one_of
 
 Period = Literal["day", "month"]
 QuotaDown = Literal["local", "open", "closed"]
 DEFAULT_PLAN = "default"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class QuotaExceeded(PolicyRejected):
+    """The plan's allowance of this day or month is used up; ``retry_after``: when the next begins."""
+
+    type = QUOTA_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

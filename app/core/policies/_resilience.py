@@ -21,11 +21,11 @@ from app.core.context import current_context
 from app.core.db import translate
 from app.core.errors import DeadlineExceeded, PolicyRejected
 from app.core.observability import RetryEvent
-from app.core.policies._admission import LimitUnavailable
 from app.core.policies._circuit import CircuitOpen
 from app.core.policies._concurrency import NoCapacity
 from app.core.policies._credits import CreditsUnavailable
 from app.core.policies._job_config import JobConfig
+from app.core.policies._refusals import LimitUnavailable
 from app.core.policies._retry import Retry
 from app.core.resilience import (
     AttemptTimeout,

@@ -249,7 +249,7 @@ class TestReceipt:
     ) -> None:
         limits = plan(RateLimit.token_bucket(max_tokens=5, refill_rate=0.001))
         keys = ["{u:alice}:v1:r:1", *limits.keys(ALICE)]
-        arguments: tuple[int | bytes, ...] = (10_000, *limits.arguments((1,)))
+        arguments: tuple[int | bytes, ...] = (10_000, 1, *limits.arguments((1,)))
         first = await store.run(ADMIT, keys, arguments)
         assert await store.run(ADMIT, keys, arguments) == first
         other = await store.run(ADMIT, ["{u:alice}:v1:r:2", *keys[1:]], arguments)
@@ -276,7 +276,7 @@ class TestReceipt:
         keys = limits.keys(ALICE)
         await store.execute("LPUSH", keys[1], "not a number")
         with pytest.raises(Exception, match="Valkey answered"):
-            await store.run(ADMIT, ["{u:alice}:v1:r:1", *keys], (10_000, *limits.arguments((1, 1))))
+            await store.run(ADMIT, ["{u:alice}:v1:r:1", *keys], (10_000, 2, *limits.arguments((1, 1))))
         assert await store.execute("EXISTS", keys[0]) == 0
 
 
@@ -412,7 +412,7 @@ class Timeline:
     SCRIPT = Script(
         "admit_at",
         ADMIT.source.replace("local t = redis.call('TIME')", "").replace(
-            "local now = t[1] * 1000000 + t[2]", "local now = tonumber(ARGV[#ARGV])"
+            "local now = t[1] * 1000000 + t[2]", "local now = tonumber(ARGV[1])"
         ),
     )
 
@@ -426,7 +426,7 @@ class Timeline:
         now = round((self._start + second) * 1_000_000)
         keys = [f"{{u:alice}}:v1:r:{self._calls}", *limits.keys(ALICE)]
         reply = await self._store.run(
-            self.SCRIPT, keys, (600_000, *limits.arguments(costs or limits.costs), now)
+            self.SCRIPT, keys, (now, limits.size, *limits.arguments(costs or limits.costs))
         )
         verdict, cause, _, *numbers = map(int, reply.split())
         return Admission(limits, not verdict, cause, numbers, degraded=False)

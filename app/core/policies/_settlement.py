@@ -1,0 +1,176 @@
+"""What is sent to the store at the end of a request: SETTLE, ABORT, EXTEND, out of its admission."""
+
+from typing import NamedTuple
+
+from app.core.policies._admission import Admission
+from app.core.policies._plan import ATTEMPT
+from app.core.policies._providers import Balance
+from app.core.policies._questions import lease_key
+from app.core.valkey import Script
+
+SETTLE = Script.load("app.core.policies", "lua/settle.lua")
+EXTEND = Script.load("app.core.policies", "lua/extend.lua")
+_NOTHING_GIVEN_BACK = b"0"
+_MARK_MS = b"10000"  # longer than any retry of the same call could take
+
+
+class Call(NamedTuple):
+    """Keys and arguments of one script call."""
+
+    keys: list[str]
+    arguments: list[bytes]
+
+
+class Settled(NamedTuple):
+    """How a settlement ended.
+
+    ``is_fenced``: the claim belongs to somebody else, the result was not kept. ``is_late``: a slot's or hold's lease was over before.
+    ``is_lost``: the store did not answer; leases and the sweeper end what was taken.
+    """
+
+    is_fenced: bool = False
+    is_late: bool = False
+    is_lost: bool = False
+
+
+NOTHING_OWED = Settled()
+
+
+def settle_call(admission: Admission, result: bytes | None, balance: Balance | None) -> Call | None:
+    """The claim becomes ``result`` (None: it is given up), slots and hold are freed. None when nothing was taken."""
+    if not admission.is_owed_settlement:
+        return None
+    call = _begin(admission, _NOTHING_GIVEN_BACK)
+    _end_claim(call, admission, result)
+    _free(call, admission, balance, keep_hold=False)
+    return call
+
+
+def abort_call(
+    admission: Admission, balance: Balance | None, *, keep_claim: bool, keep_hold: bool
+) -> Call | None:
+    """Everything is given back but what attempt limits took. None when there is nothing to give back."""
+    if not admission.allowed or not admission.rid:
+        return None
+    call = _begin(admission, _MARK_MS)
+    if not keep_claim:
+        _end_claim(call, admission, None)
+    _free(call, admission, balance, keep_hold=keep_hold)
+    _give_back_quotas(call, admission)
+    _give_back_limits(call, admission)
+    if admission.is_leader and admission.ask.lookup is not None:
+        call.keys.append(lease_key(admission.ask.lookup))
+        call.arguments.append(b"e")
+    return call if len(call.keys) > 1 else None
+
+
+def unknown_call(admission: Admission) -> Call:
+    """After an ADMIT whose answer never came: take back whatever it took, or will take when it runs late."""
+    call = _begin(admission, _MARK_MS)
+    _end_claim(call, admission, None)
+    _free(call, admission, None, keep_hold=False)
+    if admission.ask.lookup is not None:
+        call.keys.append(lease_key(admission.ask.lookup))
+        call.arguments.append(b"e")
+    return call
+
+
+def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | None:
+    """All leases of the request. None when it has none."""
+    if not admission.allowed:
+        return None
+    call = Call([], [admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms])
+    ask = admission.ask
+    if ask.claim is not None:
+        call.keys.append(ask.claim.key)
+        call.arguments.append(b"i")
+    for key in _slots_taken(admission):
+        call.keys.append(key)
+        call.arguments.append(b"s")
+    if ask.hold is not None and _is_held(admission):
+        call.keys.append(ask.hold.key)
+        call.arguments.append(b"h")
+    if ask.lookup is not None and admission.is_leader:
+        call.keys.append(lease_key(ask.lookup))
+        call.arguments.append(b"e")
+    return call if call.keys else None
+
+
+def receipt_key(any_key: str, rid: str) -> str:
+    """Where the answer to a call is kept: in the slot of one of its keys."""
+    return f"{any_key[: any_key.index('}') + 1]}:v1:r:{rid}"
+
+
+def _begin(admission: Admission, mark: bytes) -> Call:
+    return Call([receipt_key(first_key(admission), admission.rid)], [admission.rid.encode(), mark])
+
+
+def first_key(admission: Admission) -> str:
+    """The key whose slot the receipt is in."""
+    if admission.keys:
+        return admission.keys[0]
+    ask = admission.ask
+    for part in (ask.claim, ask.lookup, *ask.allowances, *ask.slots, ask.hold):
+        if part is not None:
+            return part.key
+    return f"{{r:{admission.rid}}}"
+
+
+def _end_claim(call: Call, admission: Admission, result: bytes | None) -> None:
+    claim = admission.ask.claim
+    if claim is None:
+        return
+    call.keys.append(claim.key)
+    call.arguments += (
+        b"i",
+        claim.fingerprint.encode(),
+        b"%d" % admission.generation,
+        b"%d" % claim.retention_ms,
+        b"0" if result is None else b"1",
+        result or b"",
+    )
+
+
+def _free(call: Call, admission: Admission, balance: Balance | None, *, keep_hold: bool) -> None:
+    for key in _slots_taken(admission):
+        call.keys.append(key)
+        call.arguments.append(b"s")
+    hold = admission.ask.hold
+    if hold is None or keep_hold or not _is_held(admission):
+        return
+    call.keys.append(hold.key)
+    call.arguments.append(b"h")
+    call.arguments += (b"%d" % balance.micro, b"%d" % balance.version) if balance is not None else (b"", b"")
+
+
+def _slots_taken(admission: Admission) -> list[str]:
+    answer = admission.answer
+    slots = admission.ask.slots
+    if answer is None:
+        return [slot.key for slot in slots]
+    return [slot.key for slot, passed in zip(slots, answer.slots, strict=True) if passed]
+
+
+def _is_held(admission: Admission) -> bool:
+    return admission.answer is None or admission.answer.credit == 0
+
+
+def _give_back_quotas(call: Call, admission: Admission) -> None:
+    if admission.answer is None:
+        return
+    for allowance, (passed, _) in zip(admission.ask.allowances, admission.answer.quotas, strict=True):
+        if passed and allowance.cost > 0:
+            call.keys.append(allowance.key)
+            call.arguments += (b"q", b"%d" % allowance.cost)
+
+
+def _give_back_limits(call: Call, admission: Admission) -> None:
+    for i, (counter, cost) in enumerate(zip(admission.plan.counters, admission.costs, strict=False)):
+        was_taken = cost > 0 and bool(admission.numbers[4 * i])
+        if counter.flags & ATTEMPT or not was_taken or counter.kind == "d":
+            continue
+        call.keys.append(admission.keys[i])
+        if counter.kind == "g":
+            call.arguments += (b"g", b"%d" % counter.a, b"%d" % cost)
+        else:
+            call.arguments += (b"w", b"%d" % (admission.now_ms * 1000 // counter.a), b"%d" % cost)
