@@ -1,18 +1,42 @@
-"""Valkey: one auto-pipelined connection per process, Lua scripts by name, and what can go wrong."""
+"""Valkey: one auto-pipelined connection per process, Lua scripts by name, the cache, and what can go wrong."""
 
+from app.core.valkey._cache import Cache
+from app.core.valkey._cache_calls import (
+    configure_cache,
+    default_cache,
+    get_or_set_cache,
+    get_or_set_many,
+)
+from app.core.valkey._cache_entries import CACHE_SCRIPTS, Seen
+from app.core.valkey._cache_entry import Entry, Freshness, freshness, is_due
+from app.core.valkey._cache_options import CacheOptions
+from app.core.valkey._cache_values import Sealer
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._keys import escape, tag_key
 from app.core.valkey._script import Script
 
 __all__ = [
+    "CACHE_SCRIPTS",
+    "Cache",
+    "CacheOptions",
+    "Entry",
+    "Freshness",
     "Script",
+    "Sealer",
+    "Seen",
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
     "StoreReplyError",
     "StoreTimeout",
     "ValkeyClient",
+    "configure_cache",
+    "default_cache",
     "escape",
+    "freshness",
+    "get_or_set_cache",
+    "get_or_set_many",
+    "is_due",
     "tag_key",
 ]
