@@ -1,25 +1,34 @@
 """OpenAPI that tells the truth about the gate: scopes, limits, and every answer that a policy can produce."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 
 from app.core.http._audit import AuditedRoute
 from app.core.http._bound import BoundGate
 from app.core.http._problem import Problem, title_of
-from app.core.policies import JobConfig, RateLimit
+from app.core.policies import Idempotency, JobConfig, ResponseCache, describe
 
 _SCHEME = "token"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _HEADERS = {
+    "Age": "Seconds since a kept answer was made (RFC 9111)",
+    "Cache-Control": "Who may keep this answer",
+    "Cache-Status": "Whether the answer was kept, and what became of it (RFC 9211)",
+    "ETag": "Names this version of the answer; send it as If-None-Match",
+    "Idempotent-Replayed": "true: this is the answer to an earlier request with the same key",
     "RateLimit": "Each limit with what remains (r) and the seconds until it resets (t)",
     "RateLimit-Policy": "Each limit with its quota (q) per window of seconds (w)",
     "Retry-After": "Seconds to wait before trying again",
+    "Vary": "Request fields that select the answer",
     "WWW-Authenticate": "What credentials are needed (RFC 6750)",
     "X-Request-ID": "Names this request in the logs",
 }
-_ON_ANSWER = ("RateLimit", "RateLimit-Policy", "X-Request-ID")
+_KEY = "The same key answers the same request again instead of doing it again"
+_MATCH = "The ETag of the answer that you have; 304 when it still holds"
+_NEVER_REPLAYED = frozenset({304, 400, 402, 408, 413, 422, 429, 503})
+_KEPT = frozenset({200, 203, 204, 301, 304, 404, 410})
 
 
 def describe_gates(app: FastAPI, routes: Callable[[], Iterable[AuditedRoute]], token_url: str | None) -> None:
@@ -41,7 +50,7 @@ def describe_gates(app: FastAPI, routes: Callable[[], Iterable[AuditedRoute]], t
             for method in route.methods:
                 operation = document["paths"].get(route.path, {}).get(method.lower())
                 if operation is not None:
-                    _describe(operation, route.gate)
+                    _describe(operation, method, route.gate)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -55,84 +64,111 @@ def _scheme(token_url: str, routes: Iterable[AuditedRoute]) -> dict[str, Any]:
     }
 
 
-def _describe(operation: dict[str, Any], gate: BoundGate | None) -> None:
+def _describe(operation: dict[str, Any], method: str, gate: BoundGate | None) -> None:
     responses = operation.setdefault("responses", {})
-    for status in _statuses(gate, has_body="requestBody" in operation, has_validation="422" in responses):
+    asked = _Operation(method, gate.config if gate else None, "requestBody" in operation, "422" in responses)
+    for status in asked.statuses():
         answer = responses.setdefault(str(status), {"description": title_of(status)})
-        answer["content"] = _PROBLEM
-        answer["headers"] = _refs(_headers_of(status))
+        if status >= 400:
+            answer["content"] = _PROBLEM
     for status, answer in responses.items():
-        if status.startswith("2"):
-            answer["headers"] = {
-                **answer.get("headers", {}),
-                **_refs(_ON_ANSWER if gate and gate.config.limits else ("X-Request-ID",)),
-            }
-        elif status.startswith(("4", "5")):  # those that a route declares in ``responses`` are problems too
+        if status.startswith(("4", "5")):  # those that a route declares in ``responses`` are problems too
             answer.setdefault("content", _PROBLEM)
-            answer.setdefault("headers", _refs(_headers_of(int(status))))
+        if status.isdigit():
+            answer["headers"] = {**answer.get("headers", {}), **_refs(asked.headers_of(int(status)))}
     if gate is None:
         operation["security"] = []
         return
+    if parameters := asked.request_fields():
+        operation["parameters"] = [*operation.get("parameters", []), *parameters]
     security = gate.config.security
     operation["security"] = [{}, {_SCHEME: []}] if security.anonymous else [{_SCHEME: list(security.scopes)}]
     operation["x-policy"] = {"name": gate.name, **describe(gate.config)}
 
 
-def _statuses(gate: BoundGate | None, *, has_body: bool, has_validation: bool) -> Iterable[int]:
-    if has_validation:
-        yield 422
-    if has_body:
-        yield from (400, 408, 413)
-    if gate is None:
+class _Operation(NamedTuple):
+    """One method of one route: what its policy, if it has one, can answer and with which fields."""
+
+    method: str
+    config: JobConfig | None
+    has_body: bool
+    has_validation: bool
+
+    @property
+    def idempotency(self) -> Idempotency | None:
+        """What applies to this method."""
+        found = self.config.idempotency if self.config else None
+        return found if found is not None and self.method in found.methods else None
+
+    @property
+    def cache(self) -> ResponseCache | None:
+        """What applies to this method."""
+        return self.config.cache if self.config and self.method in {"GET", "HEAD"} else None
+
+    def statuses(self) -> Iterable[int]:
+        """Those that the route itself does not know of."""
+        if self.has_validation:
+            yield 422
+        if self.has_body:
+            yield from (400, 408, 413)
         yield 503
-        return
-    security = gate.config.security
-    yield from (400, 401, 429, 503)
-    if security.scopes or security.roles:
-        yield 403
-    if gate.config.timeout is not None:
-        yield 504
+        config = self.config
+        if config is None:
+            return
+        yield from (400, 401, 429)
+        if config.security.scopes or config.security.roles:
+            yield 403
+        if config.credits is not None:
+            yield 402
+        if self.idempotency is not None:
+            yield from (409, 422)
+        if self.cache is not None:
+            yield 304
+        if _is_priced(config):
+            yield 422
+        if config.timeout is not None or (config.retry and config.retry.attempt_timeout):
+            yield 504
+
+    def headers_of(self, status: int) -> Iterator[str]:
+        """The response fields that an answer of this status may carry."""
+        yield "X-Request-ID"
+        if status in {429, 503}:
+            yield "Retry-After"
+        if status in {401, 403}:
+            yield "WWW-Authenticate"
+            return
+        config = self.config
+        # Everything that is answered after ADMIT tells how the limits stand.
+        if config is not None and any(not limit.shadow for limit in config.limits):
+            yield from ("RateLimit", "RateLimit-Policy")
+        if self.idempotency is not None:
+            if status == 409:
+                yield "Retry-After"
+            if status not in _NEVER_REPLAYED and (status < 500 or self.idempotency.saves_errors):
+                yield "Idempotent-Replayed"
+        if self.cache is not None and status in _KEPT:
+            yield from ("Cache-Status", "Age", "ETag", "Cache-Control", "Vary")
+
+    def request_fields(self) -> list[dict[str, Any]]:
+        """Parameters of the request that the gate reads."""
+        fields = []
+        if self.idempotency is not None:
+            schema = {"type": "string", "minLength": 1, "maxLength": 255}
+            fields.append(_field("Idempotency-Key", _KEY, schema, required=self.idempotency.required))
+        if self.cache is not None:
+            fields.append(_field("If-None-Match", _MATCH, {"type": "string"}))
+        return fields
 
 
-def _headers_of(status: int) -> Iterable[str]:
-    yield "X-Request-ID"
-    if status in (429, 503):
-        yield "Retry-After"
-    if status in (401, 403):
-        yield "WWW-Authenticate"
-    if status == 429:
-        yield from ("RateLimit", "RateLimit-Policy")
+def _is_priced(config: JobConfig) -> bool:
+    """Whether a request's cost is computed, and so can be more than a limit ever holds."""
+    priced = (*config.limits, *config.quotas, *((config.credits,) if config.credits else ()))
+    return any(callable(part.cost) for part in priced)
+
+
+def _field(name: str, text: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "description": text, "schema": schema}
 
 
 def _refs(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def describe(config: JobConfig) -> dict[str, Any]:
-    """A policy as plain data, for OpenAPI's ``x-policy`` and for people."""
-    security = config.security
-    return {
-        "security": {
-            "anonymous": security.anonymous,
-            "scopes": list(security.scopes),
-            "roles": list(security.roles),
-        },
-        "rate_limit": [_describe_limit(limit) for limit in config.limits],
-        "timeout_s": config.timeout,
-        "max_body_bytes": config.max_body,
-    }
-
-
-def _describe_limit(limit: RateLimit) -> dict[str, Any]:
-    return {
-        "name": limit.name,
-        "algorithm": limit.algorithm,
-        "quota": limit.quota,
-        "window_s": limit.window,
-        "burst": limit.burst,
-        "cost": limit.cost if isinstance(limit.cost, int) else "by request",
-        "scope": list(limit.scopes),
-        "charge": limit.charge,
-        "shadow": limit.shadow,
-        "on_store_down": limit.on_store_down,
-    }

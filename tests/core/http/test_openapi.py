@@ -6,8 +6,16 @@ import pytest
 from pydantic import BaseModel
 
 from app.core.http import APIRouter, api_worker, describe_gates, enforce_all_policies
-from app.core.http._openapi import describe
-from app.core.policies import JobConfig, RateLimit, Security
+from app.core.policies import (
+    Credits,
+    Idempotency,
+    JobConfig,
+    RateLimit,
+    ResponseCache,
+    Retry,
+    Security,
+    describe,
+)
 from app.settings import Settings
 from tests.core.http.gated import serving
 
@@ -21,6 +29,10 @@ STRICT = JobConfig(
 )
 PLAIN = JobConfig(rate_limit=None, timeout=None)
 PUBLIC = JobConfig.public()
+PAID = JobConfig(
+    idempotency=Idempotency(required=True), cache=ResponseCache(ttl=60), credits=Credits(cost=lambda _: 2), timeout=None,
+    retry=Retry(retry_safe=True, attempt_timeout=1),
+)  # fmt: skip
 
 
 class Item(BaseModel):
@@ -48,6 +60,18 @@ def router() -> APIRouter:
     @api_worker(PUBLIC)
     async def public() -> Item:
         return Item(name="x")
+
+    gate = enforce_all_policies("paid", PAID)
+
+    @router.get("/paid/{name}", responses={404: {"description": "gone"}}, dependencies=[gate])
+    @api_worker(PAID)
+    async def read_paid(name: str) -> Item:
+        return Item(name=name)
+
+    @router.post("/paid", dependencies=[gate])
+    @api_worker(PAID)
+    async def paid(item: Item) -> Item:
+        return item
 
     @router.get("/open")
     async def by_hand() -> Item:
@@ -77,6 +101,8 @@ def operation(document: dict[str, Any], path: str) -> dict[str, Any]:
         ("/plain", {"200", "400", "401", "404", "429", "503"}),
         ("/public", {"200", "400", "401", "429", "503", "504"}),
         ("/open", {"200", "503"}),
+        ("/paid/{name}", {"200", "304", "400", "401", "402", "404", "422", "429", "503", "504"}),
+        ("/paid", {"200", "400", "401", "402", "408", "409", "413", "422", "429", "503", "504"}),
     ],
 )
 async def test_an_operation_lists_the_answers_that_its_policy_can_give(
@@ -86,17 +112,42 @@ async def test_an_operation_lists_the_answers_that_its_policy_can_give(
     assert set(responses) == statuses
     for status, answer in responses.items():
         assert "X-Request-ID" in answer["headers"]
-        kind = "application/json" if status == "200" else "application/problem+json"
-        assert list(answer["content"]) == [kind]
+        if status != "304":
+            kind = "application/json" if status == "200" else "application/problem+json"
+            assert list(answer["content"]) == [kind]
+    assert "content" not in responses.get("304", {})
 
 
 async def test_refusals_list_the_fields_that_they_carry(document: dict[str, Any]) -> None:
     responses = operation(document, "/strict/{number}")["responses"]
     headers = {status: set(answer["headers"]) - {"X-Request-ID"} for status, answer in responses.items()}
-    assert headers["200"] == {"RateLimit", "RateLimit-Policy"}
-    assert headers["401"] == {"WWW-Authenticate"}
-    assert headers["429"] == {"Retry-After", "RateLimit", "RateLimit-Policy"}
-    assert headers["503"] == {"Retry-After"}
+    limits = {"RateLimit", "RateLimit-Policy"}
+    assert headers["200"] == headers["422"] == headers["504"] == limits
+    assert headers["401"] == headers["403"] == {"WWW-Authenticate"}
+    assert headers["429"] == headers["503"] == {"Retry-After", *limits}
+
+
+async def test_fields_of_what_is_kept_stand_where_it_may_be_answered(document: dict[str, Any]) -> None:
+    read, made = (operation(document, path)["responses"] for path in ("/paid/{name}", "/paid"))
+    kept = {"Cache-Status", "Age", "ETag", "Cache-Control", "Vary"}
+    for status, answer in read.items():
+        assert (kept <= set(answer["headers"])) == (status in {"200", "304", "404"})
+        assert "Idempotent-Replayed" not in answer["headers"]
+    assert [status for status, answer in made.items() if "Idempotent-Replayed" in answer["headers"]] == [
+        "200", "409", "504",
+    ]  # fmt: skip
+    assert "Retry-After" in made["409"]["headers"]
+    assert not any(kept & set(answer["headers"]) for answer in made.values())
+
+
+async def test_request_fields_that_the_gate_reads_are_parameters(document: dict[str, Any]) -> None:
+    def fields(path: str) -> dict[str, Any]:
+        parameters = operation(document, path).get("parameters", [])
+        return {it["name"]: it["required"] for it in parameters if it["in"] == "header"}
+
+    assert fields("/paid") == {"Idempotency-Key": True}
+    assert fields("/paid/{name}") == {"If-None-Match": False}
+    assert fields("/plain") == {}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +193,7 @@ async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> No
     policy = operation(document, "/strict/{number}")["x-policy"]
     assert policy == {"name": "strict", **describe(STRICT)}
     assert policy["security"] == {"anonymous": False, "scopes": ["write:records"], "roles": ["admin"]}
-    assert (policy["timeout_s"], policy["max_body_bytes"]) == (5, 100)
+    assert (policy["timeout"], policy["max_body"], policy["cache"]) == (5, 100, None)
     user, ip = policy["rate_limit"]
     assert (user["algorithm"], user["quota"], user["burst"], user["charge"]) == (
         "token_bucket",
@@ -150,7 +201,7 @@ async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> No
         5,
         "admit",
     )
-    assert (ip["cost"], ip["scope"], ip["on_store_down"]) == ("by request", ["ip"], "closed")
+    assert (ip["cost"], ip["scope"], ip["on_store_down"]) == ("function <lambda>", ["ip"], "closed")
     assert "x-policy" not in operation(document, "/open")
 
 
