@@ -14,11 +14,19 @@ _NOTHING_GIVEN_BACK = b"0"
 _MARK_MS = b"10000"  # longer than any retry of the same call could take
 
 
-class Call(NamedTuple):
-    """Keys and arguments of one script call."""
+class Call:
+    """Keys and arguments of one script call, put together part by part."""
 
-    keys: list[str]
-    arguments: list[bytes]
+    __slots__ = ("arguments", "keys")
+
+    def __init__(self, keys: list[str], *arguments: bytes) -> None:
+        self.keys = keys
+        self.arguments = list(arguments)
+
+    def add(self, key: str, *arguments: bytes) -> None:
+        """One more part."""
+        self.keys.append(key)
+        self.arguments += arguments
 
 
 class Settled(NamedTuple):
@@ -59,8 +67,7 @@ def abort_call(
     _give_back_quotas(call, admission)
     _give_back_limits(call, admission)
     if admission.is_leader and admission.ask.lookup is not None:
-        call.keys.append(lease_key(admission.ask.lookup))
-        call.arguments.append(b"e")
+        call.add(lease_key(admission.ask.lookup), b"e")
     return call if len(call.keys) > 1 else None
 
 
@@ -70,8 +77,7 @@ def unknown_call(admission: Admission) -> Call:
     _end_claim(call, admission, None)
     _free(call, admission, None, keep_hold=False)
     if admission.ask.lookup is not None:
-        call.keys.append(lease_key(admission.ask.lookup))
-        call.arguments.append(b"e")
+        call.add(lease_key(admission.ask.lookup), b"e")
     return call
 
 
@@ -79,20 +85,16 @@ def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | No
     """All leases of the request. None when it has none."""
     if not admission.allowed:
         return None
-    call = Call([], [admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms])
+    call = Call([], admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms)
     ask = admission.ask
     if ask.claim is not None:
-        call.keys.append(ask.claim.key)
-        call.arguments.append(b"i")
+        call.add(ask.claim.key, b"i")
     for key in _slots_taken(admission):
-        call.keys.append(key)
-        call.arguments.append(b"s")
+        call.add(key, b"s")
     if ask.hold is not None and _is_held(admission):
-        call.keys.append(ask.hold.key)
-        call.arguments.append(b"h")
+        call.add(ask.hold.key, b"h")
     if ask.lookup is not None and admission.is_leader:
-        call.keys.append(lease_key(ask.lookup))
-        call.arguments.append(b"e")
+        call.add(lease_key(ask.lookup), b"e")
     return call if call.keys else None
 
 
@@ -102,7 +104,7 @@ def receipt_key(any_key: str, rid: str) -> str:
 
 
 def _begin(admission: Admission, mark: bytes) -> Call:
-    return Call([receipt_key(first_key(admission), admission.rid)], [admission.rid.encode(), mark])
+    return Call([receipt_key(first_key(admission), admission.rid)], admission.rid.encode(), mark)
 
 
 def first_key(admission: Admission) -> str:
@@ -120,8 +122,8 @@ def _end_claim(call: Call, admission: Admission, result: bytes | None) -> None:
     claim = admission.ask.claim
     if claim is None:
         return
-    call.keys.append(claim.key)
-    call.arguments += (
+    call.add(
+        claim.key,
         b"i",
         claim.fingerprint.encode(),
         b"%d" % admission.generation,
@@ -133,14 +135,12 @@ def _end_claim(call: Call, admission: Admission, result: bytes | None) -> None:
 
 def _free(call: Call, admission: Admission, balance: Balance | None, *, keep_hold: bool) -> None:
     for key in _slots_taken(admission):
-        call.keys.append(key)
-        call.arguments.append(b"s")
+        call.add(key, b"s")
     hold = admission.ask.hold
     if hold is None or keep_hold or not _is_held(admission):
         return
-    call.keys.append(hold.key)
-    call.arguments.append(b"h")
-    call.arguments += (b"%d" % balance.micro, b"%d" % balance.version) if balance is not None else (b"", b"")
+    newer = (b"%d" % balance.micro, b"%d" % balance.version) if balance is not None else (b"", b"")
+    call.add(hold.key, b"h", *newer)
 
 
 def _slots_taken(admission: Admission) -> list[str]:
@@ -160,8 +160,7 @@ def _give_back_quotas(call: Call, admission: Admission) -> None:
         return
     for allowance, (passed, _) in zip(admission.ask.allowances, admission.answer.quotas, strict=True):
         if passed and allowance.cost > 0:
-            call.keys.append(allowance.key)
-            call.arguments += (b"q", b"%d" % allowance.cost)
+            call.add(allowance.key, b"q", b"%d" % allowance.cost)
 
 
 def _give_back_limits(call: Call, admission: Admission) -> None:
@@ -169,8 +168,8 @@ def _give_back_limits(call: Call, admission: Admission) -> None:
         was_taken = cost > 0 and bool(admission.numbers[4 * i])
         if counter.flags & ATTEMPT or not was_taken or counter.kind == "d":
             continue
-        call.keys.append(admission.keys[i])
         if counter.kind == "g":
-            call.arguments += (b"g", b"%d" % counter.a, b"%d" % cost)
+            call.add(admission.keys[i], b"g", b"%d" % counter.a, b"%d" % cost)
         else:
-            call.arguments += (b"w", b"%d" % (admission.now_ms * 1000 // counter.a), b"%d" % cost)
+            window = admission.now_ms * 1000 // counter.a
+            call.add(admission.keys[i], b"w", b"%d" % window, b"%d" % cost)
