@@ -10,6 +10,9 @@ from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, se
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
+from app.builtin.policies.models import PolicySwitch
+from app.builtin.policies.router import router as policies
+from app.builtin.policies.service import provide_policies
 from app.core.db import AsyncSession, Base
 from app.core.http import APIRouter, Platform
 from app.features.records.models import Record
@@ -63,5 +66,6 @@ FEATURES: tuple[Feature, ...] = (
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
     ),
+    Feature(name="policies", router=policies, provides=provide_policies, models=(PolicySwitch,)),
     Feature(name="records", router=records, models=(Record,)),
 )
