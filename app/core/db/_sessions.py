@@ -4,7 +4,7 @@ Once, at the edge of a request, or at the end of a ``with`` block in scripts.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database
-from app.core.db._errors import translate_errors
+from app.core.db._ends import End, Ends
+from app.core.db._errors import DatabaseTimeout, DatabaseUnavailable, translate_errors
 from app.core.db._savepoint import Savepoint
 from app.core.db._sealed import RequestSession
 from app.core.errors import ConfigurationError
@@ -56,11 +57,12 @@ class SessionScope:
     crash between two commits keeps the first.
     """
 
-    __slots__ = ("_committed", "_database", "_guarded", "_own", "_sessions", "_token")
+    __slots__ = ("_committed", "_database", "_ends", "_guarded", "_own", "_sessions", "_token")
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._committed = False
+        self._ends = Ends()
         self._guarded = False
         self._own: AsyncSession | None = None
         self._sessions: list[AsyncSession] = []
@@ -87,8 +89,8 @@ class SessionScope:
 
     @property
     def is_used(self) -> bool:
-        """Whether any session was opened; without one there is nothing to commit."""
-        return bool(self._sessions)
+        """Whether any session was opened or anybody waits for the commit; otherwise there is nothing to commit."""
+        return bool(self._sessions or self._ends)
 
     @property
     def has_work(self) -> bool:
@@ -138,35 +140,58 @@ class SessionScope:
         for session in self._sessions:
             _sync(session).guard()
 
+    def before_commit(self, act: Callable[[], Awaitable[object]]) -> None:
+        """Await ``act`` before the commit, inside the transactions: what it writes is kept with the rest, what it raises undoes it all."""
+        self._ends.add_before(act)
+
+    def at_end(self, act: Callable[[End], Awaitable[object]]) -> None:
+        """Await ``act`` once, when the sessions were committed (``kept``) or rolled back (``undone``).
+
+        ``unknown`` when the connection broke under the commit, or only some of several sessions were committed.
+        """
+        self._ends.add_after(act)
+
     async def commit(self) -> None:
         """Commit every session that did something. Raises our errors; what was open then is rolled back.
 
         Afterwards the sessions can still read, for answers that are streamed, but no longer write.
         """
-        pending = [session for session in self._sessions if session.in_transaction()]
         for session in self._sessions if self._guarded else ():
             _sync(session).lift_guard()
+        begun = 0
         try:
+            await self._ends.before()
+            pending = [session for session in self._sessions if session.in_transaction()]
             with translate_errors():
-                if len(pending) > 1:
-                    for session in pending:
-                        await session.flush()
-                        # A deferred constraint would refuse its own commit only, after those before it.
-                        await session.execute(_CHECK_NOW)
+                await self._check(pending)
                 for session in pending:
+                    begun += 1
                     await session.commit()
-        except BaseException:
-            await self.rollback()
+        except BaseException as error:
+            await self._roll_back()
+            await self._ends.after(_end_of(begun, error))
             raise
         self._committed = True
         for session in self._sessions:
             _seal(session)
+        await self._ends.after("kept")
+
+    async def _check(self, pending: list[AsyncSession]) -> None:
+        if len(pending) > 1:
+            for session in pending:
+                await session.flush()
+                # A deferred constraint would refuse its own commit only, after those before it.
+                await session.execute(_CHECK_NOW)
 
     async def rollback(self) -> None:
         """Roll back every session that did something.
 
         A broken connection is no error here: the server rolls back by itself.
         """
+        await self._roll_back()
+        await self._ends.after("undone")
+
+    async def _roll_back(self) -> None:
         for session in self._sessions:
             if session.in_transaction():
                 await _finish(session, close=False)
@@ -242,6 +267,12 @@ class SessionManager:
     ) -> None:
         entered, self._entered = self._entered, None
         await entered.__aexit__(kind, error, trace)
+
+
+def _end_of(begun: int, error: BaseException) -> End:
+    """What a failed commit left: with ``begun`` commits of which the last failed."""
+    is_lost = isinstance(error, (DatabaseUnavailable, DatabaseTimeout, asyncio.CancelledError))
+    return "unknown" if begun > 1 or (begun and is_lost) else "undone"
 
 
 def _sync(session: AsyncSession) -> RequestSession:
