@@ -17,6 +17,8 @@ from app.core.policies._credits import (
     InsufficientCredits,
 )
 from app.core.policies._describe import Difference, describe, differences
+from app.core.policies._engine import Engine, configure_engine, default_engine
+from app.core.policies._engine_parts import EngineParts
 from app.core.policies._extra import ExtraPolicy
 from app.core.policies._idempotency import (
     Idempotency,
@@ -28,6 +30,7 @@ from app.core.policies._idempotency import (
 from app.core.policies._job_config import JobConfig, Priority
 from app.core.policies._keys import Caller
 from app.core.policies._overrides import Override, Overrides
+from app.core.policies._permit import Permit
 from app.core.policies._plan import CostExceedsLimit, Plan
 from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
 from app.core.policies._quota import Quota, QuotaExceeded
@@ -72,6 +75,8 @@ __all__ = [
     "Debit",
     "Difference",
     "EndpointDisabled",
+    "Engine",
+    "EngineParts",
     "ExtraPolicy",
     "Hold",
     "Idempotency",
@@ -88,6 +93,7 @@ __all__ = [
     "NoCapacity",
     "Override",
     "Overrides",
+    "Permit",
     "Plan",
     "PlanSource",
     "Priority",
@@ -108,6 +114,8 @@ __all__ = [
     "TooManyInFlight",
     "Verdict",
     "breaker_switch",
+    "configure_engine",
+    "default_engine",
     "describe",
     "differences",
     "is_policy_name",
