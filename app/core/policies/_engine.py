@@ -1,0 +1,189 @@
+"""The policy engine for work that is no request: a job, an event's consumer, a script, or a single check inside a handler.
+
+The same order and the same round trip as the gate's: authorise, ADMIT (limits, quota, slots, credits), then deadline > retry > breaker >
+attempt timeout > bulkhead > the work; then the debit, and everything that was taken is freed. Whatever fails gives back all but attempt
+limits.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import TypeVar
+
+from app.core.context import Principal, current_context, reset_context, set_context
+from app.core.db import get_db_context
+from app.core.errors import ConfigurationError, DeadlineExceeded, NotAuthenticated, Unavailable
+from app.core.observability import WorkEvent
+from app.core.policies._admission import Admission
+from app.core.policies._engine_parts import EngineParts, count
+from app.core.policies._job_config import JobConfig
+from app.core.policies._keys import Caller
+from app.core.policies._permit import Permit
+from app.core.policies._plan import Plan
+from app.core.policies._post import Post
+from app.core.policies._rate_limit import CostRequest, is_policy_name
+from app.core.policies._terms import NO_REQUEST
+from app.core.resilience import earliest
+
+R = TypeVar("R")
+Sleep = Callable[[float], Awaitable[object]]
+
+
+class Engine:
+    """Runs work under a policy. One per application; belongs to one event loop.
+
+    ``sleep`` waits between renewals of the leases of long work.
+    """
+
+    def __init__(self, parts: EngineParts, *, sleep: Sleep = asyncio.sleep) -> None:
+        self.parts = parts
+        self._sleep = sleep
+        self._posts: dict[str, Post] = {}
+
+    async def run(
+        self,
+        name: str,
+        config: JobConfig,
+        work: Callable[[], Awaitable[R]],
+        *,
+        principal: Principal | None = None,
+        network: str = "",
+        request: CostRequest = NO_REQUEST,
+        settlement_key: str | None = None,
+    ) -> R:
+        """The result of ``work``, run once (or as often as ``config.retry`` says) under ``config`` by the name ``name``.
+
+        principal: on whose behalf; by default the context's. network: counted by limits per IP, which refuse to run without one.
+        request: what cost functions look at. settlement_key: the charge's own name, such as the job's id: work that is run again under
+            it, after a crash, is charged once. Without one every run is a charge.
+
+        Inside, the context carries the principal, the policy's name and the deadline. The debit is written in a transaction of its own
+        when the work is done; if PostgreSQL is down by then, it is put off, and the result is returned.
+
+        Raises NotAuthenticated (401), PermissionDenied (403), every refusal of a request with this policy, DeadlineExceeded (504), and
+        what the work raises. ConfigurationError: two configs under one name, idempotency or cache, a provider that is absent.
+        Not for a handler: its gate has done this already.
+        """
+        post = self.post(name, config)
+        caller = _caller_of(post.config, principal, network, name)
+        post.authorise(caller, request)
+        permit = await post.enter(caller, request, settlement_key=settlement_key)
+        try:
+            async with self._renewed(permit):
+                result = await self._work(post, caller, work)
+        except BaseException:
+            await permit.give_back()
+            raise
+        await self._pay(post, permit)
+        return result
+
+    def post(self, name: str, config: JobConfig) -> Post:
+        """The policy compiled, once per name. Raises ConfigurationError for another config under a name that is taken."""
+        post = self._posts.get(name)
+        if post is None:
+            if not is_policy_name(name):
+                raise ConfigurationError(f"A policy's name must match [a-z][a-z0-9_]*, not {name!r}")
+            post = self._posts[name] = Post(name, config, self.parts)
+        elif post.given != config:
+            raise ConfigurationError(f"The name {name} has another config already; give each its own name")
+        return post
+
+    async def count(self, plan: Plan, caller: Caller, costs: tuple[int, ...] | None = None) -> Admission:
+        """Charge a plan's limits and nothing else, and report the decision. A refusal is returned, not raised."""
+        return await count(self.parts, plan, caller, costs)
+
+    async def _work(self, post: Post, caller: Caller, work: Callable[[], Awaitable[R]]) -> R:
+        started, outcome = monotonic(), "error"
+        context, timeout = current_context(), post.config.timeout
+        principal = caller.principal
+        deadline = earliest(started + timeout if timeout is not None else None, context.deadline)
+        token = set_context(
+            context._replace(
+                policy=post.name,
+                principal=principal,
+                tenant_id=principal.tenant_id if principal is not None else None,
+                user_id=principal.id if principal is not None else None,
+                deadline=deadline,
+            )
+        )
+        try:
+            result = await post.resilience.run(work, deadline=deadline)
+            outcome = "ok"
+        except DeadlineExceeded:
+            outcome = "timeout"
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            reset_context(token)
+            if post.config.metrics:
+                self.parts.hub.emit(WorkEvent(post.name, monotonic() - started, outcome))
+        return result
+
+    async def _pay(self, post: Post, permit: Permit) -> None:
+        if not permit.owes:
+            permit.settle()
+            return
+        if post.config.credits is not None and post.config.credits.settle == "batched":
+            permit.pay_later()
+            return
+        try:
+            async with get_db_context(self.parts.database) as session:
+                await permit.pay(session)
+        except Unavailable:
+            # The work is done. The batch tries for as long as the hold lasts, and posts a charge that did get in only once.
+            permit.pay_later()
+        except BaseException:
+            await permit.give_back()
+            raise
+        else:
+            permit.settle()
+
+    @asynccontextmanager
+    async def _renewed(self, permit: Permit) -> AsyncIterator[None]:
+        """Keep the leases of what was taken while the block runs."""
+        if not permit.holds_lease:
+            yield
+            return
+        renewing = asyncio.create_task(self._renew(permit))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, permit: Permit) -> None:
+        while True:
+            await self._sleep(permit.shortest_lease_s / 3)
+            await permit.renew()
+
+
+def _caller_of(config: JobConfig, principal: Principal | None, network: str, name: str) -> Caller:
+    principal = principal or current_context().principal
+    if principal is None and not config.security.anonymous:
+        raise NotAuthenticated(f"{name} runs on somebody's behalf: say whose with principal=.")
+    if not network and (principal is None or any("ip" in limit.scopes for limit in config.limits)):
+        # Never a shared constant: everybody would spend one bucket.
+        raise ConfigurationError(f"The policy {name} counts per network; give run() the network")
+    return Caller(principal, network)
+
+
+class _Default:
+    """The engine that a door named for the whole process."""
+
+    engine: Engine | None = None
+
+
+def configure_engine(engine: Engine | None) -> None:
+    """Set the process's default engine. Called by doors; ``None`` forgets it."""
+    _Default.engine = engine
+
+
+def default_engine() -> Engine:
+    """The engine that a door configured. Raises ``ConfigurationError`` when none did."""
+    if _Default.engine is None:
+        raise ConfigurationError(
+            "No policy engine is configured in this process: a door (create_app, worker) calls core.policies.configure_engine()"
+        )
+    return _Default.engine

@@ -1,0 +1,94 @@
+"""What one piece of admitted work took, until it is settled or given back."""
+
+from contextlib import suppress
+
+from app.core.context import current_context
+from app.core.db import AsyncSession
+from app.core.policies._admission import Admission
+from app.core.policies._ask import NOTHING
+from app.core.policies._engine_parts import EngineParts
+from app.core.policies._keys import Caller
+from app.core.policies._providers import Balance, Debit
+from app.core.valkey import StoreError
+
+
+class Permit:
+    """What one piece of admitted work took. End it with ``settle`` or ``give_back``; whichever comes first counts."""
+
+    __slots__ = ("_balance", "_is_over", "_parts", "_policy", "admission", "caller")
+
+    def __init__(self, policy: str, parts: EngineParts, caller: Caller, admission: Admission | None) -> None:
+        self._policy = policy
+        self._parts = parts
+        self.caller = caller
+        self.admission = admission
+        self._balance: Balance | None = None
+        self._is_over = False
+
+    @property
+    def owes(self) -> bool:
+        """Whether the work is to be paid for."""
+        return self.admission is not None and self.admission.ask.hold is not None
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether something was taken that ends by itself unless it is renewed."""
+        ask = self.admission.ask if self.admission is not None else NOTHING
+        return bool(ask.slots) or ask.hold is not None
+
+    def debit(self) -> Debit:
+        """The charge for this work."""
+        principal, admission = self.caller.principal, self.admission
+        assert principal is not None and admission is not None and admission.ask.hold is not None  # noqa: S101, PT018 - see owes
+        hold = admission.ask.hold
+        return Debit(
+            principal.id, hold.micro, hold.settlement_key, self._policy, current_context().request_id
+        )
+
+    async def pay(self, session: AsyncSession) -> None:
+        """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""
+        ledger = self._parts.ledger
+        assert ledger is not None  # noqa: S101 - checked when the policy was compiled
+        self._balance = await ledger.debit(session, self.debit())
+
+    def pay_later(self) -> None:
+        """Hand the debit to the ledger's next batch, which frees the hold; settles the rest."""
+        ledger, holds, admission = self._parts.ledger, self._parts.holds, self.admission
+        assert ledger is not None and holds is not None and admission is not None  # noqa: S101, PT018 - see owes
+        debit, rid = self.debit(), admission.rid
+
+        async def done(balance: Balance) -> None:
+            await holds.free(debit.account, rid, balance)
+
+        ledger.debit_later(debit, done)
+        self.admission, self._balance = admission._replace(ask=admission.ask._replace(hold=None)), None
+        self.settle()
+
+    def settle(self) -> None:
+        """The work is done: frees slots and hold, with the balance after the debit. Waits for nothing, raises nothing."""
+        if self._end() and self.holds_lease:
+            assert self.admission is not None  # noqa: S101 - it holds something
+            self._parts.admitter.settle_soon(self.admission, None, self._balance)
+
+    async def give_back(self) -> None:
+        """The work failed: everything but attempt limits is given back."""
+        if self._end() and self.admission is not None:
+            await self._parts.admitter.abort(self.admission)
+
+    @property
+    def shortest_lease_s(self) -> float:
+        """Seconds that the first of the leases lasts; only when one is held."""
+        assert self.admission is not None  # noqa: S101 - see holds_lease
+        ask = self.admission.ask
+        leases = [slot.lease_ms for slot in ask.slots] + ([ask.hold.lease_ms] if ask.hold is not None else [])
+        return min(leases) / 1000
+
+    async def renew(self) -> None:
+        """Keep slots and hold for as long again. Raises nothing for the store: the next renewal may come in time."""
+        assert self.admission is not None  # noqa: S101 - see holds_lease
+        with suppress(StoreError):
+            await self._parts.admitter.extend(self.admission, int(self.shortest_lease_s * 1000))
+
+    def _end(self) -> bool:
+        was_over, self._is_over = self._is_over, True
+        return not was_over
