@@ -144,7 +144,7 @@ class TestOpen:
 
 class TestHalfOpen:
     def half_open(self, clock: ManualClock, **rules: float) -> RollingBreaker:
-        breaker = make(clock, **rules)
+        breaker = make(clock, None, **rules)
         fail(breaker, 4)
         clock.advance(5)
         assert breaker.snapshot().state == "half_open"
