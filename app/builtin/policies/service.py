@@ -115,10 +115,11 @@ def _described(route: AuditedRoute, overrides: Overrides) -> RoutePolicy:
 
 
 def provide_policies(platform: Platform, _: Any) -> Mapping[type[Any], Any]:
-    """The services of this feature, by type. The door starts the Switches when all breakers are known, and stops them."""
+    """The services of this feature, by type. The door starts the platform's switches when all breakers are known, and stops them."""
 
     def on_breaker(dependency: str, state: str) -> None:
         set_by_hand(platform.breakers, dependency, state)
 
     switches = Switches(platform.store, source=lambda: read_board(platform.database), on_breaker=on_breaker)
+    platform.switches = switches
     return {Switches: switches, SwitchBoard: SwitchBoard(platform.database, switches)}

@@ -10,7 +10,7 @@ from app.core.http._audit import AuditedRoute
 from app.core.http._bound import TokenVerifier
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
-from app.core.policies import Admitter, Overrides
+from app.core.policies import Admitter, Overrides, Switches
 from app.core.resilience import Breakers, Clock
 from app.core.valkey import ValkeyClient
 
@@ -22,7 +22,8 @@ class Platform:
     """The collaborators of one application.
 
     ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end;
-    ``routes`` what the boot audit saw; ``overrides`` what operators changed of its policies; ``breakers`` are this process's.
+    ``routes`` what the boot audit saw; ``overrides`` what operators changed of its policies; ``breakers`` are this process's;
+    ``switches`` say what operators switched off, if a feature brings them.
     """
 
     database: Database
@@ -37,6 +38,7 @@ class Platform:
     routes: tuple[AuditedRoute, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
     breakers: Breakers = field(default_factory=Breakers)
+    switches: Switches | None = None
 
     @property
     def tokens(self) -> TokenVerifier | None:
