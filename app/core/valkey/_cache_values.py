@@ -54,10 +54,9 @@ class Codec:
     def encode(self, value: Any, key: str) -> bytes:
         """The payload. Raises TypeError for a value that JSON cannot hold."""
         try:
-            if self._adapter is None or value is None:
-                payload = orjson.dumps(value, default=_plain)
-            else:
-                payload = self._adapter.dump_json(value)
+            # None is stored as such, whatever the model.
+            adapter = self._adapter if value is not None else None
+            payload = adapter.dump_json(value) if adapter is not None else orjson.dumps(value, default=_plain)
         except ValueError as error:
             raise TypeError("JSON cannot hold the value") from error
         return payload if self._sealer is None else self._sealer.seal(payload, key.encode())

@@ -1,0 +1,62 @@
+"""What tests of the cache share."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from app.core.observability import CacheEvent, EventHub
+from app.core.valkey import Cache, CacheOptions, Entry, ValkeyClient
+
+KEY = "{p:thing}:v1:e"
+MINUTE = CacheOptions(ttl=60)
+
+
+class Watched:
+    """A cache, and how often each kind of event came from it."""
+
+    def __init__(self, store: ValkeyClient, **options: Any) -> None:
+        self.events: Counter[str] = Counter()
+        hub = EventHub()
+        hub.subscribe(CacheEvent, lambda event: self.events.update([event[0]]))
+        self.cache = Cache(store, hub=hub, **options)
+
+
+class Source:
+    """What is expensive: counts its calls and gives what it is told to, when it is told to."""
+
+    def __init__(self, value: Any = "new") -> None:
+        self.value = value
+        self.calls = 0
+        self.error: Exception | None = None
+        self.started = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> Any:
+        self.calls += 1
+        value = self.value
+        self.started.set()
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return value
+
+    def hold(self) -> None:
+        """Let calls hang until ``gate`` is set."""
+        self.started.clear()
+        self.gate.clear()
+
+
+async def age(store: ValkeyClient, ms: int, key: str = KEY) -> None:
+    """Let time pass for an entry: all its times move into the past."""
+    entry = Entry.parse(await store.execute("GET", key))
+    head = f"{entry.created - ms} {entry.fresh - ms} {entry.stale - ms} {entry.delta} {entry.versions}\n"
+    await store.execute("SET", key, head.encode() + entry.payload, "KEEPTTL")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when the condition holds; it must come true within 10 s."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.005)
