@@ -71,7 +71,7 @@ class TestXFetch:
 
 class TestKeys:
     def test_parts_cannot_run_into_each_other(self) -> None:
-        names = [
+        names: list[str | tuple[str | int, ...]] = [
             ("a:b", "c"),
             ("a", "b:c"),
             ("a:b:c",),
