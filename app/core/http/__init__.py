@@ -1,11 +1,23 @@
 """HTTP: the edge, the gate, and what handlers ask for. The only room below the routers that knows FastAPI."""
 
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
+from app.core.http._block import Block
 from app.core.http._bound import BoundGate, GateKit, TokenVerifier
 from app.core.http._client_address import AddressResolver, client_network
+from app.core.http._credits_block import CreditsBlock, require_credits
+from app.core.http._current import current_platform
 from app.core.http._dependencies import CurrentPrincipal, platform_of, provided, require_scope, roles_required
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
+from app.core.http._limit_blocks import (
+    LimitBlock,
+    debounce,
+    fixed_window,
+    sliding_window,
+    throttle,
+    token_bucket,
+    token_bucket_limiter,
+)
 from app.core.http._metrics_endpoint import metrics_router
 from app.core.http._openapi import describe_gates
 from app.core.http._package_limiter import RateLimiter
@@ -13,6 +25,7 @@ from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
 from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._state import SCOPE_KEY, RequestState
+from app.core.http._threads import limit_threads
 from app.core.http._traffic import TrafficControl
 from app.core.http._worker import api_worker
 
@@ -22,13 +35,16 @@ __all__ = [
     "AddressResolver",
     "AuditError",
     "AuditedRoute",
+    "Block",
     "BootAudit",
     "BoundGate",
+    "CreditsBlock",
     "CurrentPrincipal",
     "EdgeMiddleware",
     "Gate",
     "GateKit",
     "GatedRoute",
+    "LimitBlock",
     "Platform",
     "Problem",
     "RateLimiter",
@@ -38,15 +54,24 @@ __all__ = [
     "TrafficControl",
     "api_worker",
     "client_network",
+    "current_platform",
     "current_ticket",
+    "debounce",
     "describe_gates",
     "enforce_all_policies",
+    "fixed_window",
     "install_problem_handlers",
+    "limit_threads",
     "metrics_router",
     "platform_of",
     "problem_response",
     "provided",
+    "require_credits",
     "require_scope",
     "roles_required",
     "send_problem",
+    "sliding_window",
+    "throttle",
+    "token_bucket",
+    "token_bucket_limiter",
 ]

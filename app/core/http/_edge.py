@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.context import RequestContext, reset_context, set_context
 from app.core.http._client_address import AddressResolver
+from app.core.http._current import reset_scope, set_scope
 from app.core.http._exchange import BrokenResponseError, Exchange
 from app.core.http._problem import REDUCED_CAPACITY
 from app.core.http._state import SCOPE_KEY, RequestState
@@ -91,6 +92,7 @@ class EdgeMiddleware:
             # By position: keywords cost a tenth more, and this is done for every request.
             RequestContext(state.request_id, state.client_ip, None, None, None, None, None, state.traceparent)
         )
+        scope_token = set_scope(scope)
         try:
             if kind == "http":
                 await self._http(self._exchange(scope, receive, send, state, found))
@@ -99,6 +101,7 @@ class EdgeMiddleware:
             else:
                 await send({"type": "websocket.close", "code": 1013})
         finally:
+            reset_scope(scope_token)
             reset_context(token)
 
     def _exchange(

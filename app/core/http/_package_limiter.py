@@ -19,13 +19,12 @@ from starlette.types import Scope
 
 from app.core.context import Principal
 from app.core.http._client_address import client_network
+from app.core.http._counting import count_and_show
 from app.core.http._dependencies import platform_of
-from app.core.http._fields import Field, limit_field, policy_field
-from app.core.http._platform import Platform
+from app.core.http._fields import Field, policy_field
 from app.core.http._route import template
 from app.core.http._state import SCOPE_KEY, RequestState
-from app.core.observability import PolicyEvent
-from app.core.policies import Admission, Caller, Plan, RateLimit
+from app.core.policies import Caller, Plan, RateLimit
 
 Identifier = Callable[[Request], Awaitable[object]]
 Callback = Callable[[Request, Response], Awaitable[Any]]
@@ -77,7 +76,10 @@ class RateLimiter(PackageRateLimiter):
         if place.skipped:
             return None
         state: RequestState = request.scope[SCOPE_KEY]
-        admission = await _admit(place, await self._caller(request, state), platform_of(request), state)
+        caller = await self._caller(request, state)
+        admission = await count_and_show(
+            platform_of(request).engine, place.plan, caller, state, field=place.policy_field
+        )
         if admission.allowed:
             return None
         if self.callback is not default_callback:
@@ -158,25 +160,3 @@ def _limiters_in(dependant: Dependant) -> Iterator[RateLimiter]:
         if isinstance(node.call, RateLimiter):
             yield node.call
         yield from _limiters_in(node)
-
-
-async def _admit(place: _Place, caller: Caller, platform: Platform, state: RequestState) -> Admission:
-    started = platform.clock.monotonic()
-    admission = await platform.admitter.admit(place.plan, caller)
-    store_s = platform.clock.monotonic() - started
-    if not admission.degraded and place.policy_field is not None:
-        state.headers += (place.policy_field, limit_field(admission))
-    verdict = "admitted" if admission.allowed else "limited"
-    state.outcome = verdict
-    platform.hub.emit(
-        PolicyEvent(
-            place.plan.policy,
-            verdict,
-            admission.cause_name,
-            degraded=admission.degraded,
-            store_s=store_s,
-            request_id=state.request_id,
-            principal_id=state.principal.id if state.principal is not None else None,
-        )
-    )
-    return admission

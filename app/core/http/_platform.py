@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from app.core.db import Database
@@ -10,7 +11,16 @@ from app.core.http._audit import AuditedRoute
 from app.core.http._bound import TokenVerifier
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
-from app.core.policies import Admitter, Overrides, Switches
+from app.core.policies import (
+    Admitter,
+    CreditLedger,
+    Engine,
+    EngineParts,
+    HoldBook,
+    Overrides,
+    PlanSource,
+    Switches,
+)
 from app.core.resilience import Breakers, Clock
 from app.core.valkey import ValkeyClient
 
@@ -21,7 +31,8 @@ T = TypeVar("T")
 class Platform:
     """The collaborators of one application.
 
-    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end;
+    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end,
+    ``closers`` what is awaited before that, while store and database are still open;
     ``routes`` what the boot audit saw; ``overrides`` what operators changed of its policies; ``breakers`` are this process's;
     ``switches`` say what operators switched off, if a feature brings them.
     """
@@ -35,10 +46,29 @@ class Platform:
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
     breakers: Breakers = field(default_factory=Breakers)
     switches: Switches | None = None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The policy engine for building blocks and for work that is no request. Made when it is first asked for: features provide
+        parts of it.
+        """
+        return Engine(
+            EngineParts(
+                self.admitter,
+                self.hub,
+                self.clock,
+                self.breakers,
+                self.database,
+                cast("CreditLedger | None", self.services.get(CreditLedger)),
+                HoldBook(self.store),
+                cast("PlanSource | None", self.services.get(PlanSource)),
+            )
+        )
 
     @property
     def tokens(self) -> TokenVerifier | None:

@@ -7,6 +7,7 @@ from app.core.policies._admission import Admission, LimitState
 from app.core.policies._admitter import ADMIT, Admitter, Store
 from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup, Slot, Verdict
 from app.core.policies._attempt_limit import AttemptLimit
+from app.core.policies._calendar import Window, window_at
 from app.core.policies._circuit import Breaker, CircuitOpen
 from app.core.policies._concurrency import Bulkhead, Concurrency, NoCapacity, TooManyInFlight
 from app.core.policies._credits import (
@@ -20,6 +21,7 @@ from app.core.policies._describe import Difference, describe, differences
 from app.core.policies._engine import Engine, configure_engine, default_engine
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._extra import ExtraPolicy
+from app.core.policies._holds import HOLD_SCRIPTS, ExpiredHold, HoldBook, Overdue
 from app.core.policies._idempotency import (
     Idempotency,
     IdempotencyKeyInUse,
@@ -34,7 +36,7 @@ from app.core.policies._permit import Permit
 from app.core.policies._plan import CostExceedsLimit, Plan
 from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
 from app.core.policies._quota import Quota, QuotaExceeded
-from app.core.policies._rate_limit import CostRequest, RateLimit, is_policy_name
+from app.core.policies._rate_limit import CostRequest, LimitOptions, RateLimit, is_policy_name
 from app.core.policies._refusals import LimitUnavailable, RateLimitExceeded
 from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
@@ -43,12 +45,15 @@ from app.core.policies._security import InsufficientScope, RoleMissing, Security
 from app.core.policies._settlement import EXTEND, SETTLE, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
+from app.core.policies._terms import NO_REQUEST, account_key
 
 __all__ = [
     "ADMIT",
     "CREDIT",
     "EXTEND",
+    "HOLD_SCRIPTS",
     "NOTHING",
+    "NO_REQUEST",
     "SETTLE",
     "SWITCHES",
     "AccountPlan",
@@ -77,8 +82,10 @@ __all__ = [
     "EndpointDisabled",
     "Engine",
     "EngineParts",
+    "ExpiredHold",
     "ExtraPolicy",
     "Hold",
+    "HoldBook",
     "Idempotency",
     "IdempotencyKeyInUse",
     "IdempotencyKeyInvalid",
@@ -87,10 +94,12 @@ __all__ = [
     "InsufficientCredits",
     "InsufficientScope",
     "JobConfig",
+    "LimitOptions",
     "LimitState",
     "LimitUnavailable",
     "Lookup",
     "NoCapacity",
+    "Overdue",
     "Override",
     "Overrides",
     "Permit",
@@ -113,6 +122,8 @@ __all__ = [
     "Switches",
     "TooManyInFlight",
     "Verdict",
+    "Window",
+    "account_key",
     "breaker_switch",
     "configure_engine",
     "default_engine",
@@ -120,4 +131,5 @@ __all__ = [
     "differences",
     "is_policy_name",
     "shadowed",
+    "window_at",
 ]

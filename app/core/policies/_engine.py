@@ -75,7 +75,9 @@ class Engine:
         except BaseException:
             await permit.give_back()
             raise
-        await self._pay(post, permit)
+        await self.pay(
+            permit, is_batched=post.config.credits is not None and post.config.credits.settle == "batched"
+        )
         return result
 
     def post(self, name: str, config: JobConfig) -> Post:
@@ -122,18 +124,22 @@ class Engine:
                 self.parts.hub.emit(WorkEvent(post.name, monotonic() - started, outcome))
         return result
 
-    async def _pay(self, post: Post, permit: Permit) -> None:
+    async def pay(self, permit: Permit, *, is_batched: bool = False) -> None:
+        """Write what the work owes in a transaction of its own, or hand it to the ledger's batch, and free what it took.
+
+        For work without a request's sessions. The result stands even while PostgreSQL is down: the batch tries for as long as the hold
+        lasts, and a charge that did get in is posted only once.
+        """
         if not permit.owes:
             permit.settle()
             return
-        if post.config.credits is not None and post.config.credits.settle == "batched":
+        if is_batched:
             permit.pay_later()
             return
         try:
             async with get_db_context(self.parts.database) as session:
                 await permit.pay(session)
         except Unavailable:
-            # The work is done. The batch tries for as long as the hold lasts, and posts a charge that did get in only once.
             permit.pay_later()
         except BaseException:
             await permit.give_back()

@@ -75,6 +75,16 @@ class Permit:
         if self._end() and self.admission is not None:
             await self._parts.admitter.abort(self.admission)
 
+    async def ended(self, end: str) -> None:
+        """For ``SessionScope.at_end``, when ``pay`` went into its transaction: ``kept``, ``undone`` or ``unknown``."""
+        if end == "kept":
+            self.settle()
+        elif end == "undone":
+            await self.give_back()
+        elif self._end() and self.admission is not None:
+            # The hold stays until its lease ends: then the sweeper asks the ledger.
+            await self._parts.admitter.abort(self.admission, keep_hold=True)
+
     @property
     def shortest_lease_s(self) -> float:
         """Seconds that the first of the leases lasts; only when one is held."""
