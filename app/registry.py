@@ -7,6 +7,10 @@ from typing import Any
 from app.builtin.accounts.models import User
 from app.builtin.accounts.router import router as accounts
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
+from app.builtin.credits.jobs import periodic as credits_periodic
+from app.builtin.credits.models import CreditAccount, CreditEntry, CreditGrant
+from app.builtin.credits.router import router as credits_router
+from app.builtin.credits.service import provide_credits, seed_credits
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
@@ -15,12 +19,14 @@ from app.builtin.policies.router import router as policies
 from app.builtin.policies.service import provide_policies
 from app.core.db import AsyncSession, Base
 from app.core.http import APIRouter, Platform
+from app.core.jobs import Periodic
 from app.features.records.models import Record
 from app.features.records.router import router as records
 
 Ping = Callable[[], Awaitable[None]]
 Seed = Callable[[AsyncSession, Mapping[str, str]], Awaitable[object]]
 Provide = Callable[[Platform, Any], Mapping[type[Any], Any]]
+Periodics = Callable[[Platform], tuple[Periodic, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class Feature:
     provides: from the platform and the service's settings, makes what other rooms ask for by type; it may add pings and stop hooks to
         the platform. pings: checks that ``/ready`` runs, by name.
     open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
+    periodic: from the platform, when all features have provided, makes what is done again and again (a feature's ``jobs.py``).
     seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
     development_users: the addresses of the users that its seeds make.
     """
@@ -40,6 +47,7 @@ class Feature:
     provides: Provide | None = None
     pings: Mapping[str, Ping] = field(default_factory=dict)
     open_routes: Mapping[str, str] = field(default_factory=dict)
+    periodic: Periodics | None = None
     seeds: tuple[Seed, ...] = ()
     development_users: tuple[str, ...] = ()
 
@@ -67,5 +75,13 @@ FEATURES: tuple[Feature, ...] = (
         development_users=tuple(DEVELOPMENT_USERS),
     ),
     Feature(name="policies", router=policies, provides=provide_policies, models=(PolicySwitch,)),
+    Feature(
+        name="credits",
+        router=credits_router,
+        provides=provide_credits,
+        periodic=credits_periodic,
+        models=(CreditAccount, CreditEntry, CreditGrant),
+        seeds=(seed_credits,),
+    ),
     Feature(name="records", router=records, models=(Record,)),
 )

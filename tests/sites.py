@@ -40,7 +40,8 @@ class Site(Service):
         async with self.platform.database.session() as session:
             counts = text(
                 "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM records),"
-                " (SELECT coalesce(sum(version), 0) FROM records)"
+                " (SELECT coalesce(sum(version), 0) FROM records),"
+                " (SELECT count(*) FROM credit_accounts), (SELECT count(*) FROM credit_ledger)"
             )
             return tuple((await session.execute(counts)).one())
 

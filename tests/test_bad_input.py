@@ -13,11 +13,12 @@ from app.settings import Settings
 from tests.sites import Site, whole_site
 
 DEAD = "127.0.0.1:1"
+NOBODY = "00000000-0000-0000-0000-000000000000"
 FORM = {"username": "nobody@example.com", "password": "some password"}
 
 
 class Endpoint(NamedTuple):
-    """One operation; ``json`` or ``form`` is a body that it would take."""
+    """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``."""
 
     method: str
     path: str
@@ -27,6 +28,7 @@ class Endpoint(NamedTuple):
     role: str | None = None
     public: bool = False
     needs_database: bool = True
+    key: bool = False
 
 
 GATED = (
@@ -42,6 +44,11 @@ GATED = (
     Endpoint("GET", "/policies/breakers", scope="read:policies", role="admin", needs_database=False),
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
+    Endpoint("GET", "/credits", scope="read:credits"),
+    Endpoint("GET", "/credits/ledger", scope="read:credits"),
+    Endpoint(
+        "POST", "/credits/grants", json={"account": NOBODY, "amount": 1}, scope="write:credits", role="admin", key=True
+    ),
 )  # fmt: skip
 DOCS = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
 OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", "/health", "/metrics", *DOCS))
@@ -92,7 +99,8 @@ async def send(site: Site, endpoint: Endpoint, **options: Any) -> httpx2.Respons
     path = path_of(site, endpoint)
     if not endpoint.public:
         options.setdefault("headers", {})
-        options["headers"] = {**site.bearer(), **options["headers"]}
+        key = {"Idempotency-Key": uuid4().hex} if endpoint.key else {}
+        options["headers"] = {**site.bearer(), **key, **options["headers"]}
     if not {"content", "json", "data", "files"} & set(options):
         options |= (
             {"json": endpoint.json} if endpoint.json else {"data": endpoint.form} if endpoint.form else {}
@@ -185,6 +193,7 @@ class TestJson:
         self, site: Site, endpoint: Endpoint, kind: str
     ) -> None:
         headers: Any = [*site.bearer().items(), ("Content-Type", kind.encode("latin-1"))]
+        headers += [("Idempotency-Key", uuid4().hex)] if endpoint.key else []
         path = path_of(site, endpoint)
         answer = await site.client.request(endpoint.method, path, content=b'{"name": "x"}', headers=headers)
         assert_problem(answer, 415, 422)
@@ -505,6 +514,8 @@ class TestOutage:
                 body = assert_problem(answer, 503)
                 assert (body["reason"], body["policy"]) == ("store_unavailable", "auth_token")
                 assert int(answer.headers["retry-after"]) >= 1
+            elif endpoint.key:  # 404 as long as nothing is kept of the key: NOBODY gets nothing
+                assert_problem(answer, 404, 503)
             else:
                 assert answer.status_code in (200, 201, 204)
                 assert "ratelimit" not in answer.headers

@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,16 +16,18 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     name="app",
-    help="Gatehouse: serve, migrate, seed, users, doctor.",
+    help="Gatehouse: serve, migrate, seed, users, credits, policies, doctor.",
     no_args_is_help=True,
     add_completion=False,
 )
 migrations = typer.Typer(help="The database's schema.", no_args_is_help=True)
 seed = typer.Typer(help="Put known data into a database.", no_args_is_help=True)
 users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
+credits_app = typer.Typer(help="What users may spend.", no_args_is_help=True)
 cli.add_typer(migrations, name="migrations")
 cli.add_typer(seed, name="seed")
 cli.add_typer(users, name="users")
+cli.add_typer(credits_app, name="credits")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Email = Annotated[str, typer.Argument(help="The user's address.")]
@@ -43,7 +46,7 @@ def main() -> None:
 
 @cli.callback()
 def log_to_standard_error(context: typer.Context) -> None:
-    """Gatehouse: serve, migrate, seed, users, doctor."""
+    """Gatehouse: serve, migrate, seed, users, credits, policies, doctor."""
     if context.invoked_subcommand == "serve":
         return  # the application configures its log itself
     import structlog
@@ -75,6 +78,35 @@ def doctor(as_json: Json = False) -> None:
     else:
         _print_report(report)
     raise typer.Exit(0 if report.ok else 1)
+
+
+@cli.command()
+def policies(
+    as_json: Json = False,
+    diff: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="What an earlier --json printed; fails if it differs."
+        ),
+    ] = None,
+) -> None:
+    """What guards every route, with the overrides of this environment. Needs no server."""
+    from app.cli._policies import compare, policies, read
+    from app.settings import Settings
+
+    earlier = read(diff) if diff is not None else None
+    routes = asyncio.run(policies(Settings()))
+    if earlier is None:
+        _print_json({"routes": routes}) if as_json else _print_policies(routes)
+        return
+    changes = compare(earlier, routes)
+    if as_json:
+        _print_json([change._asdict() for change in changes])
+    for change in () if as_json else changes:
+        typer.echo(
+            f"{change.route}: {change.option or 'route'}: {_value(change.before)} -> {_value(change.after)}"
+        )
+    raise typer.Exit(1 if changes else 0)
 
 
 @migrations.command()
@@ -132,6 +164,50 @@ def grant(email: Email, role: Roles = None, scope: Scopes = None, as_json: Json 
     _print_user(asyncio.run(give(Settings(), email, role or (), scope or ())), as_json)
 
 
+@credits_app.command("grant")
+def grant_credits(
+    email: Email,
+    amount: Annotated[int, typer.Argument(min=1, max=1_000_000_000, help="Whole credits.")],
+    key: Annotated[
+        str | None, typer.Option(help="Grant once under this key, however often it is said.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="For the ledger; the user sees it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Give credits to a user."""
+    from app.cli._credits import give
+    from app.settings import Settings
+
+    _print_user(asyncio.run(give(Settings(), email, amount, key, note)), as_json)
+
+
+@credits_app.command("balance")
+def show_balance(email: Email, as_json: Json = False) -> None:
+    """What a user has, and on which plan he is."""
+    from app.cli._credits import balance
+    from app.settings import Settings
+
+    _print_user(asyncio.run(balance(Settings(), email)), as_json)
+
+
+@credits_app.command("plan")
+def change_plan(
+    email: Email,
+    plan: Annotated[str | None, typer.Option(help="The plan's name, as quotas know it.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Where his days begin, such as Europe/Vienna.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put a user on a plan, or his days into a time zone."""
+    from app.cli._credits import plan as change
+    from app.settings import Settings
+
+    if plan is None and time_zone is None:
+        raise typer.BadParameter("give --plan, --time-zone or both")
+    _print_user(asyncio.run(change(Settings(), email, plan, time_zone)), as_json)
+
+
 def _password(from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(18)
@@ -158,7 +234,25 @@ def _print_user(user: dict[str, Any], as_json: bool) -> None:
         _print_json(user)
         return
     for name, value in user.items():
-        typer.echo(f"{name:<9} {' '.join(value) if isinstance(value, list) else value}")
+        typer.echo(f"{name:<13} {' '.join(value) if isinstance(value, list) else value}")
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else json.dumps(value)
+
+
+def _print_policies(routes: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from app.cli._policies import summary
+
+    table = Table(box=None)
+    for column in ("Policy", "Route", "Who", "What"):
+        table.add_column(column, overflow="fold")
+    for route in routes:
+        table.add_row(*summary(route))
+    Console().print(table)
 
 
 def _print_report(report: "Report") -> None:

@@ -108,7 +108,8 @@ class HoldBook:
                 return
 
     async def forget(self, accounts: list[str]) -> int:
-        """Take accounts off the list that are not in the store any more; those listed in the last minute stay."""
-        if not accounts:
-            return 0
+        """Take accounts off the list that are not in the store any more; those listed in the last minute stay.
+
+        Also with nothing to take off it keeps the list alive for another day.
+        """
         return int(await self._store.run(_forget, [ACCOUNTS_KEY], [_LIST_GRACE_MS, *accounts]))

@@ -17,6 +17,8 @@ _scopes: dict[str, str] = {
     "read:records": "Read records",
     "write:records": "Create, change and delete records",
     "read:external": "Query external data",
+    "read:credits": "See one's own credits",
+    "write:credits": "Grant credits",
     "run:cpu_job": "Submit heavy calculations",
     "read:monitor": "See health details and the database monitor",
     "write:monitor": "Change what the database monitor may change",

@@ -28,7 +28,9 @@ class DevelopmentUser(NamedTuple):
 DEVELOPMENT_USERS: Mapping[str, DevelopmentUser] = MappingProxyType(
     {
         "admin@example.com": DevelopmentUser(roles=None, scopes=None),
-        "analyst@example.com": DevelopmentUser(frozenset({"db_reader"}), frozenset({"read:records"})),
+        "analyst@example.com": DevelopmentUser(
+            frozenset({"db_reader"}), frozenset({"read:records", "read:credits"})
+        ),
         "viewer@example.com": DevelopmentUser(frozenset(), frozenset()),
     }
 )

@@ -11,4 +11,5 @@ for i = 2, #ARGV do
   local listed = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if listed and tonumber(listed) <= oldest then gone = gone + redis.call('ZREM', KEYS[1], ARGV[i]) end
 end
+redis.call('PEXPIRE', KEYS[1], 86400000)
 return gone
