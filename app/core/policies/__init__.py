@@ -4,7 +4,7 @@
 """
 
 from app.core.policies._admission import Admission, LimitState
-from app.core.policies._admitter import ADMIT, Admitter, Store
+from app.core.policies._admitter import ADMIT, Admitter
 from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup, Slot, Verdict
 from app.core.policies._attempt_limit import AttemptLimit
 from app.core.policies._calendar import Window, window_at
@@ -44,6 +44,7 @@ from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
 from app.core.policies._settlement import EXTEND, SETTLE, Settled
 from app.core.policies._shadow import shadowed
+from app.core.policies._store_calls import Store
 from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
 from app.core.policies._terms import NO_REQUEST, account_key
 

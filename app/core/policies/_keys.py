@@ -64,6 +64,11 @@ _PARTS: dict[str, Callable[[Caller], str]] = {
 _SLOT_ORDER = ("user", "api_key", "tenant", "ip")  # the first that a limit has names its partition
 
 
+def slot_of(key: str) -> str:
+    """The part of a key, braces included, that a Cluster places it by. Raises ValueError for a key without one."""
+    return key[: key.index("}") + 1]
+
+
 def bucket_of(policy: str, limit: RateLimit) -> str:
     """The bucket's name: the endpoint's own, one shared by name (``=``), or one of the whole service (``*``)."""
     if limit.shared is not None:

@@ -20,6 +20,7 @@ class LocalAsk:
         self._left: OrderedDict[str, int] = OrderedDict()
         self._shares: dict[str, int] = {}
         self._in_flight: Counter[str] = Counter()
+        self._unended: set[str] = set()
 
     def remember(self, allowances: Sequence[Allowance], remaining: Sequence[tuple[bool, int]]) -> None:
         """Note what the store said is left."""
@@ -43,21 +44,26 @@ class LocalAsk:
             verdict = Verdict.BUSY
         return Answer(verdict, quotas=quotas, slots=slots)
 
-    def take(self, ask: Ask, answer: Answer) -> tuple[str, ...]:
-        """Take what passed; the keys of the slots, which ``free`` wants back."""
+    def take(self, rid: str, ask: Ask, answer: Answer) -> tuple[str, ...]:
+        """Take what passed, for the request ``rid``; the keys of the slots, which ``free`` wants back."""
         for allowance, (passed, left) in zip(ask.allowances, answer.quotas, strict=True):
             if passed and allowance.on_store_down == "local":
                 self._shares[allowance.key] = left - allowance.cost
         taken = tuple([slot.key for slot, passed in zip(ask.slots, answer.slots, strict=True) if passed])
         self._in_flight.update(taken)
+        self._unended.add(rid)
         return taken
 
-    def free(self, taken: Sequence[str]) -> None:
-        """Give slots back."""
+    def free(self, rid: str, taken: Sequence[str]) -> bool:
+        """Give slots back; False if this request did so before."""
+        if rid not in self._unended:
+            return False
+        self._unended.remove(rid)
         for key in taken:
             self._in_flight[key] -= 1
             if self._in_flight[key] <= 0:
                 del self._in_flight[key]
+        return True
 
     def give_back(self, ask: Ask, answer: Answer) -> None:
         """Give back what quotas took of a request that failed."""

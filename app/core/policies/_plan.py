@@ -8,7 +8,7 @@ from app.core.policies._keys import Caller, bucket_of, key_of
 from app.core.policies._rate_limit import CostRequest, RateLimit
 
 _KINDS = {"token_bucket": "g", "throttle": "g", "fixed_window": "f", "sliding_window": "s", "debounce": "d"}
-ATTEMPT, _SHADOW = 1, 2
+ATTEMPT, SHADOW = 1, 2
 
 
 class CostExceedsLimit(PolicyRejected):
@@ -29,7 +29,7 @@ class Counter(NamedTuple):
 
 def counter_of(limit: RateLimit, *, share: int = 1) -> Counter:
     """Translate a limit. ``share`` divides it among that many processes (degraded mode), never below one token."""
-    flags = (ATTEMPT if limit.charge == "attempt" else 0) | (_SHADOW if limit.shadow else 0)
+    flags = (ATTEMPT if limit.charge == "attempt" else 0) | (SHADOW if limit.shadow else 0)
     kind = _KINDS[limit.algorithm]
     if kind == "g":
         interval = limit.interval_us * share
@@ -45,6 +45,7 @@ class Plan:
     __slots__ = (
         "_arguments",
         "_keys",
+        "_parts",
         "_shares",
         "costs",
         "counters",
@@ -68,6 +69,7 @@ class Plan:
         self._keys: tuple[Callable[[Caller], str], ...] = tuple(key_of(policy, limit) for limit in limits)
         self._arguments = self._flatten(self.costs)
         self._shares: dict[int, tuple[Counter, ...]] = {}
+        self._parts: dict[tuple[int, ...], Plan] = {}
 
     def keys(self, caller: Caller) -> list[str]:
         """The caller's bucket of every limit."""
@@ -93,6 +95,12 @@ class Plan:
         if processes not in self._shares:
             self._shares[processes] = tuple(counter_of(limit, share=processes) for limit in self.limits)
         return self._shares[processes]
+
+    def part(self, numbers: tuple[int, ...]) -> "Plan":
+        """The limits of these numbers, counted from 0: those that share a slot of a Cluster. Compiled once."""
+        if numbers not in self._parts:
+            self._parts[numbers] = Plan(self.policy, [self.limits[i] for i in numbers])
+        return self._parts[numbers]
 
     def only(self, keep: Callable[[RateLimit], bool]) -> "Plan":
         """The same policy with some of its limits."""

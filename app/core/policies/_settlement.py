@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from app.core.policies._admission import Admission
+from app.core.policies._keys import slot_of
 from app.core.policies._plan import ATTEMPT
 from app.core.policies._providers import Balance
 from app.core.policies._questions import lease_key
@@ -15,18 +16,44 @@ _MARK_MS = b"10000"  # longer than any retry of the same call could take
 
 
 class Call:
-    """Keys and arguments of one script call, put together part by part."""
+    """One script call, put together part by part: a key and what the script is told about it.
 
-    __slots__ = ("arguments", "keys")
+    ``rid`` names the receipt, where there is one; ``head`` are the arguments before the parts.
+    """
 
-    def __init__(self, keys: list[str], *arguments: bytes) -> None:
-        self.keys = keys
-        self.arguments = list(arguments)
+    __slots__ = ("_first", "_head", "_parts", "_rid")
+
+    def __init__(self, *head: bytes, rid: str = "", first: str = "") -> None:
+        self._head = head
+        self._rid = rid
+        self._first = first
+        self._parts: list[tuple[str, tuple[bytes, ...]]] = []
 
     def add(self, key: str, *arguments: bytes) -> None:
         """One more part."""
-        self.keys.append(key)
-        self.arguments += arguments
+        self._parts.append((key, arguments))
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def requests(self, *, clustered: bool) -> list[tuple[list[str], list[bytes]]]:
+        """Keys and arguments of the calls that this takes: one, and on a Cluster one per slot."""
+        if not clustered:
+            return [self._request(self._first, self._parts)]
+        slots: dict[str, list[tuple[str, tuple[bytes, ...]]]] = {}
+        for part in self._parts:
+            slots.setdefault(slot_of(part[0]), []).append(part)
+        return [self._request(parts[0][0], parts) for parts in slots.values()]
+
+    def _request(
+        self, first: str, parts: list[tuple[str, tuple[bytes, ...]]]
+    ) -> tuple[list[str], list[bytes]]:
+        keys = [receipt_key(first, self._rid)] if self._rid else []
+        arguments = list(self._head)
+        for key, more in parts:
+            keys.append(key)
+            arguments += more
+        return keys, arguments
 
 
 class Settled(NamedTuple):
@@ -51,7 +78,7 @@ def settle_call(admission: Admission, result: bytes | None, balance: Balance | N
     call = _begin(admission, _NOTHING_GIVEN_BACK)
     _end_claim(call, admission, result)
     _free(call, admission, balance, keep_hold=False)
-    return call
+    return call or None
 
 
 def abort_call(
@@ -68,7 +95,7 @@ def abort_call(
     _give_back_limits(call, admission)
     if admission.is_leader and admission.ask.lookup is not None:
         call.add(lease_key(admission.ask.lookup), b"e")
-    return call if len(call.keys) > 1 else None
+    return call or None
 
 
 def unknown_call(admission: Admission) -> Call:
@@ -85,7 +112,7 @@ def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | No
     """All leases of the request. None when it has none."""
     if not admission.allowed:
         return None
-    call = Call([], admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms)
+    call = Call(admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms)
     ask = admission.ask
     if ask.claim is not None:
         call.add(ask.claim.key, b"i")
@@ -95,16 +122,16 @@ def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | No
         call.add(ask.hold.key, b"h")
     if ask.lookup is not None and admission.is_leader:
         call.add(lease_key(ask.lookup), b"e")
-    return call if call.keys else None
+    return call or None
 
 
 def receipt_key(any_key: str, rid: str) -> str:
     """Where the answer to a call is kept: in the slot of one of its keys."""
-    return f"{any_key[: any_key.index('}') + 1]}:v1:r:{rid}"
+    return f"{slot_of(any_key)}:v1:r:{rid}"
 
 
 def _begin(admission: Admission, mark: bytes) -> Call:
-    return Call([receipt_key(first_key(admission), admission.rid)], admission.rid.encode(), mark)
+    return Call(admission.rid.encode(), mark, rid=admission.rid, first=first_key(admission))
 
 
 def first_key(admission: Admission) -> str:

@@ -337,9 +337,8 @@ class TestTogether:
         await fund(store, 10)
         plan = Plan("orders", [LIMITED.limits[0], ADMIT_LIMIT])
         ask = Ask(allowances=(quota(end_ms=time.now_ms + HOUR_MS),), slots=(slot(0),), hold=hold(1))
-        for _ in range(5):
-            refused = await admitter.admit(plan, ALICE, None, ask)
-        assert [state.remaining for state in refused.states] == [995, 5]
+        refused = [await admitter.admit(plan, ALICE, None, ask) for _ in range(5)]
+        assert [state.remaining for state in refused[-1].states] == [995, 5]
         assert (await account(store))["h"] == "0"
         assert not [key for key in await lives(store) if ":q:" in key or ":s:" in key or "once" in key]
 

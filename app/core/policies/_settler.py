@@ -1,0 +1,142 @@
+"""The end of a request: what its admission took is kept, given back or renewed."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from app.core.policies._admission import Admission
+from app.core.policies._local_ask import LocalAsk
+from app.core.policies._providers import Balance
+from app.core.policies._settlement import (
+    EXTEND,
+    NOTHING_OWED,
+    SETTLE,
+    Call,
+    Settled,
+    abort_call,
+    extend_call,
+    settle_call,
+    unknown_call,
+)
+from app.core.policies._store_calls import Store, call
+from app.core.valkey import Script, StoreError
+
+_NO_END_MS = 2**53
+_LOST = Settled(is_lost=True)
+_log = structlog.get_logger(__name__)
+
+
+class Settler:
+    """Ends and renews what the admitter that it is a part of began. ``replicas`` and ``on_settled`` as there."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        replicas: int = 1,
+        clustered: bool = False,
+        on_settled: Callable[[str, Settled], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._clustered = clustered
+        self._on_settled = on_settled
+        self._local_ask = LocalAsk(replicas)
+        self._tasks: set[asyncio.Task[Settled]] = set()
+
+    async def settle(
+        self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
+    ) -> Settled:
+        """Keep ``result`` under the claim (None: the claim is given up), free slots and hold, and take over a newer ``balance``. May be
+        repeated. Never raises for the store: then leases and the sweeper end what was taken.
+        """
+        return await self._end(admission, self._settlement(admission, result, balance))
+
+    def settle_soon(
+        self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
+    ) -> None:
+        """The same without waiting for it."""
+        self._end_soon(admission, self._settlement(admission, result, balance))
+
+    async def abort(
+        self,
+        admission: Admission,
+        *,
+        keep_claim: bool = False,
+        keep_hold: bool = False,
+        balance: Balance | None = None,
+    ) -> Settled:
+        """Give back all but what attempt limits took. keep_claim: the effect is unknown, the claim stays until its lease ends; keep_hold:
+        so is the debit, the sweeper decides. May be repeated; never raises for the store.
+        """
+        return await self._end(
+            admission, self._aborted(admission, balance, keep_claim=keep_claim, keep_hold=keep_hold)
+        )
+
+    def abort_soon(self, admission: Admission, *, keep_claim: bool = False, keep_hold: bool = False) -> None:
+        """The same without waiting for it."""
+        self._end_soon(admission, self._aborted(admission, None, keep_claim=keep_claim, keep_hold=keep_hold))
+
+    async def extend(self, admission: Admission, lease_ms: int, *, until_ms: int = _NO_END_MS) -> bool:
+        """Renew claim, slots, hold and lease for ``lease_ms`` from now, at most until ``until_ms`` of the store's clock. False when one of
+        them was lost. Raises StoreError.
+        """
+        extension = None if admission.degraded else extend_call(admission, lease_ms, until_ms)
+        if extension is None:
+            return True
+        return all(int(reply) == 1 for reply in await self._send(EXTEND, extension))
+
+    async def close(self) -> None:
+        """Wait for what ``settle_soon`` and ``abort_soon`` began."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _settlement(self, admission: Admission, result: bytes | None, balance: Balance | None) -> Call | None:
+        if not admission.degraded:
+            return settle_call(admission, result, balance)
+        self._local_ask.free(admission.rid, admission.taken)
+        return None
+
+    def _aborted(
+        self, admission: Admission, balance: Balance | None, *, keep_claim: bool, keep_hold: bool
+    ) -> Call | None:
+        if not admission.degraded:
+            return abort_call(admission, balance, keep_claim=keep_claim, keep_hold=keep_hold)
+        if self._local_ask.free(admission.rid, admission.taken) and admission.answer is not None:
+            self._local_ask.give_back(admission.ask, admission.answer)
+        return None
+
+    def _take_back(self, admission: Admission) -> None:
+        """The answer to an ADMIT never came: it may have run, or run later. Ids are ours alone, so this can take back nothing else."""
+        ask = admission.ask
+        if ask.claim is not None or ask.slots or ask.hold is not None or ask.lookup is not None:
+            self._end_soon(admission, unknown_call(admission))
+
+    async def _send(self, script: Script, what: Call) -> list[bytes]:
+        requests = what.requests(clustered=self._clustered)
+        if len(requests) == 1:
+            return [await call(self._store, script, *requests[0], is_patient=True)]
+        return await asyncio.gather(*(call(self._store, script, *each, is_patient=True) for each in requests))
+
+    async def _end(self, admission: Admission, what: Call | None) -> Settled:
+        if what is None:
+            return NOTHING_OWED
+        try:
+            replies = await self._send(SETTLE, what)
+        except StoreError as error:
+            _log.warning("settlement.lost", policy=admission.plan.policy, reason=error.reason)
+            return self._told(admission, _LOST)
+        fenced = any(reply.startswith(b"1") for reply in replies)
+        return self._told(admission, Settled(fenced, any(reply.endswith(b"1") for reply in replies)))
+
+    def _told(self, admission: Admission, settled: Settled) -> Settled:
+        if self._on_settled is not None:
+            self._on_settled(admission.plan.policy, settled)
+        return settled
+
+    def _end_soon(self, admission: Admission, what: Call | None) -> None:
+        if what is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._end(admission, what))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,42 @@
+"""Calls to the store that may be repeated."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from app.core.valkey import Script, StoreDown
+
+_PATIENCE_S = 0.25
+
+
+class Store(Protocol):
+    """The part of the Valkey client that ADMIT needs."""
+
+    def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> Awaitable[bytes]:
+        """Run a script once, within the store's budget; it or the wait for it raises StoreError."""
+
+    def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
+    ) -> Awaitable[bytes]:
+        """The same with a budget of its own, in seconds."""
+
+
+async def call(
+    store: Store, script: Script, keys: Sequence[str], args: Sequence[bytes], *, is_patient: bool
+) -> bytes:
+    """Run a script that may be run twice, and do so if its answer is lost with the connection.
+
+    is_patient: wait up to 0.25 s instead of the store's usual budget. Raises StoreError.
+    """
+    try:
+        return await _once(store, script, keys, args, is_patient=is_patient)
+    except StoreDown:
+        # The connection broke under the call, which may have run: by its receipt the second try cannot charge twice.
+        return await _once(store, script, keys, args, is_patient=is_patient)
+
+
+def _once(
+    store: Store, script: Script, keys: Sequence[str], args: Sequence[bytes], *, is_patient: bool
+) -> Awaitable[bytes]:
+    if is_patient:
+        return store.run(script, keys, args, timeout_s=_PATIENCE_S)
+    return store.submit(script, keys, args)
