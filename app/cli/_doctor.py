@@ -3,14 +3,17 @@
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from app.cli._policies import policies
 from app.core.db import Database, pending
 from app.core.errors import GatehouseError
+from app.core.policies import Overrides
 from app.core.valkey import ValkeyClient
 from app.settings import Settings, describe_errors
 
@@ -69,7 +72,27 @@ async def examine() -> Report:
         questions = [group.create_task(_postgres(settings)), group.create_task(_valkey(settings))]
     for question in questions:
         findings += question.result()
-    return Report(tuple(findings), tuple(_sources(settings)))
+    findings.append(await _policies(settings))
+    return Report(tuple(findings), (*_sources(settings), *_overrides(settings)))
+
+
+async def _policies(settings: Settings) -> Finding:
+    """Whether every route is guarded and every override fits."""
+    try:
+        routes = await policies(settings)
+    except GatehouseError as error:
+        return Finding("policies", False, str(error))
+    changed = sum(len(route["overridden"]) for route in routes)
+    return Finding(
+        "policies", True, f"{len(routes)} routes are accounted for, {changed} options are overridden"
+    )
+
+
+def _overrides(settings: Settings) -> Iterator[Source]:
+    """The overrides of policies; none while one of them is wrong, which is a finding."""
+    with suppress(GatehouseError):
+        for entry in Overrides.load(settings.policies_file, settings.policy_variables).entries:
+            yield Source(entry.source, "override", str(entry.value))
 
 
 async def _postgres(settings: Settings) -> list[Finding]:
@@ -146,6 +169,8 @@ def _sources(settings: Settings) -> Iterator[Source]:
 
 def _flat(settings: Settings) -> Iterator[tuple[str, str]]:
     for name, value in settings:
+        if name == "policy_variables":
+            continue
         if isinstance(value, BaseModel):
             for inner, part in value:
                 yield f"{name}__{inner}".upper(), _shown(type(value).model_fields[inner].annotation, part)

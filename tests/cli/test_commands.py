@@ -161,7 +161,7 @@ def test_doctor_finds_a_safe_configuration_safe(command: Command) -> None:
     report = command("doctor", "--json", **SAFE)
     assert report.code == 0, report.output
     assert {finding["name"] for finding in report.json["findings"]} == {
-        "configuration", "PostgreSQL", "schema", "Valkey", "Valkey memory",
+        "configuration", "PostgreSQL", "schema", "Valkey", "Valkey memory", "policies",
     }  # fmt: skip
 
 
@@ -252,3 +252,54 @@ def test_wrong_setting_fails_in_one_line_that_names_it(command: Command) -> None
 
 def test_environment_of_the_developer_is_not_seen_by_tests() -> None:
     assert "DATABASE_URL" not in os.environ
+
+
+def test_policies_shows_every_route_without_any_server(command: Command) -> None:
+    nowhere = {"DATABASE_URL": UNREACHABLE, "VALKEY_URL": "valkey://127.0.0.1:1/0"}
+    outcome = command("policies", **nowhere)
+    assert outcome.code == 0, outcome.errors
+    assert "records_get" in outcome.output
+    printed = command("policies", "--json", **nowhere)
+    assert {route["name"] for route in printed.json["routes"]} >= {"records_get", "policies_switch", None}
+
+
+def test_policies_diff_fails_when_something_changed_and_says_what(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "before.json"
+    file.write_text(command("policies", "--json").output)
+    same = command("policies", "--diff", str(file))
+    assert (same.code, same.output) == (0, "")
+    changed = command("policies", "--diff", str(file), POLICIES__RECORDS_GET__TIMEOUT="5")
+    assert (changed.code, changed.output) == (1, "GET /records/{record_id}: timeout: 30.0 -> 5.0\n")
+    as_json = command("policies", "--json", "--diff", str(file), POLICIES__RECORDS_GET__TIMEOUT="5")
+    assert as_json.json == [
+        {"route": "GET /records/{record_id}", "option": "timeout", "before": 30.0, "after": 5.0}
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"routes": 1}', '{"routes": [{}]}', "\x00"])
+def test_policies_diff_takes_only_what_it_printed(command: Command, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "before.json"
+    file.write_text(content)
+    outcome = command("policies", "--diff", str(file))
+    assert outcome.code == 1
+    assert "is not what `policies --json` prints" in outcome.errors
+    assert command("policies", "--diff", str(tmp_path / "none.json")).code == 2
+
+
+@pytest.mark.parametrize("arguments", [["policies"], ["doctor"]])
+def test_an_override_that_does_not_fit_fails_by_its_name(command: Command, arguments: list[str]) -> None:
+    outcome = command(*arguments, **SAFE, POLICIES__RECORDS_GOT__TIMEOUT="5")
+    assert outcome.code == 1
+    assert "POLICIES__RECORDS_GOT__TIMEOUT: there is no policy records_got" in outcome.errors + outcome.output
+
+
+def test_doctor_shows_the_overrides_in_force(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text("[records_list]\ntimeout = 3\n")
+    report = command(
+        "doctor", "--json", **SAFE, POLICIES__RECORDS_GET__TIMEOUT="5", POLICIES_FILE="policies.toml"
+    ).json
+    shown = {it["name"]: it["value"] for it in report["settings"] if it["source"] == "override"}
+    assert shown == {"POLICIES__RECORDS_GET__TIMEOUT": "5", "policies.toml: records_list.timeout": "3"}
+    assert "2 options are overridden" in next(
+        it["detail"] for it in report["findings"] if it["name"] == "policies"
+    )

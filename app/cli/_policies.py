@@ -1,0 +1,134 @@
+"""The policy of every route, as it is in force with this environment's overrides; compared with an earlier one."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+from pydantic import SecretStr
+
+from app.builtin.policies.service import describe_routes
+from app.core.errors import ConfigurationError
+from app.core.policies import differences
+from app.settings import Settings
+
+_NOWHERE = {
+    "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
+    "admin_database_url": None,
+    "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
+    "redis_url": None,
+}
+
+Route = dict[str, Any]
+
+
+class Change(NamedTuple):
+    """One thing that differs from the earlier policies. ``option`` is None for a route that came or went."""
+
+    route: str
+    option: str | None
+    before: Any
+    after: Any
+
+
+async def policies(settings: Settings) -> list[Route]:
+    """Every route with its policy in force. Puts the application together and audits it; needs no server and asks none.
+
+    Raises ConfigurationError for an application that would not start, with every override that does not fit.
+    """
+    from app.main import create_app  # noqa: PLC0415 - a second of imports that the other commands do not need
+
+    with _log_kept():
+        # Which servers there are changes no policy; at these addresses there are none.
+        app = create_app(settings.model_copy(update={**_NOWHERE, "tracing": False}))
+    async with app.router.lifespan_context(app):
+        platform = app.state.gatehouse
+        routes = describe_routes(platform.routes, platform.overrides)
+    return [route.model_dump(exclude={"switch"}) for route in routes]
+
+
+@contextmanager
+def _log_kept() -> Iterator[None]:
+    """An application configures the log of its process, on standard output; that belongs to our answer."""
+    root = logging.getLogger()
+    log, handlers, level = structlog.get_config(), root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        structlog.configure(**log)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def read(file: Path) -> list[Route]:
+    """Policies that ``--json`` printed earlier. Raises ConfigurationError for any other file."""
+    try:
+        routes = json.loads(file.read_text(encoding="utf-8"))["routes"]
+        for route in routes:
+            _label(route)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"{file} is not what `policies --json` prints") from None
+    else:
+        return list(routes)
+
+
+def compare(before: list[Route], after: list[Route]) -> list[Change]:
+    """What changed: routes that came and went, and every option that differs."""
+    old, new = ({_label(route): route for route in routes} for routes in (before, after))
+    changes = []
+    for label in sorted({*old, *new}):
+        if label not in old or label not in new:
+            changes.append(Change(label, None, _name(old.get(label)), _name(new.get(label))))
+            continue
+        found = differences(_compared(old[label]), _compared(new[label]))
+        changes += [Change(label, *difference) for difference in found]
+    return changes
+
+
+def _label(route: Mapping[str, Any]) -> str:
+    return f"{','.join(route['methods'])} {route['path']}"
+
+
+def _name(route: Mapping[str, Any] | None) -> Any:
+    return None if route is None else route.get("name") or route.get("kind")
+
+
+def _compared(route: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": route.get("name"),
+        "kind": route.get("kind"),
+        "reason": route.get("reason"),
+        **(route.get("config") or {}),
+    }
+
+
+def summary(route: Route) -> tuple[str, str, str, str]:
+    """A route in four short texts: its policy, what it is called with, who may, and what else applies."""
+    config = route["config"]
+    if config is None:
+        return str(route["kind"]), _label(route), "", str(route["reason"])
+    security = config["security"]
+    who = (
+        "anybody"
+        if security["anonymous"]
+        else " ".join((*security["scopes"], *security["roles"])) or "a valid token"
+    )
+    return str(route["name"]), _label(route), who, ", ".join(_parts(config, route["overridden"]))
+
+
+def _parts(config: Mapping[str, Any], overridden: list[Any]) -> list[str]:
+    parts = [f"{limit['name']} {limit['quota']}/{limit['window']:g}s" for limit in config["rate_limit"]]
+    parts += [f"{quota['name']} quota" for quota in config["quota"]]
+    parts += [f"{slot['max']} at once per {slot['scope']}" for slot in config["concurrency"]]
+    parts += [f"breaker {breaker['dependency']}" for breaker in config["circuit_breaker"]]
+    parts += [field for field in ("idempotency", "cache", "bulkhead", "retry", "shadow") if config[field]]
+    if config["credits"]:
+        parts.append(f"credits {config['credits']['cost']}")
+    if config["timeout"] is not None:
+        parts.append(f"{config['timeout']:g}s")
+    if overridden:
+        parts.append(f"{len(overridden)} overridden")
+    return parts
