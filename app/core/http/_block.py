@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio.from_thread
 from fastapi import Response
@@ -24,7 +24,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _READABLE = 48
-_named: "WeakValueDictionary[str, Callable[..., Any]]" = WeakValueDictionary()
+_handlers: "WeakValueDictionary[str, Callable[..., Any]]" = WeakValueDictionary()
+_names: "WeakKeyDictionary[Callable[..., Any], str]" = WeakKeyDictionary()
 
 
 class Block(ABC, Generic[T]):
@@ -116,13 +117,17 @@ def name_of(handler: Callable[..., Any]) -> str:
     Handlers that one function made share both; they are told apart by the order in which they were made.
     """
     inner = inspect.unwrap(handler)
+    known = _names.get(inner)
+    if known is not None:
+        return known
     if not hasattr(inner, "__qualname__"):
         raise ValueError(f"{inner!r} has no name of its own; give the block one: name=...")
     identity = f"{inner.__module__}:{inner.__qualname__}"
     for number in range(1, 10_000):
         text = identity if number == 1 else f"{identity}:{number}"
         name = f"{_readable(inner.__name__)}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        if _named.setdefault(name, inner) is inner:
+        if _handlers.setdefault(name, inner) is inner:
+            _names[inner] = name
             return name
     raise ValueError(f"{identity} was made 10,000 times; give the block a name: name=...")
 
