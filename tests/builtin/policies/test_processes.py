@@ -1,0 +1,76 @@
+"""The kill switch over real processes: how soon it holds, and what it survives."""
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from app.core.valkey import ValkeyClient
+from app.registry import FEATURES
+from tests.processes import Api, api_process, bearer
+from tests.servers import PrivateServer
+
+pytestmark = pytest.mark.usefixtures("clean_database")
+WITHIN_S = 1.0
+LOOKS_S = 1.0  # two looks of every process at Valkey, and some
+
+
+async def is_off(api: Api) -> bool:
+    answer = await api.client.get("/records", headers=bearer(uuid4()))
+    if answer.status_code == 503:
+        assert answer.json()["reason"] == "endpoint_disabled"
+        assert answer.headers["retry-after"] == "60"
+    else:
+        assert answer.status_code == 200
+    return answer.status_code == 503
+
+
+async def switch(api: Api, *, enabled: bool) -> float:
+    """Sets the switch; when that was answered."""
+    body = {"enabled": enabled, "reason": "a test"}
+    answer = await api.client.put("/policies/records_list/switch", json=body, headers=bearer(uuid4()))
+    assert (answer.status_code, answer.json()["published"]) == (200, True)
+    return time.monotonic()
+
+
+async def becomes(api: Api, off: bool, since: float) -> None:
+    while await is_off(api) != off:
+        assert time.monotonic() - since < WITHIN_S
+
+
+async def stays_off(*apis: Api) -> None:
+    end = time.monotonic() + LOOKS_S
+    while time.monotonic() < end:
+        for api in apis:
+            assert await is_off(api)
+
+
+async def test_it_holds_within_a_second_in_every_process_and_survives_flush_outage_and_restart(
+    postgres_url: str, private_valkey: PrivateServer
+) -> None:
+    assert any(feature.name == "policies" for feature in FEATURES)
+    environment = {"DATABASE_URL": postgres_url, "VALKEY_URL": private_valkey.url}
+    async with api_process(environment) as one, api_process(environment) as two:
+        assert not await is_off(one)
+        assert not await is_off(two)
+
+        since = await switch(one, enabled=False)
+        assert await is_off(one)
+        await becomes(two, True, since)
+
+        client = ValkeyClient(private_valkey.url, timeout_s=2)
+        await client.execute("FLUSHALL")
+        await client.close()
+        async with api_process(environment) as three:
+            assert await is_off(three)
+        await stays_off(one, two)
+
+        private_valkey.kill()
+        await stays_off(one, two)
+        private_valkey.restart()
+        await one.wait_ready()
+        await stays_off(one, two)
+
+        since = await switch(two, enabled=True)
+        assert not await is_off(two)
+        await becomes(one, False, since)
