@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.core import JobConfig, RateLimit, Security
 from app.core.http import AuditError
-from app.core.policies import _rate_limit
+from app.core.policies import Idempotency, ResponseCache, _idempotency, _rate_limit, _response_cache
 from app.core.security import known_roles, known_scopes
 from app.main import create_app
 from app.registry import Feature
@@ -33,6 +33,8 @@ PAGES = sorted(
 )
 ADRS = sorted(ROOT.glob("docs/adr/0*.md"))
 POLICIES = sorted(ROOT.glob("docs/policies/*.md"))
+AROUND = {"order", "crash-matrix"}
+"""Pages beside those of single policies."""
 EXAMPLES = re.compile(r"`(?:app/core/x|tests/core/x|app/features/greetings)/[^`]*`")
 """Files that a reader is told to imagine."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -232,7 +234,9 @@ class TestDecisions:
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("page", POLICIES, ids=lambda page: page.stem)
+    @pytest.mark.parametrize(
+        "page", [page for page in POLICIES if page.stem not in AROUND], ids=lambda page: page.stem
+    )
     def test_headings_are_the_fixed_ones(self, page: Path) -> None:
         headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
         assert headings == ["About", "Usage", "Defaults", "Events", "When not"]
@@ -256,8 +260,50 @@ class TestPolicies:
         said = {row.partition("(")[0] for row in table(ROOT / "docs/policies/rate-limit.md", "constructor")}
         assert said == set(get_args(_rate_limit.Algorithm))
 
+    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(JobConfig)])
+    def test_every_option_of_an_endpoint_has_a_page(self, field: str) -> None:
+        page = ROOT / "docs/policies.md"
+        *_, cell = table(page, "option")[field]
+        links = re.findall(r"\[[\w -]+\]\(([\w./-]*)(?:#([\w-]+))?\)", cell)
+        assert len(links) == 1, "the last cell is one link"
+        path, heading = links[0]
+        text = (page.parent / path).read_text() if path else page.read_text()
+        if heading:
+            text = text.partition(f"## {heading.capitalize()}\n")[2].partition("\n## ")[0]
+        words = re.escape(field).replace("_", "[_ ]")
+        assert re.search(rf"\b{words}\b", text, re.IGNORECASE), f"{field} is not explained there"
+
+    def test_every_page_can_be_found(self) -> None:
+        index = (ROOT / "docs/README.md").read_text()
+        pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.mermaid"), *POLICIES]
+        names = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"README.md"}
+        assert {name for name in names if f"({name})" not in index} == set()
+
     @pytest.mark.parametrize(
-        ("page", "kind"), [("docs/policies/security.md", Security), ("docs/policies.md", JobConfig)]
+        ("page", "option", "kind"),
+        [
+            ("response-cache", "scope", _response_cache.CacheScope),
+            ("idempotency", "durability", _idempotency.Durability),
+            ("idempotency", "on_expired_claim", _idempotency.ExpiredClaim),
+        ],
+    )
+    def test_choices_of_an_option(self, page: str, option: str, kind: Any) -> None:
+        _, meaning = table(ROOT / f"docs/policies/{page}.md", "option")[option]
+        assert set(get_args(kind)) <= set(re.findall(r"`(\w+)`", meaning))
+
+    def test_tests_that_the_pages_name_exist(self) -> None:
+        written = "\n".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+        named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+        assert {name for name in named if f"def {name}(" not in written} == set()
+
+    @pytest.mark.parametrize(
+        ("page", "kind"),
+        [
+            ("docs/policies/security.md", Security),
+            ("docs/policies/idempotency.md", Idempotency),
+            ("docs/policies/response-cache.md", ResponseCache),
+            ("docs/policies.md", JobConfig),
+        ],
     )
     def test_defaults_of_an_options_class(self, page: str, kind: type[Any]) -> None:
         rows = table(ROOT / page, "option")
@@ -282,13 +328,13 @@ class TestPolicies:
             assert defaults[name] == default
 
     def test_scopes_and_roles_it_lists_are_those_that_are_known(self) -> None:
-        lines = (ROOT / "docs/policies/security.md").read_text().splitlines()
+        lines = (ROOT / "docs/policies/security.md").read_text().replace("\n  ", " ").splitlines()
         for kind, known in (("scopes", known_scopes), ("roles", known_roles)):
             (line,) = (line for line in lines if line.startswith(f"- {kind} "))
             listed = set(re.findall(r"`([^`]+)`", line))
             # Other tests of this process may have registered more.
             assert listed <= known.keys()
-            assert len(listed) == {"scopes": 8, "roles": 4}[kind]
+            assert len(listed) == {"scopes": 10, "roles": 4}[kind]
 
     async def test_metrics_that_the_pages_name_exist(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         exposed = set(re.findall(r"^# TYPE (\S+)", (await client.get("/metrics")).text, re.MULTILINE))
@@ -296,3 +342,45 @@ class TestPolicies:
         named = {name for page in PAGES for name in re.findall(pattern, page.read_text())}
         assert len(named) >= 9
         assert named <= exposed
+
+
+class TestFlowChart:
+    """``docs/flow_chart.mermaid``: no parser of Mermaid is at hand, so its form is kept plain enough for these checks."""
+
+    STAGES = (
+        "Environment loading", "Client selection", "Pooling", "Decorator stack", "Query execution", "Caching",
+        "Error handling", "Metrics",
+    )  # fmt: skip
+
+    @pytest.fixture
+    def chart(self) -> str:
+        return (ROOT / "docs/flow_chart.mermaid").read_text()
+
+    def test_it_is_one_chart_whose_parts_are_closed(self, chart: str) -> None:
+        lines = [line.strip() for line in chart.splitlines() if line.strip() and not line.startswith("%%")]
+        assert lines[0] == "flowchart TB"
+        assert sum(line.startswith("flowchart") for line in lines) == 1
+        assert sum(line.startswith("subgraph ") for line in lines) == lines.count("end") == 3
+
+    def test_it_has_the_eight_stages_in_their_order(self, chart: str) -> None:
+        assert re.findall(r'\["(\d) ([\w ]+)<br/>', chart) == [
+            (str(i), stage) for i, stage in enumerate(self.STAGES, 1)
+        ]
+
+    def test_every_arrow_joins_nodes_that_are_drawn(self, chart: str) -> None:
+        drawn = set(re.findall(r"(\w+)(?:\(\[|\[|\{)\"", chart))
+        plain = re.sub(r'"[^"]*"', "", chart[chart.index("flowchart") :])
+        ends = set(re.findall(r"(\w+)\S*\s*-[-.]", plain)) | set(re.findall(r"[-.]->\s*(\w+)", plain))
+        assert len(drawn) > 30
+        assert ends <= drawn
+
+    def test_files_that_it_names_exist(self, chart: str) -> None:
+        named = re.findall(r"\b((?:app|docs)/[\w./-]*\w)", chart)
+        assert len(named) > 4
+        assert [name for name in named if not (ROOT / name).exists()] == []
+
+    def test_its_statuses_are_those_of_the_policies(self, chart: str) -> None:
+        said = set(re.findall(r"\b([345]\d\d)\b", chart))
+        table_of = (ROOT / "docs/policies.md").read_text()
+        assert said <= set(re.findall(r"\b([345]\d\d)\b", table_of))
+        assert {"401", "402", "403", "409", "422", "429", "503", "504", "304"} <= said
