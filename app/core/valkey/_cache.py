@@ -79,8 +79,8 @@ class Cache(Entries):
 
         Give ``tags`` for whatever the value depends on; ``model`` (any type that Pydantic knows) to get that type each time instead of
         plain JSON data on hits. ``fn`` may run in a task of its own and, with ``stale`` or ``eager``, longer than its caller: it must
-        then open its own database session. What it raises is raised to all who wait, unless a stale value can be shown; errors with a
-        status below 500 (not found, forbidden) are answers and always raised.
+        then open its own database session. What it raises is raised to all who wait, unless a stale value can be shown; errors that
+        are answers (not found, forbidden: a status of 4xx other than 408, 425, 429) are always raised.
         """
         codec = self._codec(options, model)
         call = _Call(key, codec.shaped(fn), options, tuple(sorted(set(tags))), codec)

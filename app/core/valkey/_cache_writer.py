@@ -125,7 +125,8 @@ class Writer:
 def hides(error: Exception) -> bool:
     """Whether a stale value may be shown instead of this error: not if it is an answer, such as 404 or 403.
 
-    By attribute, because errors of web frameworks (``status_code``) are not known below ``core/http``.
+    By attribute, because errors of web frameworks (``status_code``) are not known below ``core/http``. Timeouts and refusals for
+    load (408, 425, 429) are no answers.
     """
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
-    return not (isinstance(status, int) and status < 500)
+    return not (isinstance(status, int) and 400 <= status < 500 and status not in {408, 425, 429})

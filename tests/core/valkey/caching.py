@@ -60,3 +60,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
         while not await condition():  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.005)
+
+
+async def until_free(store: ValkeyClient) -> None:
+    """Returns when nobody holds the lease any more: one that is given up without waiting goes a moment later."""
+
+    async def is_free() -> bool:
+        return bool(await store.execute("EXISTS", f"{KEY}:l") == 0)
+
+    await until(is_free)

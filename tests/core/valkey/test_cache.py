@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from app.core.errors import ConfigurationError, EntityNotFoundError
+from app.core.errors import ConfigurationError, EntityNotFoundError, PolicyRejected
+from app.core.observability import EventHub, Metrics
 from app.core.resilience import ManualClock
-from app.core.valkey import Cache, CacheOptions, Entry, ValkeyClient
-from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, age, until
+from app.core.valkey import Cache, CacheOptions, Entry, Seen, ValkeyClient
+from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, age, until, until_free
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 STALE = CacheOptions(ttl=60, stale=600, soft_timeout=0.02)
@@ -32,12 +33,23 @@ class TestFresh:
         assert source.calls == 1
         assert watched.events == {"miss": 1, "stored": 1, "hit": 2}
 
-    async def test_a_hit_is_one_round_trip(self, private_valkey_client: ValkeyClient) -> None:
+    async def test_metrics_count_by_the_caches_name(self, store: ValkeyClient) -> None:
+        hub, metrics = EventHub(), Metrics()
+        metrics.subscribe(hub)
+        for _ in range(2):
+            await Cache(store, hub=hub).get_or_set(KEY, Source(), CacheOptions(ttl=60, name="records"))
+        exposed = metrics.exposition().decode()
+        for kind in ("miss", "stored", "hit"):
+            assert f'gatehouse_cache_events_total{{cache="records",kind="{kind}"}} 1.0' in exposed
+
+    async def test_a_hit_is_one_call_for_the_entry_and_one_for_each_tag(
+        self, private_valkey_client: ValkeyClient
+    ) -> None:
         cache = Cache(private_valkey_client)
         await cache.get_or_set(KEY, Source(), MINUTE, ("a", "b"))
         before = await _commands(private_valkey_client)
         await cache.get_or_set(KEY, Source(), MINUTE, ("a", "b"))
-        # Two tags and the entry, sent together; the fourth is the INFO that counts them.
+        # The fourth is the INFO that counts them.
         assert await _commands(private_valkey_client) - before == 4
 
     async def test_our_own_clock_does_not_matter(self, store: ValkeyClient) -> None:
@@ -146,6 +158,32 @@ class TestGone:
 
 async def _is_landed(cache: Cache) -> bool:
     return not cache._flights._known
+
+
+class Overtaken(Cache):
+    """Between its look and its lease another process stores a value and gives its own lease up."""
+
+    async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:
+        await Cache(self._store).store(
+            key, b'"theirs"', ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=versions, token=None
+        )
+        return await super().take_lease(key, token, lease_ms, versions)
+
+
+class TestOvertaken:
+    @pytest.mark.parametrize("is_stale", [False, True])
+    async def test_what_was_stored_meanwhile_is_shown_and_the_lease_given_up(
+        self, store: ValkeyClient, is_stale: bool
+    ) -> None:
+        if is_stale:
+            await Cache(store).get_or_set(KEY, Source("old"), STALE)
+            await age(store, 120_000)
+        source = Source()
+        assert (
+            await Overtaken(store).get_or_set(KEY, source, CacheOptions(ttl=60, soft_timeout=5)) == "theirs"
+        )
+        assert source.calls == 0
+        await until_free(store)
 
 
 class TestCancelled:
@@ -273,10 +311,21 @@ class TestStale:
 
     async def test_an_answer_is_no_outage(self, watched: Watched, store: ValkeyClient) -> None:
         await self.stale(watched, store)
-        source = Source()
+        source, patient = Source(), CacheOptions(ttl=60, stale=600, soft_timeout=5)
         source.error = EntityNotFoundError()
-        with pytest.raises(EntityNotFoundError):
+        for _ in range(2):
+            with pytest.raises(EntityNotFoundError):
+                await watched.cache.get_or_set(KEY, source, patient)
+        assert source.calls == 2
+
+    async def test_a_refusal_for_load_is_no_answer(self, watched: Watched, store: ValkeyClient) -> None:
+        await self.stale(watched, store)
+        source = Source()
+        source.error = PolicyRejected()
+        assert (
             await watched.cache.get_or_set(KEY, source, CacheOptions(ttl=60, stale=600, soft_timeout=5))
+            == "old"
+        )
 
     async def test_an_invalidated_value_is_never_shown_as_stale(
         self, watched: Watched, store: ValkeyClient
@@ -475,13 +524,15 @@ class TestValues:
         for _ in range(2):
             assert await watched.cache.get_or_set(KEY, source, MINUTE) is source.value
         assert watched.events == {"miss": 2, "unstorable": 2}
-        assert await store.execute("EXISTS", KEY, f"{KEY}:l") == 0
+        await until_free(store)
+        assert await store.execute("EXISTS", KEY) == 0
 
     async def test_a_huge_value_is_shown_and_not_kept(self, watched: Watched, store: ValkeyClient) -> None:
         source = Source("x" * 300_000)
         assert await watched.cache.get_or_set(KEY, source, MINUTE) == source.value
         assert watched.events == {"miss": 1, "too_large": 1}
-        assert await store.execute("EXISTS", KEY, f"{KEY}:l") == 0
+        await until_free(store)
+        assert await store.execute("EXISTS", KEY) == 0
         large = CacheOptions(ttl=60, max_bytes=1_000_000)
         assert [await watched.cache.get_or_set(KEY, source, large) for _ in range(2)] == [source.value] * 2
         assert source.calls == 2

@@ -112,6 +112,13 @@ class TestScope:
             assert await self.made_by(principal) == "alice"
         assert await self.made_by(less[0], scope="tenant") == "alice"
 
+    async def test_a_scope_is_no_role(self) -> None:
+        both = Principal("alice", frozenset({"a", "b"}))
+        one_of_each = Principal("alice", frozenset({"a"}), frozenset({"b"}))
+        with request_of(both):
+            await get_or_set_cache("k", Source("with two scopes"), ttl=60)
+        assert await self.made_by(one_of_each) == "alice"
+
     async def test_a_tenants_callers_share(self) -> None:
         assert [await self.made_by(who, scope="tenant") for who in (ALICE, BOB)] == ["alice", "alice"]
         stranger = Principal("carol", ALICE.scopes, ALICE.roles, tenant_id="other")
@@ -248,7 +255,7 @@ class TestMany:
             asked.append(list(names))
             return {name: f"{name} loaded" for name in names if name != "c"}
 
-        names = ["b", ("a", 1), "c", "b"]
+        names: list[str | tuple[str | int, ...]] = ["b", ("a", 1), "c", "b"]
         expected = ["b loaded", "('a', 1) loaded", None, "b loaded"]
         for who in (ALICE, ALICE, BOB):
             with request_of(who):

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.valkey import Cache, CacheOptions, ValkeyClient, tag_key
 from app.dev import EmbeddedValkey
-from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, until
+from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, until, until_free
 from tests.servers import new_folder
 
 POLICIES = [
@@ -117,13 +117,9 @@ class TestNoEviction:
             return "made"
 
         assert await watched.cache.get_or_set(KEY, make, CacheOptions(ttl=60)) == "made"
-        await until(lambda: _is_free(store))
+        await until_free(store)
         await store.execute("CONFIG", "SET", "maxmemory", 0)
         assert await watched.cache.get_or_set(KEY, Source("after"), MINUTE) == "after"
-
-
-async def _is_free(store: ValkeyClient) -> bool:
-    return bool(await store.execute("EXISTS", f"{KEY}:l") == 0)
 
 
 class ClusterNode(EmbeddedValkey):
