@@ -2,9 +2,11 @@
 
 from fastapi import Request
 
-from app.core.errors import ConfigurationError, NotAuthenticated
+from app.core.errors import ConfigurationError, GatehouseError, NotAuthenticated
 from app.core.http._block import Block, Here, here, name_of
 from app.core.policies import Credits, JobConfig, Permit
+
+_OUTCOMES = {402: "no_credit", 429: "held"}
 
 
 class CreditsBlock(Block[Permit]):
@@ -26,7 +28,7 @@ class CreditsBlock(Block[Permit]):
         if status >= 400:
             await taken.give_back()
         elif not taken.owes:
-            taken.settle()
+            await taken.settle()
         elif place.state is not None and place.state.sessions is not None:
             sessions = place.state.sessions
             sessions.at_end(taken.ended)
@@ -58,7 +60,12 @@ class CreditsBlock(Block[Permit]):
     async def _hold(self, name: str, place: Here) -> Permit:
         if place.caller.principal is None:
             raise NotAuthenticated("Credits belong to an account: this needs a bearer token.")
-        return await place.engine.post(name, self._config).enter(place.caller)
+        try:
+            return await place.engine.post(name, self._config).enter(place.caller)
+        except GatehouseError as refusal:
+            if place.state is not None:
+                place.state.outcome = _OUTCOMES.get(refusal.status, "unavailable")
+            raise
 
 
 def require_credits(amount: int, *, name: str | None = None) -> CreditsBlock:

@@ -131,21 +131,21 @@ class Engine:
         lasts, and a charge that did get in is posted only once.
         """
         if not permit.owes:
-            permit.settle()
+            await permit.settle()
             return
         if is_batched:
-            permit.pay_later()
+            await permit.pay_later()
             return
         try:
             async with get_db_context(self.parts.database) as session:
                 await permit.pay(session)
         except Unavailable:
-            permit.pay_later()
+            await permit.pay_later()
         except BaseException:
             await permit.give_back()
             raise
         else:
-            permit.settle()
+            await permit.settle()
 
     @asynccontextmanager
     async def _renewed(self, permit: Permit) -> AsyncIterator[None]:

@@ -51,7 +51,7 @@ class Permit:
         assert ledger is not None  # noqa: S101 - checked when the policy was compiled
         self._balance = await ledger.debit(session, self.debit())
 
-    def pay_later(self) -> None:
+    async def pay_later(self) -> None:
         """Hand the debit to the ledger's next batch, which frees the hold; settles the rest."""
         ledger, holds, admission = self._parts.ledger, self._parts.holds, self.admission
         assert ledger is not None and holds is not None and admission is not None  # noqa: S101, PT018 - see owes
@@ -62,13 +62,15 @@ class Permit:
 
         ledger.debit_later(debit, done)
         self.admission, self._balance = admission._replace(ask=admission.ask._replace(hold=None)), None
-        self.settle()
+        await self.settle()
 
-    def settle(self) -> None:
-        """The work is done: frees slots and hold, with the balance after the debit. Waits for nothing, raises nothing."""
-        if self._end() and self.holds_lease:
-            assert self.admission is not None  # noqa: S101 - it holds something
-            self._parts.admitter.settle_soon(self.admission, None, self._balance)
+    async def settle(self) -> None:
+        """The work is done: frees slots and hold, with the balance after the debit. Raises nothing for the store.
+
+        Waits for the store, so that the caller's next request finds what it did not use.
+        """
+        if self._end() and self.admission is not None and self.admission.is_owed_settlement:
+            await self._parts.admitter.settle(self.admission, None, self._balance)
 
     async def give_back(self) -> None:
         """The work failed: everything but attempt limits is given back."""
@@ -78,7 +80,7 @@ class Permit:
     async def ended(self, end: str) -> None:
         """For ``SessionScope.at_end``, when ``pay`` went into its transaction: ``kept``, ``undone`` or ``unknown``."""
         if end == "kept":
-            self.settle()
+            await self.settle()
         elif end == "undone":
             await self.give_back()
         elif self._end() and self.admission is not None:
