@@ -111,6 +111,20 @@ class LoginSettings(_Group):
     )
 
 
+class ExternalDataSettings(_Group):
+    """The service that ``GET /external-data`` asks."""
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="Where GET /external-data asks, for example https://api.example.com/search; none: 503",
+    )
+    hosts: list[str] = Field(default=[], description="Further hosts that it may call, beside the URL's own")
+    allow_private: bool = Field(
+        default=False,
+        description="Let it call private networks and this machine; never cloud metadata addresses",
+    )
+
+
 class _PolicyVariables(PydanticBaseSettingsSource):
     """All variables that begin with ``POLICIES__``, as they stand: which there may be, only the policies know."""
 
@@ -228,6 +242,9 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Requests worked on at once per process; more are answered 503",
     )
+    threads: int = Field(
+        default=40, ge=1, le=10_000, description="Sync handlers that run at once per process; the others wait"
+    )
     shutdown_grace_s: int = Field(
         default=10, ge=0, le=3600, description="Seconds that requests in flight get on shutdown"
     )
@@ -253,6 +270,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
+    external_data: ExternalDataSettings = ExternalDataSettings()
 
     @classmethod
     def settings_customise_sources(
