@@ -183,7 +183,8 @@ def _lifespan(
             platform.traffic.drain()
             deadlines.close()
             for stop in platform.on_stop:
-                stop()
+                if (waiting := stop()) is not None:
+                    await waiting
             await platform.store.close()
             await platform.database.close()
             reports.flush()

@@ -21,6 +21,8 @@ from app.builtin.policies.service import provide_policies
 from app.core.db import AsyncSession, Base
 from app.core.http import APIRouter, Platform
 from app.core.jobs import Periodic
+from app.features.external_data.router import router as external_data
+from app.features.external_data.service import provide_external_data
 from app.features.records.models import Record
 from app.features.records.router import router as records
 
@@ -91,4 +93,5 @@ FEATURES: tuple[Feature, ...] = (
         seeds=(seed_credits,),
     ),
     Feature(name="records", router=records, models=(Record,)),
+    Feature(name="external_data", router=external_data, provides=provide_external_data),
 )

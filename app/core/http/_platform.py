@@ -45,7 +45,7 @@ class Platform:
     traffic: TrafficControl
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
-    on_stop: list[Callable[[], None]] = field(default_factory=list)
+    on_stop: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)

@@ -158,3 +158,6 @@ def _route_standard_library(level: int, shared: list[Processor], *, is_json: boo
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    # They would write whole URLs and headers of what we call, keys and users' questions among them.
+    for name in ("httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -29,7 +29,7 @@ DEVELOPMENT_USERS: Mapping[str, DevelopmentUser] = MappingProxyType(
     {
         "admin@example.com": DevelopmentUser(roles=None, scopes=None),
         "analyst@example.com": DevelopmentUser(
-            frozenset({"db_reader"}), frozenset({"read:records", "read:credits"})
+            frozenset({"db_reader", "io_user"}), frozenset({"read:records", "read:credits", "read:external"})
         ),
         "viewer@example.com": DevelopmentUser(frozenset(), frozenset()),
     }

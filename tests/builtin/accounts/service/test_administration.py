@@ -139,8 +139,8 @@ class TestSeedDevelopment:
         assert (admin.roles, admin.scopes) == (sorted(known_roles), sorted(known_scopes))
         assert (analyst.email, analyst.roles, analyst.scopes) == (
             "analyst@example.com",
-            ["db_reader"],
-            ["read:credits", "read:records"],
+            ["db_reader", "io_user"],
+            ["read:credits", "read:external", "read:records"],
         )
         assert (viewer.email, viewer.roles, viewer.scopes) == ("viewer@example.com", [], [])
         assert all(hasher.verify(CREDENTIALS[email], user.password_hash) for email, user in users.items())
@@ -167,7 +167,7 @@ class TestSeedDevelopment:
         )
         assert changed == list(CREDENTIALS)
         assert users["viewer@example.com"].is_active
-        assert users["analyst@example.com"].scopes == ["read:credits", "read:records"]
+        assert users["analyst@example.com"].scopes == ["read:credits", "read:external", "read:records"]
         assert hasher.verify("a-new-password", users["admin@example.com"].password_hash)
 
     async def test_an_address_that_is_not_of_the_seed_is_refused(

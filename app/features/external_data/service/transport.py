@@ -1,0 +1,100 @@
+"""An HTTP transport that calls named hosts only, and looks at the address when it connects.
+
+Checking a URL before the call is not enough: a name may resolve to another address a moment later (DNS rebinding). Here the name is
+resolved once, every address that it has is checked, and the connection is made to a checked address. TLS still proves the name.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from app.features.external_data.service.addresses import may_be_called
+from app.features.external_data.service.errors import UpstreamRejected
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+class AddressRefused(UpstreamRejected):
+    """The host is not on the list, or its address is not one that may be called."""
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host, as the system finds them. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that may be called. A name with one address that may not be is refused as a whole."""
+
+    def __init__(self, *, allow_private: bool, resolve: Resolve = resolve) -> None:
+        self._allow_private = allow_private
+        self._resolve = resolve
+        self._inner = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface's own
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """As the backend's; ``timeout`` is for resolving and for all addresses together. Raises AddressRefused."""
+        ends = monotonic() + timeout if timeout is not None else None
+        addresses = await self._checked(host, port, timeout)
+        for last, address in enumerate(addresses, 1 - len(addresses)):
+            try:
+                left = None if ends is None else max(0.0, ends - monotonic())
+                return await self._inner.connect_tcp(address, port, left, local_address, socket_options)
+            except httpcore2.ConnectError:
+                if last == 0:
+                    raise
+        raise httpcore2.ConnectError("the name has no address")
+
+    async def _checked(self, host: str, port: int, timeout: float | None) -> Sequence[str]:  # noqa: ASYNC109
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._resolve(host, port)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore2.ConnectError("the name cannot be resolved") from error
+        if not all(may_be_called(address, allow_private=self._allow_private) for address in addresses):
+            raise AddressRefused("The source of external data may not be called.")
+        return addresses
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """httpx2's transport over ``GuardedBackend``, for ``hosts`` only. No proxy from the environment, no retries of its own."""
+
+    def __init__(
+        self,
+        hosts: Collection[str],
+        *,
+        allow_private: bool = False,
+        max_connections: int = 100,
+        resolve: Resolve = resolve,
+    ) -> None:
+        context = httpx2.create_ssl_context(trust_env=False)
+        super().__init__(verify=context, trust_env=False)
+        self._hosts = frozenset(host.lower() for host in hosts)
+        # httpx2 offers no way to name the backend; httpcore2 does.
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=context,
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=30.0,
+            network_backend=GuardedBackend(allow_private=allow_private, resolve=resolve),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """As httpx2's. Raises AddressRefused for another host."""
+        if request.url.host.lower() not in self._hosts:
+            raise AddressRefused("The source of external data may not be called.")
+        return await super().handle_async_request(request)
