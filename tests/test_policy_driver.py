@@ -1,0 +1,153 @@
+"""Every gated route of the service is driven to every refusal of its policy; and the driver finds what cannot be reached."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import Response
+
+from app.core import APIRouter, JobConfig, RateLimit, Security, api_worker, enforce_all_policies
+from app.core.db import Database
+from app.core.policies import Credits, Idempotency, Quota, ResponseCache
+from app.core.security import known_roles, known_scopes
+from app.registry import Feature
+from app.settings import Settings
+from tests.credited import CREDITS, give
+from tests.gated import Service, bearer, serving
+from tests.policy_driver import Driver, Sample, Unreached, producible
+from tests.sites import Site, whole_site
+from tests.test_bad_input import GATED, Endpoint, each, path_of
+
+pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
+
+
+def sample_of(site: Site, endpoint: Endpoint) -> Sample:
+    body: dict[str, Any] = {}
+    if endpoint.json is not None:
+        body = {"json": endpoint.json}
+    elif endpoint.form is not None:
+        body = {"data": endpoint.form}
+    spare = endpoint.path.replace("{record_id}", str(uuid4())) if "{record_id}" in endpoint.path else None
+    return Sample(
+        endpoint.method, path_of(site, endpoint), body, spare if endpoint.method == "DELETE" else None
+    )
+
+
+@pytest.fixture
+async def site(settings: Settings, database: Database) -> AsyncIterator[Site]:
+    async with whole_site(settings, database) as site:
+        await give(database, str(site.owner), 1_000_000)
+        yield site
+
+
+def config_of(site: Site, endpoint: Endpoint) -> JobConfig:
+    (gate,) = (
+        route.gate
+        for route in site.platform.routes
+        if route.path == endpoint.path and endpoint.method in route.methods
+    )
+    assert gate is not None
+    return gate.config
+
+
+@each(GATED)
+async def test_every_refusal_of_a_route_can_be_reached(site: Site, endpoint: Endpoint) -> None:
+    def rights(user: UUID, scopes: Any = known_scopes, roles: Any = known_roles) -> Mapping[str, str]:
+        return site.bearer(scopes, roles, user)
+
+    config = config_of(site, endpoint)
+    driver = Driver(site.client, site.platform, rights, site.owner)
+    reached = await driver.drive(config, sample_of(site, endpoint))
+    assert set(reached) == producible(config, endpoint.method)
+    documented = (await site.client.get("/openapi.json")).json()["paths"][endpoint.path]
+    operation = documented[endpoint.method.lower()]["responses"]
+    for status, answer in reached.items():
+        assert str(status) in operation
+        fields = {name.lower() for name in operation[str(status)]["headers"]}
+        told = {
+            "retry-after",
+            "ratelimit",
+            "ratelimit-policy",
+            "www-authenticate",
+            "etag",
+            "age",
+            "cache-status",
+            "vary",
+        }
+        assert told & set(answer.headers) <= fields
+
+
+RICH = UUID("00000000-0000-7000-8000-00000000000b")
+ALL = JobConfig(
+    security=Security(scopes=("read:records",)),
+    rate_limit=RateLimit.token_bucket("user", max_tokens=5, refill_rate=0.01),
+    idempotency=Idempotency(),
+    cache=ResponseCache(ttl=60),
+    credits=Credits(cost=2),
+)
+
+
+def all_of(config: JobConfig, *, cache_control: str | None = None) -> Feature:
+    router = APIRouter()
+    gate = enforce_all_policies("all", config)
+
+    @router.get("/all", dependencies=[gate])
+    @router.post("/all", dependencies=[gate])
+    @api_worker(config)
+    async def handle(response: Response) -> dict[str, str]:
+        if cache_control is not None:
+            response.headers["Cache-Control"] = cache_control
+        return {}
+
+    return Feature(name="all", router=router)
+
+
+def driver_of(service: Service) -> Driver:
+    def rights(user: UUID, scopes: Any = ("read:records",), roles: Any = ()) -> Mapping[str, str]:
+        return bearer(user, scopes=scopes, roles=roles)
+
+    return Driver(service.client, service.platform, rights, RICH)
+
+
+async def test_all_six_of_them(settings: Settings, database: Database) -> None:
+    await give(database, str(RICH), 1000)
+    async with serving(settings, CREDITS, all_of(ALL)) as service:
+        driver = driver_of(service)
+        assert set(await driver.drive(ALL, Sample("GET", "/all"))) == {304, 401, 402, 403, 429}
+        assert set(await driver.drive(ALL, Sample("POST", "/all"))) == {401, 402, 403, 409, 429}
+
+
+async def test_a_status_that_cannot_be_reached_is_found(settings: Settings, database: Database) -> None:
+    await give(database, str(RICH), 1000)
+    async with serving(settings, CREDITS, all_of(ALL, cache_control="no-store")) as service:
+        with pytest.raises(Unreached, match=r"GET /all: no 304; seen, with how often: \{200: 1\}"):
+            await driver_of(service).drive(ALL, Sample("GET", "/all"))
+
+
+async def test_a_limit_that_nobody_enforces_is_found(settings: Settings) -> None:
+    """The policy that is asked about is not the one that is served."""
+    generous = JobConfig(security=ALL.security, rate_limit=None)
+    async with serving(settings, all_of(generous)) as service:
+        said = JobConfig(security=ALL.security, rate_limit=ALL.rate_limit)
+        with pytest.raises(Unreached, match="no 429"):
+            await driver_of(service).drive(said, Sample("GET", "/all"))
+
+
+@pytest.mark.parametrize(
+    ("config", "method", "statuses"),
+    [
+        (JobConfig(), "GET", {401, 429}),
+        (JobConfig(rate_limit=None), "GET", {401}),
+        (JobConfig(rate_limit=None, quota=Quota(per="day", limit=1)), "GET", {401, 429}),
+        (JobConfig(shadow=True, credits=Credits()), "GET", {401}),
+        (JobConfig(credits=Credits(cost=0)), "GET", {401, 429}),
+        (ALL, "GET", {304, 401, 402, 403, 429}),
+        (ALL, "PATCH", {401, 402, 403, 409, 429}),
+        (ALL, "DELETE", {401, 402, 403, 429}),
+    ],
+)
+def test_what_a_policy_can_produce_follows_from_its_options(
+    config: JobConfig, method: str, statuses: set[int]
+) -> None:
+    assert producible(config, method) == statuses
