@@ -62,7 +62,7 @@ class TimedStore:
     """The real scripts with their clock taken out: the time is what ``at`` says.
 
     ``lose`` answers get lost after they were given, and ``when_lost`` is done then. ``delay`` calls time out before they run; ``run_late``
-    runs them.
+    runs them. ``down``: nothing answers.
     """
 
     def __init__(self, store: ValkeyClient, start: float = 1_800_000_000.0) -> None:
@@ -71,6 +71,7 @@ class TimedStore:
         self.lose = 0
         self.when_lost: Callable[[], Awaitable[object]] | None = None
         self.delay = 0
+        self.down = False
         self._late: list[tuple[Script, Sequence[str], Sequence[bytes]]] = []
         self.calls: list[str] = []
         self._scripts: dict[str, Script] = {}
@@ -91,6 +92,8 @@ class TimedStore:
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
     ) -> bytes:
+        if self.down:
+            raise StoreDown("gone")
         if self.delay:
             self.delay -= 1
             self._late.append((script, keys, args))

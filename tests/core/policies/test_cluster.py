@@ -1,0 +1,255 @@
+"""ADMIT on a real Cluster node that owns all slots: undeclared keys and keys of several slots fail there, and nothing of ours does."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from app.core.policies import (
+    ADMIT,
+    Admitter,
+    Ask,
+    IdempotencyUnavailable,
+    Plan,
+    RateLimit,
+    Settled,
+    Slot,
+    Verdict,
+)
+from app.core.resilience import SystemClock
+from app.core.valkey import Script, StoreReplyError, StoreTimeout, ValkeyClient
+from app.dev import EmbeddedValkey
+from tests.core.policies.asking import (
+    ALICE,
+    FAR,
+    HOUR_MS,
+    LIMITED,
+    claim,
+    fund,
+    hold,
+    lives,
+    lookup,
+    quota,
+    slot,
+)
+from tests.servers import new_folder
+
+USER = RateLimit.fixed_window("user", limit=100, window=FAR)
+IP = RateLimit.fixed_window("ip", limit=100, window=FAR, scope="ip")
+EVERYBODY = RateLimit.fixed_window("everybody", limit=100, window=FAR, scope="global", charge="admit")
+PLAN = Plan("orders", [USER, IP, EVERYBODY])
+POOL = Slot("{s:*.pool}:v1:s:*.pool", 2, 10_000, False, "local", "pool", "global")
+
+
+class ClusterNode(EmbeddedValkey):
+    """One node; it owns every slot once it was told to."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--cluster-enabled", "yes"]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[ClusterNode]:
+    folder: Path = new_folder()
+    server = ClusterNode(folder / "valkey", durable=False)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def cluster(node: ClusterNode) -> AsyncIterator[ValkeyClient]:
+    client = ValkeyClient(node.url(), timeout_s=2.0)
+    if b"cluster_slots_assigned:16384" not in await client.execute("CLUSTER", "INFO"):
+        await client.execute("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    for _ in range(500):
+        if b"cluster_state:ok" in await client.execute("CLUSTER", "INFO"):
+            break
+        await asyncio.sleep(0.02)
+    await client.execute("FLUSHALL")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def admitter(cluster: ValkeyClient) -> Admitter:
+    return Admitter(cluster, clock=SystemClock(), clustered=True)
+
+
+def everything(*, key: str = "k") -> Ask:
+    return Ask(
+        claim(key),
+        lookup(tags=("a", "b")),
+        False,
+        (quota(end_ms=4_000_000_000_000),),
+        (slot(5), POOL),
+        hold(1),
+    )
+
+
+def remaining(plan_states: object) -> list[int]:
+    return [state.remaining for state in plan_states]  # type: ignore[attr-defined]
+
+
+async def left(admitter: Admitter) -> list[int]:
+    return remaining((await admitter.admit(PLAN, ALICE, (0, 0, 0))).states)
+
+
+class TestNode:
+    async def test_it_refuses_keys_of_two_slots_in_one_script(self, cluster: ValkeyClient) -> None:
+        with pytest.raises(StoreReplyError, match="CROSSSLOT"):
+            await Admitter(cluster, clock=SystemClock()).admit(PLAN, ALICE)
+
+    async def test_it_refuses_a_key_that_was_not_declared(self, cluster: ValkeyClient) -> None:
+        sneaky = Script(
+            "sneaky", ADMIT.source.replace("return reply\n", "redis.call('GET', 'elsewhere') return reply\n")
+        )
+        with pytest.raises(StoreReplyError):
+            await cluster.run(
+                sneaky, ["{u:alice}:v1:r:1", *LIMITED.keys(ALICE)], [b"10", b"1", *LIMITED.arguments((1,))]
+            )
+
+
+class TestEverything:
+    async def test_all_parts_are_taken_settled_and_live_for_a_while(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 5)
+        first = await admitter.admit(PLAN, ALICE, None, everything())
+        assert (first.verdict, first.generation, first.is_leader) == (Verdict.ADMITTED, 1, True)
+        assert remaining(first.states) == [99, 99, 99]
+        assert first.versions.count(b",") == 1
+        assert await admitter.extend(first, 20_000)
+        assert await admitter.settle(first, b"result") == Settled()
+        assert all(life > 0 for life in (await lives(cluster)).values())
+        replay = await admitter.admit(PLAN, ALICE, None, everything())
+        assert (replay.verdict, replay.tail) == (Verdict.REPLAY, b"result")
+        assert await cluster.execute("EXISTS", POOL.key) == 0
+
+    async def test_an_abort_gives_all_of_it_back_but_attempts(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 5)
+        first = await admitter.admit(PLAN, ALICE, None, everything())
+        for _ in range(2):
+            await admitter.abort(first)
+        assert await left(admitter) == [99, 99, 100]
+        assert await cluster.execute("GET", quota(end_ms=1).key) == b"0"
+        assert (await admitter.admit(PLAN, ALICE, None, everything())).is_leader
+
+    async def test_of_fifty_equal_keys_one_is_admitted(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 50)
+        ask = Ask(claim(), slots=(POOL._replace(most=50),))
+        answers = await asyncio.gather(*(admitter.admit(PLAN, ALICE, None, ask) for _ in range(50)))
+        assert sum(answer.allowed for answer in answers) == 1
+        assert await cluster.execute("ZCARD", POOL.key) == 1
+        assert await left(admitter) == [50, 50, 99]
+
+
+class TestDisagreement:
+    async def test_an_ip_limit_that_refuses_undoes_what_the_caller_took(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 5)
+        plan = Plan(
+            "orders", [USER, RateLimit.fixed_window("ip", limit=1, window=FAR, scope="ip"), EVERYBODY]
+        )
+        await admitter.admit(plan, ALICE)
+        refused = await admitter.admit(plan, ALICE, None, everything())
+        assert (refused.verdict, refused.cause_name, refused.violated) == (Verdict.LIMITED, "ip", ("ip",))
+        assert [
+            key for key in await lives(cluster) if ":i:" in key or ":s:" in key or key.endswith(":l")
+        ] == []
+        assert await cluster.execute("HGET", hold().key, "h") == b"0"
+        look = await admitter.admit(plan, ALICE, (0, 0, 0))
+        assert remaining(look.states) == [98, 0, 99]
+
+    async def test_a_full_pool_undoes_the_claim_and_names_itself(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 5)
+        for key in "ab":
+            await admitter.admit(PLAN, ALICE, None, Ask(claim(key), slots=(POOL,)))
+        refused = await admitter.admit(PLAN, ALICE, None, everything())
+        assert (refused.verdict, refused.cause_name, refused.refusal().status) == (Verdict.BUSY, "pool", 503)
+        free = Ask(claim())
+        assert (await admitter.admit(PLAN, ALICE, None, free)).allowed
+
+    async def test_too_few_credits_undo_the_pool(self, admitter: Admitter, cluster: ValkeyClient) -> None:
+        await fund(cluster, 0)
+        refused = await admitter.admit(PLAN, ALICE, None, everything())
+        assert (refused.verdict, refused.violated) == (Verdict.NO_CREDIT, ("credits",))
+        assert await cluster.execute("EXISTS", POOL.key) == 0
+        assert await left(admitter) == [99, 99, 100]
+
+    async def test_a_cold_account_is_asked_for_again_and_each_limit_is_charged_once(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        cold = await admitter.admit(PLAN, ALICE, None, everything())
+        assert cold.verdict is Verdict.COLD
+        await fund(cluster, 5)
+        warm = await admitter.admit(PLAN, ALICE, None, everything(), again=cold)
+        assert warm.allowed
+        assert remaining(warm.states) == [99, 99, 99]
+
+    async def test_an_open_circuit_takes_nothing_anywhere(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await fund(cluster, 5)
+        answer = await admitter.admit(PLAN, ALICE, None, everything()._replace(circuit_open=True))
+        assert answer.verdict is Verdict.OPEN
+        assert await left(admitter) == [99, 99, 100]
+        assert (
+            await admitter.admit(Plan("orders", []), ALICE, None, Ask(circuit_open=True))
+        ).verdict is Verdict.OPEN
+
+    async def test_a_part_whose_answer_is_lost_undoes_the_others(self, cluster: ValkeyClient) -> None:
+        await fund(cluster, 5)
+        admitter = Admitter(Lossy(cluster), clock=SystemClock(), clustered=True)
+        with pytest.raises(IdempotencyUnavailable):
+            await admitter.admit(PLAN, ALICE, None, everything())
+        await admitter.close()
+        assert [
+            key for key in await lives(cluster) if ":i:" in key or ":s:" in key or key.endswith(":l")
+        ] == []
+        assert await cluster.execute("HGET", hold().key, "h") == b"0"
+
+
+class TestTags:
+    async def test_an_entry_is_valid_until_a_tag_in_another_slot_changes(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        ask = Ask(lookup=lookup(tags=("a", "b")))
+        first = await admitter.admit(PLAN, ALICE, None, ask)
+        now = first.now_ms
+        entry = f"{now} {now + HOUR_MS} {now + HOUR_MS} 1 {first.versions.decode()}\nbody".encode()
+        await cluster.execute("SET", lookup().key, entry, "PX", HOUR_MS)
+        await admitter.abort(first)
+        hit = await admitter.admit(PLAN, ALICE, None, ask)
+        assert (hit.verdict, hit.tail) == (Verdict.FRESH, entry)
+        await cluster.execute("SET", "{tag:b}:v1:t", "1", "PX", HOUR_MS)
+        changed = await admitter.admit(PLAN, ALICE, None, ask)
+        assert (changed.verdict, changed.is_leader, changed.tail) == (Verdict.ADMITTED, True, b"")
+
+
+class Lossy:
+    """A store that never tells what became of one of the parts: the one of the network."""
+
+    def __init__(self, store: ValkeyClient) -> None:
+        self._store = store
+
+    async def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> bytes:
+        return await self.run(script, keys, args, timeout_s=2.0)
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
+    ) -> bytes:
+        reply: bytes = await self._store.run(script, keys, args)
+        if keys[0].startswith("{ip:"):
+            raise StoreTimeout
+        return reply
