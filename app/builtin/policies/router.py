@@ -34,7 +34,7 @@ register_scope("write:policies", "Switch endpoints off and set breakers by hand"
 # An operator who looks, or pulls a switch, must get through while everything else is shed.
 READ = JobConfig(security=Security(scopes=("read:policies",), roles=("admin",)), priority="critical")
 WRITE = JobConfig(
-    security=Security(scopes=("write:policies",), roles=("admin",)), priority="critical", max_body=16_384
+    security=Security(scopes=("write:policies",), roles=("admin",)), priority="critical", max_body=65_536
 )
 
 router = APIRouter(prefix="/policies", tags=["policies"])
