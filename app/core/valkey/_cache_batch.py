@@ -67,7 +67,10 @@ class Batch:
     def _take(self, key: str, seen: Seen, kind: str) -> bool:
         """Keep what was seen: as the key's value if it is fresh, as a substitute if it is stale."""
         value, is_readable = self._codec.read(seen.entry, key)
-        if seen.entry is None or not is_readable:
+        if seen.entry is None:
+            return False
+        if not is_readable:
+            self._emit("unreadable", self._options)
             return False
         if not seen.is_fresh:
             self._stale[key] = (seen.entry, value)

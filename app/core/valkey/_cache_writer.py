@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, final
 
 import structlog
 
+from app.core.errors import GatehouseError
 from app.core.resilience import Clock
 from app.core.valkey._cache_entries import Entries
 from app.core.valkey._cache_entry import Entry
@@ -37,12 +38,15 @@ class Made:
         self.kind = kind
 
     def copy(self, codec: Codec, key: str) -> Any:
-        """The value for one more caller, his own to change, as he would have read it; the value itself if JSON cannot hold it."""
+        """The value for one more caller, his own to change, as he would have read it.
+
+        The value itself if JSON cannot hold it, or if this caller asked for it in another way than the one who made it.
+        """
         try:
             self.payload = self.payload if self.payload is not None else codec.encode(self.value, key)
-        except TypeError:
-            return self.value
-        return codec.decode(self.payload, key)
+            return codec.decode(self.payload, key)
+        except (TypeError, ValueError, GatehouseError):
+            return codec.shape(self.value)
 
 
 @final

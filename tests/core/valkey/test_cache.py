@@ -148,12 +148,12 @@ class TestGone:
         await hanging.started.wait()
         await until(lambda: _is_landed(watched.cache))
         quick = Source("quick")
-        assert await watched.cache.get_or_set(KEY, quick, options) == "quick"
-        assert await watched.cache.get_or_set(KEY, quick, options) == "quick"
+        assert await watched.cache.get_or_set(KEY, quick, MINUTE) == "quick"
+        assert await watched.cache.get_or_set(KEY, quick, MINUTE) == "quick"
         assert quick.calls == 1
         hanging.gate.set()
         assert await leader == "new"
-        assert await watched.cache.get_or_set(KEY, quick, options) == "quick"
+        assert await watched.cache.get_or_set(KEY, quick, MINUTE) == "quick"
 
 
 async def _is_landed(cache: Cache) -> bool:
@@ -565,6 +565,16 @@ class TestSealed:
         await store.execute("SET", "{p:other}:v1:e", stored)
         assert await watched.cache.get_or_set("{p:other}:v1:e", Source(), options) == "new"
         assert watched.events["unreadable"] == 1
+
+    async def test_callers_at_once_may_ask_in_different_ways(self, store: ValkeyClient) -> None:
+        cache, source = Cache(store, seal=Rot()), Source({"id": 7, "at": WithAttributes.at})
+        source.hold()
+        first = asyncio.create_task(cache.get_or_set(KEY, source, CacheOptions(ttl=60, sealed=True)))
+        await source.started.wait()
+        second = asyncio.create_task(cache.get_or_set(KEY, source, MINUTE, model=Thing))
+        await until(lambda: _has_waiters(cache, 2))
+        source.gate.set()
+        assert (await first, await second) == (source.value, Thing(id=7, at=WithAttributes.at))
 
     async def test_only_when_asked_for_and_never_without_a_sealer(self, store: ValkeyClient) -> None:
         await Cache(store, seal=Rot()).get_or_set(KEY, Source("open"), MINUTE)

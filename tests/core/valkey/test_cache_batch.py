@@ -92,6 +92,12 @@ class TestMany:
         assert await watched.cache.get_or_set_many(KEYS[:3], loader, MINUTE) == [0, None, 20]
         assert loader.asked == [tuple(KEYS[:3]), (key(1),)]
 
+    async def test_what_cannot_be_read_is_loaded_anew(self, watched: Watched, loader: Loader) -> None:
+        await watched.cache.get_or_set(key(1), Source("no number"), MINUTE)
+        for _ in range(2):
+            assert await watched.cache.get_or_set_many(KEYS[:3], loader, MINUTE, model=int) == [0, 10, 20]
+        assert loader.asked == [tuple(KEYS[:3])]
+
     async def test_none_is_kept_if_asked_for(self, watched: Watched, loader: Loader) -> None:
         loader.missing = {key(1)}
         options = CacheOptions(ttl=60, negative_ttl=5)

@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
 from app.core.context import Principal, RequestContext, reset_context, set_context
@@ -18,6 +19,7 @@ from app.core.valkey import (
     get_or_set_cache,
     get_or_set_many,
 )
+from tests.apps import client_of
 from tests.core.valkey.caching import Source, Watched
 
 pytestmark = pytest.mark.usefixtures("clean_store")
@@ -198,6 +200,25 @@ class TestDecorator:
 
         assert [await data("7") for _ in range(2)] == [Profile(id="7"), {"id": "7", "name": "n"}]
         assert [await model("7") for _ in range(2)] == [Profile(id="7")] * 2
+
+    async def test_fastapi_sees_the_handler_as_it_is(self) -> None:
+        app, source = FastAPI(), Source()
+
+        def caller(name: str = "nobody") -> str:
+            return name
+
+        @app.get("/user/{user_id}", response_model=Profile)
+        @get_or_set_cache(key_fn=lambda user_id: ("profile", user_id), ttl=60, scope="public")
+        async def profile(user_id: int, who: Annotated[str, Depends(caller)]) -> Any:
+            source.calls += 1
+            return {"id": str(user_id), "name": who, "secret": "not in the model"}
+
+        async with client_of(app) as client:
+            for query in ("?name=first", "?name=second"):
+                answer = await client.get(f"/user/7{query}")
+                assert answer.json() == {"id": "7", "name": "first"}
+            assert (await client.get("/user/seven")).status_code == 422
+        assert source.calls == 1
 
     async def test_defaults_count_as_arguments_and_tags_may_depend_on_them(self) -> None:
         source = Source(1)

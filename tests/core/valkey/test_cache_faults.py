@@ -171,7 +171,7 @@ class TestDown:
         await store.close()
 
     async def test_frozen_while_a_stale_value_is_there(self, private_valkey: PrivateServer) -> None:
-        store = ValkeyClient(private_valkey.url, timeout_s=0.2)
+        store = ValkeyClient(private_valkey.url, timeout_s=0.5)
         watched, options = Watched(store), CacheOptions(ttl=60, stale=600)
         await watched.cache.get_or_set(KEY, Source("old"), options)
         await age(store, 120_000)
