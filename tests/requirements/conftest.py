@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.core import APIRouter
 from app.core.db import Database, configure, get_db_context
+from app.core.valkey import Cache, ValkeyClient, configure_cache
 from app.registry import Feature
 from app.settings import Settings
 from tests.gated import Service, serving
@@ -32,6 +33,16 @@ def configured(database: Database) -> Iterator[Database]:
     configure(database)
     yield database
     configure(None)
+
+
+@pytest.fixture
+async def cached(store: ValkeyClient, clean_store: None) -> AsyncIterator[None]:
+    """The process's default cache, as a door configures it."""
+    cache = Cache(store)
+    configure_cache(cache)
+    yield
+    configure_cache(None)
+    await cache.close()
 
 
 @pytest.fixture

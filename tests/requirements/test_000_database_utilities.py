@@ -1,5 +1,7 @@
 """Document 000: the guide to the database utilities."""
 
+# ruff: noqa: B008 - Depends(...) as a default, as the documents write it
+
 import asyncio
 import json
 from collections.abc import Callable
@@ -18,12 +20,24 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.core import APIRouter, JobConfig, RateLimit, RateLimiter, api_worker, enforce_all_policies
 from app.core.context import Principal
 from app.core.db import AsyncSession, Database, get_db, get_db_url
-from app.core.http import require_scope
+from app.core.http import (
+    LimitBlock,
+    debounce,
+    fixed_window,
+    require_credits,
+    require_scope,
+    sliding_window,
+    throttle,
+    token_bucket,
+)
 from app.core.observability import log_sink
+from app.core.valkey import get_or_set_cache, get_or_set_many
 from app.main import create_app
+from app.registry import Feature
 from app.settings import Settings
 from tests.apps import running
-from tests.gated import bearer
+from tests.credited import CREDITS, give
+from tests.gated import bearer, serving
 from tests.requirements.conftest import Serve
 from tests.requirements.shop import Item
 
@@ -59,6 +73,30 @@ async def test_000_02_a_histogram_of_the_users_own_is_exposed_beside_ours(serve:
         REGISTRY.unregister(latency)
     assert 'api_latency_seconds_count{endpoint="/secure-data"} 1.0' in shown
     assert shown.count("# TYPE api_latency_seconds histogram") == 1
+
+
+async def test_000_03_a_cached_profile_is_made_once_for_each_caller(serve: Serve, cached: None) -> None:
+    router, made = APIRouter(), list[str]()
+
+    @router.get("/user/{user_id}")
+    @get_or_set_cache(key_fn=lambda user_id: f"user:{user_id}", ttl=60)
+    async def get_user_profile(
+        user_id: str, user: Any = Depends(require_scope("read:user"))
+    ) -> dict[str, str]:
+        made.append(user_id)
+        return {"id": user_id, "seen_by": user.id}
+
+    ann, bob = uuid4(), uuid4()
+    async with serve(router, open_routes={"/user/{user_id}": "guarded by hand"}) as service:
+        answers = [
+            await service.client.get(f"/user/{user_id}", headers=bearer(caller, scopes=["read:user"]))
+            for caller, user_id in ((ann, "7"), (ann, "7"), (ann, "8"), (bob, "7"))
+        ]
+        refused = await service.client.get("/user/7", headers=bearer(ann))
+        unknown = await service.client.get("/user/7")
+    assert [answer.json()["seen_by"] for answer in answers] == [str(ann), str(ann), str(ann), str(bob)]
+    assert made == ["7", "8", "7"]
+    assert (refused.status_code, unknown.status_code) == (403, 401)
 
 
 async def test_000_04_the_url_comes_from_the_environment(
@@ -132,6 +170,82 @@ async def test_000_line_20_every_algorithm_lets_exactly_its_quota_pass(
         answers = await asyncio.gather(*(service.client.get("/limited", headers=headers) for _ in range(30)))
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(200), statuses.count(429)) == (passing, 30 - passing)
+
+
+@pytest.mark.parametrize(
+    ("block", "passing"),
+    [
+        (sliding_window(limit=3, window=86_400), 3),
+        (token_bucket(max_tokens=3, refill_rate=0.0001), 3),
+        (fixed_window(limit=3, window=31_000_000), 3),
+        (debounce(interval=3600), 1),
+        (throttle(rate=1, per=3600), 1),
+    ],
+    ids=["sliding_window", "token_bucket", "fixed_window", "debounce", "throttle"],
+)
+async def test_000_line_20_every_algorithm_guards_a_handler_by_itself(
+    serve: Serve, block: LimitBlock, passing: int
+) -> None:
+    router = APIRouter()
+
+    @router.get("/secure-data")
+    @block
+    async def secure_data(user: Any = Depends(require_scope("read:data"))) -> str:
+        return str(user.id)
+
+    headers = bearer(uuid4(), scopes=["read:data"])
+    async with serve(router, open_routes=OPEN) as service:
+        answers = await asyncio.gather(
+            *(service.client.get("/secure-data", headers=headers) for _ in range(30))
+        )
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(200), statuses.count(429)) == (passing, 30 - passing)
+
+
+async def test_000_line_24_any_result_is_cached_and_many_are_warmed_by_one_call(cached: None) -> None:
+    asked: list[object] = []
+
+    async def external_result() -> dict[str, int]:
+        asked.append("one")
+        return {"answer": 42}
+
+    async def load(keys: Any) -> dict[Any, int]:
+        asked.append(list(keys))
+        return {key: len(key) for key in keys}
+
+    for _ in range(2):
+        assert await get_or_set_cache("external:7", external_result, expire=300) == {"answer": 42}
+        assert await get_or_set_many(["a", "bb", "ccc"], load, expire=300) == [1, 2, 3]
+    assert await get_or_set_many(["bb", "dddd"], load, expire=300) == [2, 4]
+    assert asked == ["one", ["a", "bb", "ccc"], ["dddd"]]
+
+
+async def test_000_line_28_credits_that_are_spent_are_402_and_those_in_use_429(
+    settings: Settings, clean_store: None, clean_database: None, database: Database
+) -> None:
+    router, started, go_on = APIRouter(), asyncio.Event(), asyncio.Event()
+
+    @router.get("/secure-data")
+    @require_credits(amount=10)
+    async def secure_data(user: Any = Depends(require_scope("read:data"))) -> str:
+        started.set()
+        await go_on.wait()
+        return str(user.id)
+
+    user = uuid4()
+    await give(database, str(user), 15)
+    headers = bearer(user, scopes=["read:data"])
+    feature = Feature(name="example", router=router, open_routes={"/secure-data": "guarded by hand"})
+    async with serving(settings, CREDITS, feature) as service:
+        first = asyncio.create_task(service.client.get("/secure-data", headers=headers))
+        await started.wait()
+        meanwhile = await service.client.get("/secure-data", headers=headers)
+        go_on.set()
+        done = await first
+        afterwards = await service.client.get("/secure-data", headers=headers)
+    assert (meanwhile.status_code, meanwhile.json()["reason"]) == (429, "credits_held")
+    assert (done.status_code, afterwards.status_code) == (200, 402)
+    assert (afterwards.json()["required"], afterwards.json()["available"]) == (10, 5)
 
 
 async def test_000_line_54_guessing_a_password_ends_after_a_few_attempts(

@@ -1,5 +1,7 @@
 """Document 001: the plans for database, I/O and CPU endpoints."""
 
+# ruff: noqa: B008 - Depends(...) as a default, as the documents write it
+
 import asyncio
 import logging
 import threading
@@ -22,8 +24,24 @@ from app.core import (
     enforce_all_policies,
 )
 from app.core.db import AsyncSession, Database, get_db
+from app.core.http import (
+    LimitBlock,
+    debounce,
+    fixed_window,
+    require_credits,
+    require_scope,
+    roles_required,
+    sliding_window,
+    throttle,
+    token_bucket,
+)
 from app.core.observability import get_tracer, record_db_latency
-from tests.gated import bearer
+from app.core.policies import CREDIT
+from app.core.resilience import retry_decorator
+from app.registry import Feature
+from app.settings import Settings
+from tests.credited import CREDITS, balance_of, give
+from tests.gated import bearer, serving
 from tests.requirements.conftest import Serve
 from tests.requirements.shop import Item, User
 
@@ -172,6 +190,51 @@ async def test_001_06_user_input_is_a_parameter_and_never_sql(shop: UUID, databa
         assert len((await db.scalars(select(Item))).all()) == 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "passing"),
+    [
+        (token_bucket(max_tokens=5, refill_rate=0.001), 5),
+        (debounce(interval=2000), 1),
+        (fixed_window(limit=3, window=31_000_000), 3),
+        (sliding_window(limit=3, window=86_400), 3),
+        (throttle(rate=2, per=2000), 1),
+    ],
+    ids=["token_bucket", "debounce", "fixed_window", "sliding_window", "throttle"],
+)
+async def test_001_07_a_limit_and_a_price_stand_over_a_handler(
+    settings: Settings,
+    database: Database,
+    clean_store: None,
+    clean_database: None,
+    limit: LimitBlock,
+    *,
+    passing: int,
+) -> None:
+    router = APIRouter()
+
+    @router.get("/records/{record_id}")
+    @limit
+    @require_credits(amount=2)
+    async def get_record(
+        record_id: int,
+        user: Any = Depends(require_scope("read:records")),
+        roles: Any = Depends(roles_required(["db_reader"])),
+    ) -> dict[str, Any]:
+        return {"id": record_id, "owner": user.id, "same": user == roles}
+
+    ann = uuid4()
+    await give(database, str(ann), 20)
+    headers = bearer(ann, scopes=["read:records"], roles=["db_reader"])
+    feature = Feature(name="records", router=router, open_routes={"/records/{record_id}": "guarded by hand"})
+    async with serving(settings, CREDITS, feature) as service:
+        answers = [await service.client.get("/records/7", headers=headers) for _ in range(6)]
+        wrong = await service.client.get("/records/7", headers=bearer(ann, scopes=["read:records"]))
+    assert [answer.status_code for answer in answers] == [200] * passing + [429] * (6 - passing)
+    assert answers[0].json() == {"id": 7, "owner": str(ann), "same": True}
+    assert wrong.status_code == 403
+    assert await balance_of(database, str(ann)) == (20 - 2 * passing) * CREDIT
+
+
 async def test_001_08_a_logged_and_raised_500_is_a_problem_that_tells_nothing_more(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +281,36 @@ async def test_001_09_a_call_is_timed_and_traced(serve: Serve, database: Databas
         assert (await service.client.get("/records")).json() == 1
         shown = (await service.client.get("/metrics")).text
     assert 'db_latency_seconds_count{operation="requirement_001_09"} 1.0' in shown
+
+
+async def test_001_11_an_io_endpoint_is_tried_three_times_within_its_bucket(serve: Serve) -> None:
+    router, tries = APIRouter(), list[str]()
+
+    @router.get("/external-data")
+    @token_bucket(max_tokens=5, refill_rate=0.001)
+    @retry_decorator(max_attempts=3)
+    async def fetch_external_data(
+        query: str,
+        user: Any = Depends(require_scope("read:external")),
+        roles: Any = Depends(roles_required(["io_user"])),
+    ) -> str:
+        tries.append(query)
+        if query == "broken" or len(tries) < 3:
+            raise ConnectionError("the upstream's own words")
+        return f"{query} for {user.id}, {roles.id}"
+
+    ann = uuid4()
+    headers = bearer(ann, scopes=["read:external"], roles=["io_user"])
+    async with serve(router, open_routes={"/external-data": "guarded by hand"}) as service:
+        good = await service.client.get("/external-data?query=x", headers=headers)
+        assert tries == ["x"] * 3
+        broken = await service.client.get("/external-data?query=broken", headers=headers)
+        assert tries == ["x"] * 3 + ["broken"] * 3
+        rest = [await service.client.get("/external-data?query=x", headers=headers) for _ in range(4)]
+    assert (good.status_code, good.json()) == (200, f"x for {ann}, {ann}")
+    assert broken.status_code == 500
+    assert "own words" not in broken.text
+    assert [answer.status_code for answer in rest] == [200, 200, 200, 429]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from app.core import RateLimit
 from app.core.http import RateLimiter
 from app.settings import Settings
 
+BLOCKS = (
+    "token_bucket", "token_bucket_limiter", "fixed_window", "sliding_window", "throttle", "debounce", "require_credits",
+)  # fmt: skip
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -20,6 +23,9 @@ NAMES = (
     ("app.core.http", "require_scope"),
     ("app.core.http", "roles_required"),
     ("app.core.http", "RateLimiter"),
+    *[("app.core.http", name) for name in BLOCKS],
+    ("app.core.resilience", "retry_decorator"),
+    ("app.core.valkey", "get_or_set_cache"),
     ("app.core.policies", "JobConfig"),
     ("app.core.policies", "RateLimit"),
     ("app.core.policies", "Security"),
@@ -84,6 +90,7 @@ def test_a_setting_is_read_under_its_name(name: str) -> None:
 @pytest.mark.parametrize(("name", "arguments"), LIMITERS.items())
 def test_a_limiter_takes_the_documents_arguments(name: str, arguments: dict[str, Any]) -> None:
     assert getattr(RateLimit, name)(**arguments).algorithm == name
+    assert callable(getattr(import_module("app.core.http"), name)(**arguments))
 
 
 @pytest.mark.parametrize("path", PATHS)
