@@ -21,6 +21,7 @@ from app.core.http import (
     TrafficControl,
     describe_gates,
     install_problem_handlers,
+    limit_threads,
     metrics_router,
 )
 from app.core.observability import (
@@ -34,7 +35,7 @@ from app.core.observability import (
     shutdown_tracing,
 )
 from app.core.policies import ADMIT, Admitter, RateLimit
-from app.core.resilience import Deadlines, SystemClock
+from app.core.resilience import Breakers, Deadlines, SystemClock
 from app.core.valkey import StoreError, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
@@ -122,6 +123,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         hub=hub,
         clock=clock,
         traffic=TrafficControl(max_in_flight=settings.max_in_flight),
+        breakers=Breakers(clock=clock, hub=hub),
     )
     for feature in features:
         platform.pings.update(feature.pings)
@@ -163,6 +165,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         deadlines = Deadlines()
+        limit_threads(settings.threads)
         kit = GateKit(
             platform.tokens,
             platform.admitter,
@@ -171,6 +174,7 @@ def _lifespan(
             _failed_auth(settings),
             deadlines,
             get_tracer("gatehouse") if settings.tracing else None,
+            platform.breakers,
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes

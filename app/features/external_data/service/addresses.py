@@ -17,10 +17,10 @@ def may_be_called(text: str, *, allow_private: bool) -> bool:
     address = _innermost(ip_address(text))
     if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
+    if address.is_reserved and not address.is_loopback:
+        return False
     if address.is_loopback or address.is_private:
         return allow_private
-    if address.is_reserved:
-        return False
     if address.is_global and not (isinstance(address, IPv6Address) and address.is_site_local):
         return True
     return allow_private
