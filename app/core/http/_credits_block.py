@@ -31,8 +31,12 @@ class CreditsBlock(Block[Permit]):
             await taken.settle()
         elif place.state is not None and place.state.sessions is not None:
             sessions = place.state.sessions
+            try:
+                await taken.pay(sessions.first())
+            except BaseException:
+                await taken.give_back()
+                raise
             sessions.at_end(taken.ended)
-            await taken.pay(sessions.first())
         else:
             await place.engine.pay(taken)
 

@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from app.core.context import RequestContext, reset_context, set_context
-from app.core.db import AsyncSession, Database, get_db
+from app.core.db import AsyncSession, Database, DatabaseUnavailable, get_db
 from app.core.http import APIRouter, Platform, require_credits, require_scope, token_bucket
-from app.core.policies import CREDIT, HoldBook, InsufficientCredits, configure_engine
+from app.core.policies import CREDIT, CreditLedger, HoldBook, InsufficientCredits, configure_engine
+from app.core.valkey import Cache, ValkeyClient, configure_cache, get_or_set_cache
 from app.main import create_app
 from app.settings import Settings
 from tests.apps import client_of, running
@@ -82,6 +83,32 @@ async def test_the_documents_two_decorators_stand_together(settings: Settings, d
     async with open_shop(settings, served(things)) as shop:
         assert [(await shop.buy()).status_code for _ in range(3)] == [200, 200, 429]
         assert await shop.left() == (96, 0)
+
+
+async def test_the_documents_record_is_cached_inside_and_each_call_is_paid(
+    settings: Settings, database: Database, store: ValkeyClient
+) -> None:
+    made = list[int]()
+
+    @token_bucket(max_tokens=5, refill_rate=0.000_01)
+    @require_credits(amount=2)
+    async def things() -> dict[str, int]:
+        async def fetch_record() -> dict[str, int]:
+            made.append(1)
+            return {"id": 7}
+
+        return await get_or_set_cache("record:7", fetch_record, expire=300)
+
+    await give(database, READER.id, 9)
+    async with open_shop(settings, served(things)) as shop:
+        cache = Cache(store)
+        configure_cache(cache)
+        answers = [await shop.buy() for _ in range(2)]
+        assert await shop.left() == (5, 0)
+        configure_cache(None)
+        await cache.close()
+    assert [answer.json() for answer in answers] == [{"id": 7}] * 2
+    assert made == [1]
 
 
 async def test_of_twenty_at_once_ten_are_paid_for(settings: Settings, database: Database) -> None:
@@ -240,3 +267,38 @@ async def test_outside_a_request_it_debits_in_a_transaction_of_its_own(
         reset_context(token)
         configure_engine(None)
         assert await balance_of(shop.platform.database, WRITER.id) == 0
+
+
+async def test_a_debit_that_cannot_be_written_is_no_answer_and_no_charge(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @require_credits(amount=2)
+    async def things() -> str:
+        return "served"
+
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    await give(database, READER.id, 3)
+    async with open_shop(settings, served(things)) as shop:
+        monkeypatch.setattr(shop.platform.services[CreditLedger], "debit", away)
+        assert (await shop.buy()).status_code == 503
+        assert await shop.left() == (3, 0)
+
+
+async def test_a_commit_whose_outcome_is_unknown_keeps_the_hold_for_the_sweeper(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @require_credits(amount=2)
+    async def things() -> str:
+        return "served"
+
+    async def lost(_: AsyncSession) -> None:
+        raise DatabaseUnavailable
+
+    await give(database, READER.id, 3)
+    async with open_shop(settings, served(things)) as shop:
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncSession, "commit", lost)
+            assert (await shop.buy()).status_code == 503
+        assert await shop.left() == (3, 2_000_000)
