@@ -26,9 +26,9 @@
 local n = tonumber(ARGV[2])
 local p = 3 + n * 5
 local rid = ARGV[p]
-local match, sub = string.match, string.sub
+local match, sub, format, call = string.match, string.sub, string.format, redis.call
 
-local receipt = redis.call('GET', KEYS[1])
+local receipt = call('GET', KEYS[1])
 if receipt then
   if not rid then return receipt end
   -- What is long is not in the receipt: it is read again.
@@ -36,7 +36,7 @@ if receipt then
   local tail = ''
   if ARGV[p + 2] == 'c' then
     if verdict == '7' then
-      local record = redis.call('GET', KEYS[k])
+      local record = call('GET', KEYS[k])
       local at = record and match(record, '^D %S+ %d+\n()')
       if not at then return '-1 0 0' end
       tail = sub(record, at)
@@ -45,7 +45,7 @@ if receipt then
     p = p + 6
   end
   if ARGV[p + 2] == 'l' and verdict ~= '7' then
-    local entry = redis.call('GET', KEYS[k])
+    local entry = call('GET', KEYS[k])
     if entry and match(entry, '^%d+ %d+ %d+ %d+ (%S+)\n') == versions then tail = entry
     elseif verdict == '11' or verdict == '12' then return '-1 0 0' end
   end
@@ -55,7 +55,8 @@ end
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-local int = function(n) return string.format('%.0f', n) end
+-- Lua prints a number of more than 14 digits with an exponent; shorter ones (times in ms, counts) are printed as they are.
+local int = function(n) return format('%.0f', n) end
 local now_ms = floor(now / 1000)
 
 local ok, value, ttl, charged, untouched = {}, {}, {}, {}, {}
@@ -69,7 +70,7 @@ for i = 1, n do
   local at = 3 + (i - 1) * 5
   local kind, a, b, cost = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local shadow = tonumber(ARGV[at + 4]) >= 2
-  local state = redis.call('GET', KEYS[i + 1])
+  local state = call('GET', KEYS[i + 1])
   local pass, retry = true, 0
 
   if kind == 'g' then
@@ -144,7 +145,7 @@ if rid then
 
   if ARGV[at] == 'c' then
     if verdict == 0 then
-      local record = redis.call('GET', KEYS[k])
+      local record = call('GET', KEYS[k])
       if not record then generation = 1
       else
         local state, fingerprint, g, rest = match(record, '^([PD]) (%S+) (%d+)[ \n]()')
@@ -170,7 +171,7 @@ if rid then
     if verdict == 0 then
       if ARGV[at + 5] ~= '' then versions = ARGV[at + 5]
       elseif tags > 0 then
-        local seen = redis.call('MGET', unpack(KEYS, k + 2, k + 1 + tags))
+        local seen = call('MGET', unpack(KEYS, k + 2, k + 1 + tags))
         for j = 1, tags do
           if not seen[j] then
             -- Never set, expired or evicted: a new value, so that no entry of before is valid again.
@@ -182,7 +183,7 @@ if rid then
         versions = table.concat(seen, ',')
       end
       local must, fresh = ARGV[at + 2] == '1', false
-      local entry = redis.call('GET', KEYS[k])
+      local entry = call('GET', KEYS[k])
       if entry then
         local until_fresh, until_gone, theirs = match(entry, '^%d+ (%d+) (%d+) %d+ (%S+)\n')
         if theirs == versions and now_ms < tonumber(until_gone) then
@@ -191,7 +192,7 @@ if rid then
       end
       if fresh and not must then verdict = 11
       elseif open then verdict = tail ~= '' and 12 or 14
-      elseif redis.call('EXISTS', KEYS[k + 1]) == 0 then leader, lookup = 1, at
+      elseif call('EXISTS', KEYS[k + 1]) == 0 then leader, lookup = 1, at
       elseif not must then verdict = tail ~= '' and 12 or 13 end
       if verdict == 11 or verdict == 12 then free = ARGV[at + 3] == '0' end
     end
@@ -204,7 +205,7 @@ if rid then
   local over, quota_refuses, slot_refuses, hold_refuses = false, false, false, 0
   while ARGV[at] == 'q' do
     if asked then
-      local count, limit, cost = tonumber(redis.call('GET', KEYS[k])) or 0, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+      local count, limit, cost = tonumber(call('GET', KEYS[k])) or 0, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
       local ends = tonumber(ARGV[at + 1])
       local pass = cost == 0 or count + cost <= limit
       if now_ms >= ends then over = true
@@ -215,9 +216,9 @@ if rid then
   end
   while ARGV[at] == 's' do
     if asked then
-      local most, held, stale = tonumber(ARGV[at + 1]), redis.call('ZCARD', KEYS[k]), 0
+      local most, held, stale = tonumber(ARGV[at + 1]), call('ZCARD', KEYS[k]), 0
       if held >= most then
-        stale = held - redis.call('ZCOUNT', KEYS[k], '(' .. int(now_ms), '+inf')
+        stale = held - call('ZCOUNT', KEYS[k], '(' .. now_ms, '+inf')
       end
       local pass = held - stale < most
       if not pass and ARGV[at + 3] == '0' then slot_refuses = true end
@@ -227,7 +228,7 @@ if rid then
   end
   local cold = false
   if ARGV[at] == 'h' and asked then
-    local account, micro = redis.call('HMGET', KEYS[k], 'b', 'h'), tonumber(ARGV[at + 1])
+    local account, micro = call('HMGET', KEYS[k], 'b', 'h'), tonumber(ARGV[at + 1])
     -- Beyond 2^53 doubles are not exact: a larger balance counts as that much.
     local balance, held = tonumber(account[1]), tonumber(account[2]) or 0
     if not balance then cold = true
@@ -251,35 +252,35 @@ if rid then
   end
 
   if missing and not dry then
-    for j = 1, #missing do redis.call('SET', missing[j], int(now), 'PX', 1209600000) end
+    for j = 1, #missing do call('SET', missing[j], int(now), 'PX', 1209600000) end
   end
   if verdict == 0 then
     if claim then
-      redis.call('SET', KEYS[n + 2], 'P ' .. ARGV[claim + 1] .. ' ' .. int(generation) .. ' ' ..
-        int(now_ms + tonumber(ARGV[claim + 2])) .. ' ' .. rid, 'PX', ARGV[claim + 3])
+      call('SET', KEYS[n + 2], 'P ' .. ARGV[claim + 1] .. ' ' .. generation .. ' ' ..
+        now_ms + ARGV[claim + 2] .. ' ' .. rid, 'PX', ARGV[claim + 3])
     end
     if lookup then
-      redis.call('SET', KEYS[n + (claim and 4 or 3)], rid, 'PX', ARGV[lookup + 1])
+      call('SET', KEYS[n + (claim and 4 or 3)], rid, 'PX', ARGV[lookup + 1])
     end
     for j = 1, #quotas do
       local q = quotas[j]
-      if q[2] and q[5] > 0 then redis.call('SET', q[1], int(q[3] + q[5]), 'PX', int(q[6] - now_ms)) end
+      if q[2] and q[5] > 0 then call('SET', q[1], int(q[3] + q[5]), 'PX', q[6] - now_ms) end
     end
     for j = 1, #slots do
       local s = slots[j]
       if s[2] then
         -- The leases that are over have the lowest scores; at most 100 go at once.
-        if s[4] > 0 then redis.call('ZREMRANGEBYRANK', s[1], 0, min(s[4], 100) - 1) end
-        redis.call('ZADD', s[1], int(now_ms + s[5]), rid)
+        if s[4] > 0 then call('ZREMRANGEBYRANK', s[1], 0, min(s[4], 100) - 1) end
+        call('ZADD', s[1], now_ms + s[5], rid)
         -- A lease of another endpoint may be longer: the set lives as long as its longest. GT does nothing to a set without a life time.
-        if s[3] <= s[4] then redis.call('PEXPIRE', s[1], s[5] + 1)
-        else redis.call('PEXPIRE', s[1], s[5] + 1, 'GT') end
+        if s[3] <= s[4] then call('PEXPIRE', s[1], s[5] + 1)
+        else call('PEXPIRE', s[1], s[5] + 1, 'GT') end
       end
     end
     if hold then
-      redis.call('HSET', hold[1], 'h', int(hold[3] + hold[2]), 'r' .. rid,
-        ARGV[hold[4] + 1] .. ' ' .. int(now_ms + tonumber(ARGV[hold[4] + 2])) .. ' ' .. ARGV[hold[4] + 3])
-      redis.call('PEXPIRE', hold[1], 3600000)
+      call('HSET', hold[1], 'h', int(hold[3] + hold[2]), 'r' .. rid,
+        ARGV[hold[4] + 1] .. ' ' .. now_ms + ARGV[hold[4] + 2] .. ' ' .. ARGV[hold[4] + 3])
+      call('PEXPIRE', hold[1], 3600000)
     end
   else
     generation, leader = verdict == 7 and generation or 0, 0
@@ -287,7 +288,7 @@ if rid then
   end
 end
 
-local reply = { verdict, cause, int(now_ms) }
+local reply = { verdict, cause, now_ms }
 for i = 1, n do
   local at = 3 + (i - 1) * 5
   local cost, flags = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
@@ -295,22 +296,22 @@ for i = 1, n do
   local take = ok[i] and may
   -- Debounce is re-armed by every attempt, also by a refused one.
   if cost > 0 and (take or (ARGV[at] == 'd' and not dry and not free)) then
-    redis.call('SET', KEYS[i + 1], value[i], 'PX', ttl[i])
-  elseif cost > 0 and clamped[i] and not dry then redis.call('SET', KEYS[i + 1], clamped[i], 'PX', ttl[i]) end
+    call('SET', KEYS[i + 1], value[i], 'PX', ttl[i])
+  elseif cost > 0 and clamped[i] and not dry then call('SET', KEYS[i + 1], clamped[i], 'PX', ttl[i]) end
   local state = take and charged[i] or untouched[i]
   reply[#reply + 1] = ok[i] and 1 or 0
-  reply[#reply + 1] = int(state[1])
+  reply[#reply + 1] = state[1]
   reply[#reply + 1] = int(state[2])
   reply[#reply + 1] = int(untouched[i][3])
 end
 if not rid then
   reply = table.concat(reply, ' ')
-  redis.call('SET', KEYS[1], reply, 'PX', ARGV[1])
+  call('SET', KEYS[1], reply, 'PX', ARGV[1])
   return reply
 end
 
 local m = #reply
-reply[m + 1], reply[m + 2], reply[m + 3], reply[m + 4], reply[m + 5] = int(generation), int(left), leader, int(available), credit
+reply[m + 1], reply[m + 2], reply[m + 3], reply[m + 4], reply[m + 5] = generation, left, leader, int(available), credit
 m = m + 5
 for j = 1, #quotas do
   local q = quotas[j]
@@ -319,5 +320,5 @@ for j = 1, #quotas do
 end
 for j = 1, #slots do reply[m + j] = slots[j][2] and 1 or 0 end
 reply = table.concat(reply, ' ') .. '\n' .. versions
-if not dry then redis.call('SET', KEYS[1], reply, 'PX', ARGV[1]) end
+if not dry then call('SET', KEYS[1], reply, 'PX', ARGV[1]) end
 return reply .. '\n' .. tail
