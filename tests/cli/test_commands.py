@@ -303,3 +303,50 @@ def test_doctor_shows_the_overrides_in_force(command: Command, tmp_path: Path) -
     assert "2 options are overridden" in next(
         it["detail"] for it in report["findings"] if it["name"] == "policies"
     )
+
+
+class TestCredits:
+    @pytest.fixture
+    def user(self, command: Command) -> str:
+        command("users", "create", "op@example.com", "--generate")
+        return "op@example.com"
+
+    def test_are_granted_and_shown(self, command: Command, user: str) -> None:
+        granted = command("credits", "grant", user, "50", "--note", "welcome", "--json")
+        assert granted.code == 0, granted.errors
+        assert (granted.json["balance"], granted.json["granted"]) == (50, 50)
+        shown = command("credits", "balance", user, "--json")
+        assert (shown.json["balance"], shown.json["balance_micro"]) == (50, 50_000_000)
+        assert (shown.json["plan"], shown.json["time_zone"]) == ("default", "UTC")
+        assert "50" in command("credits", "balance", user).output
+
+    def test_are_granted_once_under_one_key(self, command: Command, user: str) -> None:
+        answers = [
+            command("credits", "grant", user, "50", "--key", "order-7", "--json").json for _ in range(2)
+        ]
+        assert [(answer["balance"], answer["granted"]) for answer in answers] == [(50, 50), (50, 0)]
+        assert command("credits", "grant", user, "51", "--key", "order-7").code == 1
+
+    def test_somebody_without_any_has_nothing(self, command: Command, user: str) -> None:
+        assert command("credits", "balance", user, "--json").json["balance"] == 0
+
+    @pytest.mark.parametrize("amount", ["0", "-5", "1.5", "many", "1000000001"])
+    def test_an_amount_that_makes_no_sense_is_wrong_usage(self, command: Command, amount: str) -> None:
+        assert command("credits", "grant", "op@example.com", amount).code == 2
+
+    @pytest.mark.parametrize(
+        "arguments", [["grant", "nobody@example.com", "5"], ["balance", "nobody@example.com"]]
+    )
+    def test_of_nobody_fails_in_one_line(self, command: Command, arguments: list[str]) -> None:
+        outcome = command("credits", *arguments)
+        assert (outcome.code, outcome.errors.count("\n")) == (1, 1)
+
+    def test_a_plan_and_a_time_zone_are_set(self, command: Command, user: str) -> None:
+        put = command("credits", "plan", user, "--plan", "pro", "--time-zone", "Europe/Vienna", "--json")
+        assert (put.json["plan"], put.json["time_zone"]) == ("pro", "Europe/Vienna")
+        assert command("credits", "plan", user, "--time-zone", "Mars/Olympus").code == 1
+        assert command("credits", "plan", user).code == 2
+
+    def test_a_store_that_is_away_does_not_hold_up_a_grant(self, command: Command, user: str) -> None:
+        granted = command("credits", "grant", user, "5", "--json", VALKEY_URL="valkey://127.0.0.1:1/0")
+        assert (granted.code, granted.json["balance"]) == (0, 5)

@@ -6,7 +6,7 @@ A handler asks for ``get_db``, a script for ``get_db_context()``; nobody commits
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
-from app.core.db._after_commit import after_commit
+from app.core.db._after_commit import after_commit, after_commit_idle
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._errors import (
     ConstraintViolated,
@@ -68,6 +68,7 @@ __all__ = [
     "Timestamps",
     "UUIDPrimaryKey",
     "after_commit",
+    "after_commit_idle",
     "configure",
     "current_heads",
     "default_database",

@@ -26,6 +26,14 @@ def after_commit(session: AsyncSession, work: Work) -> None:
     session.sync_session.info.setdefault(_WORK, []).append(work)
 
 
+async def after_commit_idle(limit_s: float = 5.0) -> None:
+    """Wait until what is under way in this process is done, at most ``limit_s`` seconds; for a clean stop, before the pool closes."""
+    if _running:
+        _, late = await asyncio.wait(set(_running), timeout=limit_s)
+        for task in late:
+            task.cancel()
+
+
 @event.listens_for(Session, "after_commit")
 def _start(session: Session) -> None:
     if _WORK not in session.info or session.get_nested_transaction() is not None:

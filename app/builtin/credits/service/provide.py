@@ -7,16 +7,17 @@ from app.builtin.credits.service.desk import CreditDesk
 from app.builtin.credits.service.ledger import Ledger
 from app.builtin.credits.service.plans import Plans
 from app.builtin.credits.service.upkeep import Upkeep
+from app.core.db import after_commit_idle
 from app.core.http import Platform
 from app.core.policies import CreditLedger, HoldBook, PlanSource
 
 
 def provide_credits(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:
-    """The services of this feature, by type. Charges that wait are posted when the platform closes."""
+    """The services of this feature, by type. Charges that wait are posted, and grants told, when the platform closes."""
     ledger = Ledger(platform.database, platform.hub, platform.clock)
     book = HoldBook(platform.store)
     upkeep = Upkeep(platform.database, ledger, book, platform.hub)
-    platform.closers.append(ledger.aclose)
+    platform.closers += [ledger.aclose, after_commit_idle]
     return {
         CreditLedger: ledger,
         PlanSource: Plans(platform.database, platform.clock),
