@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.builtin.accounts.models import User
@@ -12,9 +13,10 @@ from app.core.db import Database
 from app.core.security import TokenService, known_roles, known_scopes
 from app.features.records.models import Record
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ExternalDataSettings, Settings
 from tests.apps import client_of, running
 from tests.gated import Service
+from tests.upstream import serving_upstream
 
 
 @dataclass
@@ -48,7 +50,10 @@ class Site(Service):
 
 @asynccontextmanager
 async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Site]:
-    """``settings`` may name servers that do not answer; ``database`` must, and holds the user while this is open."""
+    """``settings`` may name servers that do not answer; ``database`` must, and holds the user while this is open.
+
+    External data come from a server of this site's own.
+    """
     async with database.session() as session:
         user = User(email=f"{uuid4()}@example.com", password_hash="none")
         session.add(user)
@@ -56,10 +61,12 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
         record = Record(owner_id=user.id, name="first")
         session.add(record)
         await session.commit()
-    app = create_app(settings)
     try:
-        async with running(app), client_of(app) as client:
-            yield Site(app, client, user.id, record.id)
+        async with serving_upstream() as upstream:
+            outside = ExternalDataSettings(url=SecretStr(upstream.url), allow_private=True)
+            app = create_app(settings.model_copy(update={"external_data": outside}))
+            async with running(app), client_of(app) as client:
+                yield Site(app, client, user.id, record.id)
     finally:
         async with database.session() as session:
             await session.execute(text("DELETE FROM users WHERE id = :id"), {"id": user.id})

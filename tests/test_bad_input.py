@@ -18,7 +18,9 @@ FORM = {"username": "nobody@example.com", "password": "some password"}
 
 
 class Endpoint(NamedTuple):
-    """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``."""
+    """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``,
+    ``query`` what it needs after the path.
+    """
 
     method: str
     path: str
@@ -29,6 +31,7 @@ class Endpoint(NamedTuple):
     public: bool = False
     needs_database: bool = True
     key: bool = False
+    query: str = ""
 
 
 GATED = (
@@ -44,6 +47,7 @@ GATED = (
     Endpoint("GET", "/policies/breakers", scope="read:policies", role="admin", needs_database=False),
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
+    Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
     Endpoint(
@@ -61,7 +65,7 @@ SAMPLES = {"name": "records_get", "dependency": "external_data"}
 
 def path_of(site: Site, endpoint: Endpoint) -> str:
     """The endpoint's path for something that exists."""
-    return endpoint.path.format(record_id=site.record, **SAMPLES)
+    return endpoint.path.format(record_id=site.record, **SAMPLES) + endpoint.query
 
 
 def name_of(value: Any) -> str:
