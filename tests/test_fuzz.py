@@ -56,6 +56,7 @@ TAKING_INPUT = [
     ("GET", RECORD),
     ("PATCH", RECORD),
     ("DELETE", RECORD),
+    ("GET", "/external-data"),
     ("PUT", "/policies/{name}/switch"),
     ("PUT", "/policies/breakers/{dependency}"),
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         provided,
     )
     from app.core.policies import JobConfig, RateLimit, Security
+    from app.core.resilience import retry_decorator
 
 _ROOMS = {
     "APIRouter": "http",
@@ -27,6 +28,7 @@ _ROOMS = {
     "api_worker": "http",
     "enforce_all_policies": "http",
     "provided": "http",
+    "retry_decorator": "resilience",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "api_worker",
     "enforce_all_policies",
     "provided",
+    "retry_decorator",
 ]
 
 
