@@ -67,9 +67,8 @@ class Flights:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def find(self, name: Hashable) -> Flight | None:
-        """The work under this name that may be joined; not one whose last caller has just gone."""
-        flight = self._known.get(name)
-        return None if flight is None or flight.task.cancelling() else flight
+        """The work under this name that may be joined."""
+        return self._known.get(name)
 
     def start(self, name: Hashable, work: Awaitable[Any], *, outlives: bool, seconds: float) -> Flight:
         """Begin the work as a task of its own.

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.core.observability import CacheEvent, EventHub
-from app.core.valkey import Cache, CacheOptions, Entry, ValkeyClient
+from app.core.valkey import Cache, CacheOptions, Entry, Seen, ValkeyClient
 
 KEY = "{p:thing}:v1:e"
 MINUTE = CacheOptions(ttl=60)
@@ -46,6 +46,21 @@ class Source:
         """Let calls hang until ``gate`` is set."""
         self.started.clear()
         self.gate.clear()
+
+
+class Overtaken(Cache):
+    """Between its look and its lease of one of ``keys`` another process stores a value and gives its own lease up."""
+
+    def __init__(self, store: ValkeyClient, keys: tuple[str, ...]) -> None:
+        super().__init__(store)
+        self._overtaken = keys
+
+    async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:
+        if key in self._overtaken:
+            await Cache(self._store).store(
+                key, b'"theirs"', ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=versions, token=None
+            )
+        return await super().take_lease(key, token, lease_ms, versions)
 
 
 async def age(store: ValkeyClient, ms: int, key: str = KEY) -> None:

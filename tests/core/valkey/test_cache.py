@@ -10,7 +10,7 @@ from app.core.errors import ConfigurationError, EntityNotFoundError, PolicyRejec
 from app.core.observability import EventHub, Metrics
 from app.core.resilience import ManualClock
 from app.core.valkey import Cache, CacheOptions, Entry, Seen, ValkeyClient
-from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, age, until, until_free
+from tests.core.valkey.caching import KEY, MINUTE, Overtaken, Source, Watched, age, until, until_free
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 STALE = CacheOptions(ttl=60, stale=600, soft_timeout=0.02)
@@ -160,16 +160,6 @@ async def _is_landed(cache: Cache) -> bool:
     return not cache._flights._known
 
 
-class Overtaken(Cache):
-    """Between its look and its lease another process stores a value and gives its own lease up."""
-
-    async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:
-        await Cache(self._store).store(
-            key, b'"theirs"', ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=versions, token=None
-        )
-        return await super().take_lease(key, token, lease_ms, versions)
-
-
 class TestOvertaken:
     @pytest.mark.parametrize("is_stale", [False, True])
     async def test_what_was_stored_meanwhile_is_shown_and_the_lease_given_up(
@@ -180,7 +170,8 @@ class TestOvertaken:
             await age(store, 120_000)
         source = Source()
         assert (
-            await Overtaken(store).get_or_set(KEY, source, CacheOptions(ttl=60, soft_timeout=5)) == "theirs"
+            await Overtaken(store, (KEY,)).get_or_set(KEY, source, CacheOptions(ttl=60, soft_timeout=5))
+            == "theirs"
         )
         assert source.calls == 0
         await until_free(store)
@@ -353,6 +344,41 @@ class TestStale:
         assert await watched.cache.get_or_set(KEY, source, STALE) == "new"
 
 
+class Gated(Cache):
+    """Its leases wait until they are let."""
+
+    def __init__(self, store: ValkeyClient) -> None:
+        super().__init__(store)
+        self.gate = asyncio.Event()
+
+    async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:
+        await self.gate.wait()
+        return await super().take_lease(key, token, lease_ms, versions)
+
+
+class TestStaleBecomesGone:
+    async def test_who_joined_a_refresh_that_another_process_had_begun_looks_again(
+        self, store: ValkeyClient
+    ) -> None:
+        cache, other, source = Gated(store), Cache(store), Source()
+        await other.get_or_set(KEY, Source("old"), STALE)
+        await age(store, 120_000)
+        await other.take_lease(KEY, "another", 60_000, "-")
+        assert await cache.get_or_set(KEY, source, STALE) == "old"
+        await age(store, 3_600_000)
+        late = asyncio.create_task(cache.get_or_set(KEY, source, STALE))
+        await until(lambda: _has_waiters(cache, 1))
+        cache.gate.set()
+        await until(lambda: _is_other_flight(cache))
+        await other.release(KEY, "another")
+        assert await late == "new"
+        assert source.calls == 1
+
+
+async def _is_other_flight(cache: Cache) -> bool:
+    return any(not flight.outlives for flight in cache._flights._known.values())
+
+
 class TestEager:
     async def test_is_shown_and_made_anew_in_the_background(self, store: ValkeyClient) -> None:
         options = CacheOptions(ttl=60, eager=True, jitter=0)
@@ -516,6 +542,15 @@ class TestValues:
             assert (await watched.cache.get_or_set(KEY, source, MINUTE, model=Thing)).id == 7
         assert source.calls == 1
         assert watched.events["unreadable"] == 1
+
+    async def test_one_that_somebody_else_is_making_is_not_waited_for(self, watched: Watched) -> None:
+        """His would be unreadable, too."""
+        await watched.cache.get_or_set(KEY, Source({"name": "other"}), MINUTE)
+        await watched.cache.take_lease(KEY, "another", 60_000, "-")
+        async with asyncio.timeout(10):
+            patient = CacheOptions(ttl=60, hard_timeout=60)
+            value = await watched.cache.get_or_set(KEY, Source(WithAttributes()), patient, model=Thing)
+        assert value.id == 7
 
     async def test_what_json_cannot_hold_is_passed_through(
         self, watched: Watched, store: ValkeyClient

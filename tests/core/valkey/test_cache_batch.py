@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.core.valkey import Cache, CacheOptions, ValkeyClient
-from tests.core.valkey.caching import MINUTE, Source, Watched, age, until
+from tests.core.valkey.caching import MINUTE, Overtaken, Source, Watched, age, until
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 STALE = CacheOptions(ttl=60, stale=600)
@@ -138,6 +138,27 @@ class TestOthers:
         await watched.cache.release(key(1), "another")
         assert await many == [0, 10, 20]
         assert (await watched.cache.lookup(key(1))).is_fresh
+
+    async def test_what_is_stored_between_the_look_and_the_lease_is_taken(
+        self, store: ValkeyClient, loader: Loader
+    ) -> None:
+        overtaken = Overtaken(store, (key(1),))
+        assert await overtaken.get_or_set_many(KEYS[:3], loader, MINUTE) == [0, "theirs", 20]
+        assert loader.asked == [(key(0), key(2))]
+        await until_all_free(store)
+
+    async def test_what_is_loaded_after_an_invalidation_is_kept_as_of_then(
+        self, watched: Watched, loader: Loader
+    ) -> None:
+        seen = await watched.cache.lookup(key(1), ("t",))
+        await watched.cache.take_lease(key(1), "another", 60_000, seen.versions)
+        many = asyncio.create_task(watched.cache.get_or_set_many(KEYS[:2], loader, MINUTE, ("t",)))
+        await loader.started.wait()
+        await watched.cache.invalidate_tags("t")
+        await watched.cache.release(key(1), "another")
+        assert await many == [0, 10]
+        present = await watched.cache.lookup_many(KEYS[:2], ("t",))
+        assert [found.is_fresh for found in present] == [False, True]
 
     async def test_two_batches_at_once_load_each_key_once(self, watched: Watched, loader: Loader) -> None:
         loader.gate.clear()
