@@ -1,8 +1,12 @@
 """The description tells the truth about gates: scopes, limits, and every answer that they can give."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.core.http import APIRouter, api_worker, describe_gates, enforce_all_policies
@@ -16,8 +20,11 @@ from app.core.policies import (
     Security,
     describe,
 )
+from app.main import create_app
 from app.settings import Settings
-from tests.core.http.gated import serving
+from tests.apps import client_of, running
+from tests.core.http.gated import feature
+from tests.credited import CREDITS
 
 USER = RateLimit.token_bucket("user", max_tokens=5, refill_rate=1, charge="admit")
 IP = RateLimit.fixed_window("ip", limit=9, window=60, scope="ip", cost=lambda _: 2, on_store_down="closed")
@@ -29,10 +36,8 @@ STRICT = JobConfig(
 )
 PLAIN = JobConfig(rate_limit=None, timeout=None)
 PUBLIC = JobConfig.public()
-PAID = JobConfig(
-    idempotency=Idempotency(required=True), cache=ResponseCache(ttl=60), credits=Credits(cost=lambda _: 2), timeout=None,
-    retry=Retry(retry_safe=True, attempt_timeout=1),
-)  # fmt: skip
+PAID = JobConfig(idempotency=Idempotency(required=True), credits=Credits(cost=lambda _: 2))
+KEPT = JobConfig(cache=ResponseCache(ttl=60), timeout=None, retry=Retry(retry_safe=True, attempt_timeout=1))
 
 
 class Item(BaseModel):
@@ -61,14 +66,16 @@ def router() -> APIRouter:
     async def public() -> Item:
         return Item(name="x")
 
-    gate = enforce_all_policies("paid", PAID)
-
-    @router.get("/paid/{name}", responses={404: {"description": "gone"}}, dependencies=[gate])
-    @api_worker(PAID)
-    async def read_paid(name: str) -> Item:
+    @router.get(
+        "/kept/{name}",
+        responses={404: {"description": "gone"}},
+        dependencies=[enforce_all_policies("kept", KEPT)],
+    )
+    @api_worker(KEPT)
+    async def kept(name: str) -> Item:
         return Item(name=name)
 
-    @router.post("/paid", dependencies=[gate])
+    @router.post("/paid", dependencies=[enforce_all_policies("paid", PAID)])
     @api_worker(PAID)
     async def paid(item: Item) -> Item:
         return item
@@ -80,9 +87,20 @@ def router() -> APIRouter:
     return router
 
 
+@asynccontextmanager
+async def described(
+    settings: Settings, change: Callable[[FastAPI], None] = lambda app: None
+) -> AsyncIterator[httpx2.AsyncClient]:
+    features = [feature(router(), open_routes={"/open": "guarded by hand"}), CREDITS]
+    app = create_app(settings, registry=features)
+    change(app)
+    async with running(app), client_of(app) as client:
+        yield client
+
+
 @pytest.fixture
 async def document(settings: Settings) -> dict[str, Any]:
-    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}) as client:
+    async with described(settings) as client:
         answer: dict[str, Any] = (await client.get("/openapi.json")).json()
         assert (await client.get("/openapi.json")).json() == answer
         return answer
@@ -101,7 +119,7 @@ def operation(document: dict[str, Any], path: str) -> dict[str, Any]:
         ("/plain", {"200", "400", "401", "404", "429", "503"}),
         ("/public", {"200", "400", "401", "429", "503", "504"}),
         ("/open", {"200", "503"}),
-        ("/paid/{name}", {"200", "304", "400", "401", "402", "404", "422", "429", "503", "504"}),
+        ("/kept/{name}", {"200", "304", "400", "401", "404", "422", "429", "503", "504"}),
         ("/paid", {"200", "400", "401", "402", "408", "409", "413", "422", "429", "503", "504"}),
     ],
 )
@@ -128,7 +146,7 @@ async def test_refusals_list_the_fields_that_they_carry(document: dict[str, Any]
 
 
 async def test_fields_of_what_is_kept_stand_where_it_may_be_answered(document: dict[str, Any]) -> None:
-    read, made = (operation(document, path)["responses"] for path in ("/paid/{name}", "/paid"))
+    read, made = (operation(document, path)["responses"] for path in ("/kept/{name}", "/paid"))
     kept = {"Cache-Status", "Age", "ETag", "Cache-Control", "Vary"}
     for status, answer in read.items():
         assert (kept <= set(answer["headers"])) == (status in {"200", "304", "404"})
@@ -146,7 +164,7 @@ async def test_request_fields_that_the_gate_reads_are_parameters(document: dict[
         return {it["name"]: it["required"] for it in parameters if it["in"] == "header"}
 
     assert fields("/paid") == {"Idempotency-Key": True}
-    assert fields("/paid/{name}") == {"If-None-Match": False}
+    assert fields("/kept/{name}") == {"If-None-Match": False}
     assert fields("/plain") == {}
 
 
@@ -211,7 +229,7 @@ async def test_without_a_token_endpoint_no_scheme_is_promised(settings: Settings
         app.openapi = type(app).openapi.__get__(app)
         describe_gates(app, lambda: platform.routes, None)
 
-    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}, change=change) as client:
+    async with described(settings, change) as client:
         document = (await client.get("/openapi.json")).json()
     assert "securitySchemes" not in document["components"]
     assert operation(document, "/plain")["x-policy"]["name"] == "plain"
@@ -222,6 +240,6 @@ async def test_production_describes_nothing(postgres_url: str, valkey_url: str) 
         _env_file=None, app_env="production", database_url=postgres_url, valkey_url=valkey_url,
         secret_key="a-secret-of-these-tests-with-over-32-bytes", encryption_keys="k" * 32,
     )  # fmt: skip
-    async with serving(settings, router(), open_routes={"/open": "guarded by hand"}) as client:
+    async with described(settings) as client:
         statuses = [(await client.get(path)).status_code for path in ("/openapi.json", "/docs", "/redoc")]
     assert statuses == [404, 404, 404]
