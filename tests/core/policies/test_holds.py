@@ -1,14 +1,19 @@
 """The book of balances and holds, against accounts written as ADMIT writes them."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 
 import pytest
 
-from app.core.policies import Balance
+from app.core.policies import CREDIT, Admitter, Ask, Balance, Verdict
 from app.core.policies._holds import ACCOUNTS_KEY, HOLD_SCRIPTS, MOST_MICRO, ExpiredHold, HoldBook
 from app.core.policies._terms import account_key
+from app.core.resilience import SystemClock
 from app.core.valkey import StoreDown, ValkeyClient
+from tests.core.policies.asking import ALICE as CALLER
+from tests.core.policies.asking import NO_LIMITS
+from tests.core.policies.asking import hold as asked
 from tests.servers import PrivateServer
 
 ALICE = "alice"
@@ -219,3 +224,37 @@ async def test_a_full_server_still_frees_and_syncs(private_valkey: PrivateServer
 @pytest.mark.parametrize("script", HOLD_SCRIPTS, ids=lambda script: script.name)
 def test_scripts_declare_themselves(script: object) -> None:
     assert str(getattr(script, "source", "")).startswith("#!lua flags=")
+
+
+class TestWithAdmit:
+    """What ADMIT and SETTLE write is what the book reads, and the other way round."""
+
+    async def test_a_cold_account_is_loaded_held_found_and_freed(
+        self, book: HoldBook, store: ValkeyClient
+    ) -> None:
+        admitter, question = Admitter(store, clock=SystemClock()), Ask(hold=asked(4, key="k", lease_ms=1))
+        assert (await admitter.admit(NO_LIMITS, CALLER, ask=question)).verdict is Verdict.COLD
+        await book.load(ALICE, Balance(10 * CREDIT, 1))
+        admission = await admitter.admit(NO_LIMITS, CALLER, ask=question)
+        assert admission.verdict is Verdict.ADMITTED
+        assert await state(store) == {"b": 10 * CREDIT, "v": 1, "h": 4 * CREDIT}
+        await until_over(book)
+        assert await book.expired(ALICE) == (ExpiredHold(admission.rid, 4 * CREDIT, "k"),)
+        assert await book.free(ALICE, admission.rid, Balance(6 * CREDIT, 2)) == 4 * CREDIT
+        await admitter.settle(admission, None, Balance(6 * CREDIT, 2))  # late
+        assert await state(store) == {"b": 6 * CREDIT, "v": 2, "h": 0}
+
+    async def test_what_was_settled_is_not_there_to_free(self, book: HoldBook, store: ValkeyClient) -> None:
+        admitter = Admitter(store, clock=SystemClock())
+        await book.load(ALICE, Balance(10 * CREDIT, 1))
+        admission = await admitter.admit(NO_LIMITS, CALLER, ask=Ask(hold=asked(4)))
+        await admitter.settle(admission, None, Balance(7 * CREDIT, 2))
+        assert await book.free(ALICE, admission.rid) is None
+        assert await state(store) == {"b": 7 * CREDIT, "v": 2, "h": 0}
+
+
+async def until_over(book: HoldBook) -> None:
+    for _ in range(1000):
+        if await book.expired(ALICE):
+            return
+        await asyncio.sleep(0.001)
