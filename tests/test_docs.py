@@ -16,7 +16,17 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.core import JobConfig, RateLimit, Security
 from app.core.http import AuditError
-from app.core.policies import Idempotency, ResponseCache, _idempotency, _rate_limit, _response_cache
+from app.core.policies import (
+    Breaker,
+    Concurrency,
+    Idempotency,
+    ResponseCache,
+    Retry,
+    _concurrency,
+    _idempotency,
+    _rate_limit,
+    _response_cache,
+)
 from app.core.security import known_roles, known_scopes
 from app.main import create_app
 from app.registry import Feature
@@ -283,6 +293,8 @@ class TestPolicies:
         ("page", "option", "kind"),
         [
             ("response-cache", "scope", _response_cache.CacheScope),
+            ("concurrency", "scope", _concurrency.SlotScope),
+            ("concurrency", "on_store_down", _concurrency.SlotsDown),
             ("idempotency", "durability", _idempotency.Durability),
             ("idempotency", "on_expired_claim", _idempotency.ExpiredClaim),
         ],
@@ -302,6 +314,9 @@ class TestPolicies:
             ("docs/policies/security.md", Security),
             ("docs/policies/idempotency.md", Idempotency),
             ("docs/policies/response-cache.md", ResponseCache),
+            ("docs/policies/circuit-breaker.md", Breaker),
+            ("docs/policies/concurrency.md", Concurrency),
+            ("docs/policies/retry.md", Retry),
             ("docs/policies.md", JobConfig),
         ],
     )
