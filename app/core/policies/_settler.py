@@ -1,7 +1,9 @@
 """The end of a request: what its admission took is kept, given back or renewed."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -42,7 +44,7 @@ class Settler:
         self._clustered = clustered
         self._on_settled = on_settled
         self._local_ask = LocalAsk(replicas)
-        self._tasks: set[asyncio.Task[Settled]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def settle(
         self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
@@ -110,7 +112,13 @@ class Settler:
         """The answer to an ADMIT never came: it may have run, or run later. Ids are ours alone, so this can take back nothing else."""
         ask = admission.ask
         if ask.claim is not None or ask.slots or ask.hold is not None or ask.lookup is not None:
-            self._end_soon(admission, unknown_call(admission))
+            # Nothing hangs on it, and in an outage there is one of these per request: nobody is told.
+            self._start(self._undo(unknown_call(admission)))
+
+    async def _undo(self, what: Call | None) -> None:
+        if what is not None:
+            with suppress(StoreError):
+                await self._send(SETTLE, what)
 
     async def _send(self, script: Script, what: Call) -> list[bytes]:
         requests = what.requests(clustered=self._clustered)
@@ -135,8 +143,10 @@ class Settler:
         return settled
 
     def _end_soon(self, admission: Admission, what: Call | None) -> None:
-        if what is None:
-            return
-        task = asyncio.get_running_loop().create_task(self._end(admission, what))
+        if what is not None:
+            self._start(self._end(admission, what))
+
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -14,6 +14,7 @@ from app.core.policies import (
     Plan,
     QuotaExceeded,
     RateLimit,
+    Settled,
     TooManyInFlight,
     Verdict,
 )
@@ -28,6 +29,7 @@ from tests.core.policies.asking import (
     LIMITED,
     NO_LIMITS,
     ask_times,
+    claim,
     fund,
     hold,
     lives,
@@ -380,6 +382,20 @@ class TestTogether:
         await admitter.abort(first)
         # The state was last written in the first window: it is that window that the refund finds.
         assert next((await admitter.admit(plan, ALICE, (0,))).states).remaining == 10
+
+    async def test_a_clock_that_goes_back_frees_nothing_early_and_locks_nobody_out(
+        self, store: ValkeyClient
+    ) -> None:
+        admitter, time = await timed(store)
+        await time.at(3600)
+        ask = Ask(claim(), slots=(slot(1),))
+        first = await admitter.admit(NO_LIMITS, ALICE, None, ask)
+        await time.at(0)
+        assert (await admitter.admit(NO_LIMITS, ALICE, None, ask)).verdict is Verdict.IN_FLIGHT
+        assert not (await admitter.admit(NO_LIMITS, ALICE, None, Ask(slots=(slot(1),)))).allowed
+        assert await admitter.settle(first, b"result") == Settled()
+        assert (await admitter.admit(NO_LIMITS, ALICE, None, ask)).tail == b"result"
+        assert (await admitter.admit(NO_LIMITS, ALICE, None, Ask(slots=(slot(1),)))).allowed
 
     async def test_a_settled_request_keeps_its_admit_limits_charged(self, store: ValkeyClient) -> None:
         admitter = Admitter(store, clock=SystemClock())

@@ -12,6 +12,7 @@ from app.core.policies import (
     IdempotencyUnavailable,
     Plan,
     RateLimit,
+    Settled,
     Verdict,
 )
 from app.core.resilience import SystemClock
@@ -242,10 +243,13 @@ class TestLostAnswers:
     async def test_an_admission_that_runs_after_it_was_given_up_takes_nothing(
         self, store: ValkeyClient
     ) -> None:
-        admitter, time = await timed(store)
+        _, time = await timed(store)
+        told: list[Settled] = []
+        admitter = Admitter(time, clock=SystemClock(), on_settled=lambda _, settled: told.append(settled))
         time.delay = 1
         with pytest.raises(IdempotencyUnavailable):
             await admitter.admit(NO_LIMITS, ALICE, None, Ask(claim(), slots=(slot(),)))
         await admitter.close()
         assert [reply[:3] for reply in await time.run_late()] == [b"-1 "]
+        assert told == []
         assert not [key for key in await lives(store) if ":i:" in key or ":s:" in key]
