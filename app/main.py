@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import cast
 
+import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,7 @@ from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
     BootAudit,
+    Changes,
     EdgeMiddleware,
     GatedRoute,
     GateKit,
@@ -24,6 +26,7 @@ from app.core.http import (
     limit_threads,
     metrics_router,
 )
+from app.core.jobs import Periodic, PeriodicRunner
 from app.core.observability import (
     EventHub,
     Metrics,
@@ -34,11 +37,23 @@ from app.core.observability import (
     get_tracer,
     shutdown_tracing,
 )
-from app.core.policies import ADMIT, Admitter, RateLimit
+from app.core.policies import (
+    ADMIT,
+    EXTEND,
+    SETTLE,
+    Admitter,
+    HoldBook,
+    Overrides,
+    RateLimit,
+    Renewals,
+)
 from app.core.resilience import Breakers, Deadlines, SystemClock
-from app.core.valkey import StoreError, ValkeyClient
+from app.core.security import Sealer
+from app.core.valkey import CACHE_SCRIPTS, Cache, StoreError, ValkeyClient, configure_cache
 from app.registry import FEATURES, Feature
 from app.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 _OPEN_ROUTES = {
     "/metrics": "for configured networks, or with its token",
@@ -116,13 +131,21 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         hub=hub,
         clock=clock,
     )
+    keys = settings.sealing_keys
+    sealer = Sealer(keys) if keys else None
+    admitter = Admitter(store, clock=clock, replicas=settings.replicas, top_up_url=settings.top_up_url)
     platform = Platform(
         database=database,
         store=store,
-        admitter=Admitter(store, clock=clock, replicas=settings.replicas),
+        admitter=admitter,
         hub=hub,
         clock=clock,
         traffic=TrafficControl(max_in_flight=settings.max_in_flight),
+        cache=Cache(store, clock=clock, hub=hub, seal=sealer),
+        holds=HoldBook(store),
+        renewals=Renewals(admitter, clock=clock),
+        sealer=sealer,
+        overrides=Overrides.load(settings.policies_file, settings.policy_variables),
         breakers=Breakers(clock=clock, hub=hub),
     )
     for feature in features:
@@ -165,7 +188,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         deadlines = Deadlines()
-        limit_threads(settings.threads)
+        switches = platform.switches
         kit = GateKit(
             platform.tokens,
             platform.admitter,
@@ -173,28 +196,58 @@ def _lifespan(
             platform.clock,
             _failed_auth(settings),
             deadlines,
-            get_tracer("gatehouse") if settings.tracing else None,
+            platform.traffic,
             platform.breakers,
+            platform.background,
+            platform.keeping(),
+            Changes(platform.cache, platform.background),
+            get_tracer("gatehouse") if settings.tracing else None,
+            platform.overrides,
+            switches,
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
-            await platform.store.preload([ADMIT])
+            await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS])
         configure(platform.database)
+        configure_cache(platform.cache)
+        limit_threads(settings.threads)
+        if switches is not None:
+            await switches.start()
+        periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
+        await periodic.start()
         platform.traffic.pass_audit()
         try:
             yield
         finally:
             platform.traffic.drain()
             deadlines.close()
-            for stop in platform.on_stop:
-                if (waiting := stop()) is not None:
-                    await waiting
+            await platform.background.close()
+            await periodic.stop()
+            if switches is not None:
+                await switches.stop()
+            await _stop(platform)
+            await platform.admitter.close()
             await platform.store.close()
             await platform.database.close()
             reports.flush()
             shutdown_tracing()
 
     return lifespan
+
+
+def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]:
+    return [task for feature in features for task in (feature.periodic(platform) if feature.periodic else ())]
+
+
+async def _stop(platform: Platform) -> None:
+    """Everything that features want done before the connections close; one that fails does not keep the others from it."""
+    await platform.renewals.close()
+    for stop in platform.on_stop:
+        try:
+            if (waiting := stop()) is not None:
+                await waiting
+        except Exception:  # noqa: BLE001 - the outermost frame of the application's end
+            _log.exception("app.stop_failed")
 
 
 def _failed_auth(settings: Settings) -> RateLimit:

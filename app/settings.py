@@ -265,6 +265,10 @@ class Settings(BaseSettings):
         default={}, exclude=True, description="Every variable that begins with POLICIES__; not one itself"
     )
 
+    top_up_url: str | None = Field(
+        default=None, description="Where a caller without credits is sent; shown in 402 answers"
+    )
+
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

@@ -3,6 +3,8 @@
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
 from app.core.http._block import Block
 from app.core.http._bound import BoundGate, GateKit, TokenVerifier
+from app.core.http._changed import Changes, invalidate_tags
+from app.core.http._claims import Claims
 from app.core.http._client_address import AddressResolver, client_network
 from app.core.http._credits_block import CreditsBlock, require_credits
 from app.core.http._current import current_platform
@@ -27,6 +29,7 @@ from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._threads import limit_threads
 from app.core.http._traffic import TrafficControl
+from app.core.http._turnstile import Keeping
 from app.core.http._worker import api_worker
 
 __all__ = [
@@ -38,12 +41,15 @@ __all__ = [
     "Block",
     "BootAudit",
     "BoundGate",
+    "Changes",
+    "Claims",
     "CreditsBlock",
     "CurrentPrincipal",
     "EdgeMiddleware",
     "Gate",
     "GateKit",
     "GatedRoute",
+    "Keeping",
     "LimitBlock",
     "Platform",
     "Problem",
@@ -61,6 +67,7 @@ __all__ = [
     "enforce_all_policies",
     "fixed_window",
     "install_problem_handlers",
+    "invalidate_tags",
     "limit_threads",
     "metrics_router",
     "platform_of",

@@ -17,7 +17,7 @@ from app.core.http._bound import BoundGate, GateKit
 from app.core.http._gate import Gate
 from app.core.http._route import Binding, GatedRoute
 from app.core.http._worker import CONFIG
-from app.core.policies import Plan, RateLimit
+from app.core.policies import Plan
 
 
 class AuditError(ConfigurationError):
@@ -66,13 +66,27 @@ class BootAudit:
         findings += _ambiguous_paths(contexts)
         if findings:
             raise AuditError(findings)
-        bound = {key: BoundGate(gate, self.kit) for key, gate in gates.items()}
+        bound = self._bound(gates)
         allowed: dict[str, frozenset[str]] = {}
         for context in contexts:
             path = _path(context)
             allowed[path] = allowed.get(path, frozenset()).union(context.methods or ())
         self.app.router.routes = _Sealed(self.app.router.routes)
         return tuple(self._bind(context, bound, allowed) for context in contexts)
+
+    def _bound(self, gates: Mapping[int, Gate]) -> dict[int, BoundGate]:
+        """Compile every gate, with its overrides. Raises AuditError with every override that does not fit."""
+        overrides, bound, findings = self.kit.overrides, {}, []
+        for key, gate in gates.items():
+            try:
+                bound[key] = BoundGate(gate, self.kit)
+            except ConfigurationError as error:
+                findings.append(str(error))
+        if overrides is not None:
+            findings += overrides.unused([gate.name for gate in gates.values()])
+        if findings:
+            raise AuditError(findings)
+        return bound
 
     def _bind(
         self, context: RouteContext, bound: Mapping[int, BoundGate], allowed: Mapping[str, frozenset[str]]
@@ -188,9 +202,15 @@ def _find(function: Any, name: str) -> Any:
 
 
 def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
-    security = gate.config.security
-    if not security.anonymous and kit.tokens is None:
+    config, keeping = gate.config, kit.keeping
+    if not config.security.anonymous and kit.tokens is None:
         yield f"the gate {gate.name} needs tokens and no feature provides a TokenVerifier; keep builtin/accounts or provide one"
+    if config.credits is not None and (keeping.ledger is None or keeping.holds is None):
+        yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
+    if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
+        yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
+    if config.encryption and keeping.sealer is None:
+        yield f"the gate {gate.name} seals what it keeps and there are no keys; set ENCRYPTION_KEYS"
 
 
 def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
@@ -201,15 +221,35 @@ def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
         )
 
 
-def _check_stream(context: RouteContext, _: Gate, __: GateKit) -> Iterator[str]:
-    if _is_stream(context) and any(
-        node.call is get_db and node.scope == "function" for node in _walk(context.dependant)
-    ):
+def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
+    if not _is_stream(context):
+        return
+    if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
         yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
+    for kept in ("idempotency", "cache"):
+        if getattr(gate.config, kept) is not None:
+            yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
+
+
+def _check_methods(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
+    methods, config = context.methods or set(), gate.config
+    if config.cache is not None and not methods & {"GET", "HEAD"}:
+        yield f"the gate {gate.name} has a cache, which is for GET and HEAD; drop it"
+    if config.idempotency is not None and not methods & set(config.idempotency.methods):
+        named = ", ".join(config.idempotency.methods)
+        yield f"the gate {gate.name} has idempotency for {named} and the route takes none of them; name its method or drop it"
+
+
+def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
+    for options in gate.config.breakers:
+        try:
+            kit.breakers.get(options)
+        except ConfigurationError as error:
+            yield f"the gate {gate.name}: {error}"
 
 
 _CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
-    _check_worker, _check_provider, _check_slot, _check_stream,
+    _check_worker, _check_provider, _check_slot, _check_stream, _check_methods, _check_breakers,
 )  # fmt: skip
 
 
@@ -252,13 +292,21 @@ def _ambiguous_paths(contexts: Iterable[RouteContext]) -> Iterator[str]:
 
 
 def _unequal_buckets(gates: Iterable[Gate]) -> Iterator[str]:
-    seen: dict[str, tuple[str, RateLimit]] = {}
+    seen: dict[str, tuple[str, tuple[object, ...]]] = {}
     for gate in gates:
-        for bucket, limit in Plan(gate.name, gate.config.limits).buckets():
-            name, first = seen.setdefault(bucket, (gate.name, limit))
-            if _parameters(first) != _parameters(limit):
+        for bucket, parameters in _shared_buckets(gate):
+            name, first = seen.setdefault(bucket, (gate.name, parameters))
+            if first != parameters:
                 yield f"the gates {name} and {gate.name} share the limit {bucket[1:]} with different parameters; make them equal"
 
 
-def _parameters(limit: RateLimit) -> tuple[object, ...]:
-    return limit.algorithm, limit.quota, limit.window, limit.burst, limit.scopes
+def _shared_buckets(gate: Gate) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Everything that several gates may count together, with the numbers that must then be equal."""
+    for bucket, limit in Plan(gate.name, gate.config.limits).buckets():
+        yield bucket, (limit.algorithm, limit.quota, limit.window, limit.burst, limit.scopes)
+    for quota in gate.config.quotas:
+        if quota.shared is not None:
+            yield f"q{quota.shared} ({quota.per})", (sorted(quota.limits.items()),)
+    for slot in gate.config.slots:
+        if slot.scope == "global":
+            yield f"s{slot.name}", (slot.max, slot.lease)

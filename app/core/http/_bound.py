@@ -1,29 +1,72 @@
 """A gate at work: identify, authorise, admit, in this order, for one endpoint of one application.
 
-The order and its reasons (docs/policies.md): identity first because it selects the keys; authorisation before any cached or stored
-state is shown; then one round trip for all limits. A 401 or 403 is charged to the attempt limits before it is answered, or guessing
-credentials would be free.
+The order and its reasons (docs/policies/order.md): the kill switch and shedding first because they are cheapest; identity because it
+selects the keys; authorisation before any cached or stored state is shown; then one round trip for everything that needs state. A 401 or
+403 is charged to the attempt limits before it is answered, or guessing credentials would be free.
 """
 
+import random
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry.trace import Tracer
+from starlette.types import Receive
 
 from app.core.context import Principal
-from app.core.errors import GatehouseError, NotAuthenticated
+from app.core.errors import GatehouseError, NotAuthenticated, Unavailable
+from app.core.http._answer import Answer
+from app.core.http._background import Background
 from app.core.http._bearer import authorization, bearer_token
+from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
+from app.core.http._cost_request import cost_request
 from app.core.http._fields import LimitField, policy_field
 from app.core.http._gate import Gate, Ticket
-from app.core.http._state import RequestState
+from app.core.http._problem import REDUCED_CAPACITY
+from app.core.http._state import SCOPE_KEY, RequestState
+from app.core.http._traffic import TrafficControl
+from app.core.http._turnstile import Incoming, Keeping, Turnstile
 from app.core.observability import EventHub, PolicyEvent
-from app.core.policies import Admission, Admitter, Caller, CostRequest, Plan, RateLimit, Resilience
+from app.core.policies import (
+    Admission,
+    Admitter,
+    Caller,
+    Overrides,
+    Plan,
+    RateLimit,
+    Resilience,
+    Switches,
+    Verdict,
+    shadowed,
+)
 from app.core.resilience import Breakers, Clock, Deadlines
 
 Scope = Mapping[str, Any]
+
+_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
+    Verdict.FRESH: "hit",
+    Verdict.STALE: "hit",
+    Verdict.WAIT: "hit",
+    Verdict.OPEN: "circuit_open",
+}
+"""The verdicts as events and logs call them."""
+
+
+class Overloaded(Unavailable):
+    """The process is so busy that requests of this priority are not taken."""
+
+    type = REDUCED_CAPACITY
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service is busy; requests of this kind wait.",
+            retry_after=random.randint(1, 3),  # noqa: S311 - spreads the callers out, no secret
+        )
+
+
+if TYPE_CHECKING:
+    from app.core.http._changed import Changes
 
 
 class TokenVerifier(Protocol):
@@ -42,24 +85,37 @@ class GateKit(NamedTuple):
     clock: Clock
     failed_auth: RateLimit
     deadlines: Deadlines
+    traffic: TrafficControl
+    breakers: Breakers
+    background: Background
+    keeping: Keeping
+    changes: "Changes | None" = None
     tracer: Tracer | None = None
-    breakers: Breakers | None = None
+    overrides: Overrides | None = None
+    switches: Switches | None = None
 
 
 class BoundGate:
-    """One gate, compiled. Built by the boot audit; ``enter`` runs for every request."""
+    """One gate, compiled. Built by the boot audit; ``enter`` runs for every request.
+
+    ``config`` is the effective one: what the code says, with the overrides of this application.
+    """
 
     def __init__(self, gate: Gate, kit: GateKit) -> None:
-        config = gate.config
+        config = gate.config if kit.overrides is None else kit.overrides.apply(gate.name, gate.config)
+        self.config = config = shadowed(config)
         self.name = gate.name
-        self.config = config
         self.hub = kit.hub
         self.deadlines = kit.deadlines
+        self.background = kit.background
         self.tracer = kit.tracer if config.tracing else None
-        self.resilience = Resilience(gate.name, config, breakers=kit.breakers or Breakers(hub=kit.hub))
+        self.resilience = Resilience(gate.name, config, breakers=kit.breakers)
+        self.changes = kit.changes
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter
+        self._traffic = kit.traffic
+        self._switches = kit.switches
         self._plan = Plan(gate.name, config.limits)
         self._forbidden_plan = self._plan.only(lambda limit: limit.charge == "attempt")
         nameless = [
@@ -69,17 +125,30 @@ class BoundGate:
         ]
         self._nameless_plan = Plan(gate.name, [kit.failed_auth, *nameless])
         self._denied = _Denials(kit.clock)
-        self._has_shadow = any(limit.shadow for limit in config.limits)
+        self._has_shadow = (
+            config.shadow
+            or any(limit.shadow for limit in config.limits)
+            or any(quota.shadow for quota in config.quotas)
+        )
         self._policy_field = policy_field(self._plan)
         self._limit_field = LimitField(self._plan)
+        self.turnstile = self._make_turnstile(kit) if config.has_terms else None
 
-    async def enter(self, scope: Scope, state: RequestState) -> Ticket:
-        """Let the request in, or raise the refusal: 401, 403, 422 (cost), 429, 503."""
+    def _make_turnstile(self, kit: GateKit) -> Turnstile:
+        return Turnstile(
+            self.name, self.config, self._plan, admitter=kit.admitter, keeping=kit.keeping, resilience=self.resilience
+        )  # fmt: skip
+
+    async def enter(
+        self, scope: Scope, receive: Receive, state: RequestState, template: str
+    ) -> Ticket | Answer:
+        """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
         state.gate = self.name
         state.is_logged = self.config.logging
         cap = self.config.max_body
         if cap is not None and (state.body_limit is None or cap < state.body_limit):
             state.body_limit = cap
+        self._require_open(state)
         try:
             principal = self._identify(scope)
         except GatehouseError as refusal:
@@ -92,10 +161,93 @@ class BoundGate:
             if forbidden is not None:
                 await self._charge_forbidden(caller, state, forbidden)
                 raise forbidden
+        if self.config.extra:
+            await self._ask_extra(scope, caller, state)
+        if self.turnstile is not None:
+            incoming = Incoming(scope, receive, template, state.request_id)
+            return await self._pass(self.turnstile, incoming, caller, state)
         admission = await self._admit(scope, caller, state) if self._plan.limits else None
+        return self._ticket(principal, admission, state, None)
+
+    async def _ask_extra(self, scope: Scope, caller: Caller, state: RequestState) -> None:
+        """The application's own rules, in order. Their refusals are charged like a 403."""
+        request = cost_request(scope)
+        for rule in self.config.extra:
+            refusal = rule.refusal(caller, request)
+            if refusal is not None:
+                await self._charge_attempt(caller, state, refusal)
+                self._report_refusal(rule.name, refusal, state)
+                raise refusal
+
+    def _ticket(
+        self,
+        principal: Principal | None,
+        admission: Admission | None,
+        state: RequestState,
+        claims: Claims | None,
+    ) -> Ticket:
         timeout = self.config.timeout
         deadline = monotonic() + timeout if timeout is not None else None
-        return Ticket(self.name, self.config, principal, admission, self, deadline)
+        return Ticket(self.name, self.config, principal, admission, self, deadline, claims, state)
+
+    def _require_open(self, state: RequestState) -> None:
+        """The kill switch, then shedding by priority."""
+        refusal: GatehouseError | None = None
+        if self._switches is not None:
+            refusal = self._switches.refusal(self.name)
+        if refusal is None and not self._traffic.admits(self.config.priority):
+            self._traffic.shed += 1
+            refusal = Overloaded()
+        if refusal is not None:
+            self._report_refusal("shed" if isinstance(refusal, Overloaded) else "disabled", refusal, state)
+            raise refusal
+
+    async def _pass(
+        self, turnstile: Turnstile, incoming: Incoming, caller: Caller, state: RequestState
+    ) -> Ticket | Answer:
+        started = monotonic()
+        try:
+            passage = await turnstile.enter(incoming, caller, costs=self._costs(incoming.scope))
+        except Unavailable as outage:
+            self._report_refusal("unavailable", outage, state)
+            raise
+        admission = passage.admission
+        self._show_limits(admission, state)
+        self._report(
+            _WORDS[admission.verdict],
+            admission,
+            state,
+            caller,
+            degraded=admission.degraded,
+            store_s=monotonic() - started,
+        )
+        if passage.answer is not None:
+            if passage.is_due:
+                state.refresh = caller
+            return passage.answer
+        if passage.claims is None:
+            raise admission.refusal()
+        state.claims = passage.claims
+        return self._ticket(caller.principal, admission, state, passage.claims)
+
+    async def refresh(self, scope: Scope, receive: Receive, caller: Caller) -> Ticket | None:
+        """A ticket for computing a cached answer again, free of charge; None when somebody else is at it."""
+        state: RequestState = scope[SCOPE_KEY]
+        claims = (
+            await self.turnstile.lead(Incoming(scope, receive, "", state.request_id), caller)
+            if self.turnstile
+            else None
+        )
+        if claims is None:
+            return None
+        return self._ticket(caller.principal, claims.admission, state, claims)
+
+    def _costs(self, scope: Scope) -> tuple[int, ...] | None:
+        return self._plan.priced(cost_request(scope)) if self._plan.has_cost_functions else None
+
+    def _show_limits(self, admission: Admission, state: RequestState) -> None:
+        if not admission.degraded and self._policy_field is not None and admission.numbers:
+            state.headers += (self._policy_field, self._limit_field.of(admission))
 
     def _identify(self, scope: Scope) -> Principal | None:
         value = authorization(scope["headers"])
@@ -108,17 +260,15 @@ class BoundGate:
         raise NotAuthenticated("This needs a bearer token.")
 
     async def _admit(self, scope: Scope, caller: Caller, state: RequestState) -> Admission:
-        plan = self._plan
-        costs = plan.priced(_cost_request(scope)) if plan.has_cost_functions else None
+        costs = self._costs(scope)
         started = monotonic()
         try:
-            admission = await self._admitter.admit(plan, caller, costs)
+            admission = await self._admitter.admit(self._plan, caller, costs)
         except GatehouseError:
             self._report("unavailable", None, state, caller, degraded=True)
             raise
         store_s = monotonic() - started
-        if not admission.degraded and self._policy_field is not None:
-            state.headers += (self._policy_field, self._limit_field.of(admission))
+        self._show_limits(admission, state)
         verdict = "admitted" if admission.allowed else "limited"
         self._report(verdict, admission, state, caller, degraded=admission.degraded, store_s=store_s)
         if not admission.allowed:
@@ -141,12 +291,16 @@ class BoundGate:
         raise admission.refusal() from refusal
 
     async def _charge_forbidden(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
+        await self._charge_attempt(caller, state, refusal)
+        self._report_refusal("forbidden", refusal, state)
+
+    async def _charge_attempt(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
+        """A refusal costs what an attempt costs; 429 takes its place when that is used up."""
         if self._forbidden_plan.limits:
             admission = await self._admitter.admit(self._forbidden_plan, caller)
             if not admission.allowed:
                 self._report_refusal("limited", refusal, state)
                 raise admission.refusal() from refusal
-        self._report_refusal("forbidden", refusal, state)
 
     def _report_refusal(self, verdict: str, refusal: GatehouseError, state: RequestState) -> None:
         state.outcome = verdict
@@ -206,13 +360,3 @@ class _Denials:
         if len(self._until) >= self._capacity:
             del self._until[next(iter(self._until))]
         self._until[network] = self._clock.monotonic() + admission.wait_s
-
-
-def _cost_request(scope: Scope) -> CostRequest:
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return CostRequest(
-        scope["method"],
-        {name: str(value) for name, value in scope.get("path_params", {}).items()},
-        parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True),
-        int(length) if length.isdigit() else None,
-    )

@@ -11,12 +11,15 @@ from app.core.policies import Admission, JobConfig, is_policy_name
 
 if TYPE_CHECKING:
     from app.core.http._bound import BoundGate
+    from app.core.http._claims import Claims
+    from app.core.http._state import RequestState
 
 
 class Ticket(NamedTuple):
     """What the gate found out about this request: the handler's proof that it was admitted.
 
-    ``deadline`` is a reading of ``time.monotonic()``; None means that the handler may take as long as it likes.
+    ``config`` is the effective one, with the overrides of this application. ``deadline`` is a reading of ``time.monotonic()``; None means
+    that the handler may take as long as it likes. ``claims`` is what was taken and must be settled, None when that is nothing.
     """
 
     name: str
@@ -25,6 +28,8 @@ class Ticket(NamedTuple):
     admission: Admission | None
     gate: "BoundGate"
     deadline: float | None
+    claims: "Claims | None" = None
+    state: "RequestState | None" = None
 
 
 _ticket: ContextVar[Ticket | None] = ContextVar("gatehouse_ticket", default=None)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Unpack
 from fastapi import Request
 
 from app.core.http._block import Block, Here, here, name_of
-from app.core.http._bound import _cost_request
+from app.core.http._cost_request import cost_request
 from app.core.http._counting import count_and_show
 from app.core.http._fields import Field, policy_field
 from app.core.policies import NO_REQUEST, LimitOptions, Plan, RateLimit
@@ -60,7 +60,7 @@ class LimitBlock(Block[None]):
         counted = self._counted.get(name) or self._new(name)
         costs = None
         if counted.plan.has_cost_functions:
-            costs = counted.plan.priced(_cost_request(place.scope) if place.scope is not None else NO_REQUEST)
+            costs = counted.plan.priced(cost_request(place.scope) if place.scope is not None else NO_REQUEST)
         admission = await count_and_show(
             place.engine, counted.plan, place.caller, place.state, field=counted.field, costs=costs
         )

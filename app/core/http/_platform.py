@@ -8,8 +8,10 @@ from typing import Any, TypeVar, cast
 from app.core.db import Database
 from app.core.errors import ConfigurationError
 from app.core.http._audit import AuditedRoute
+from app.core.http._background import Background
 from app.core.http._bound import TokenVerifier
 from app.core.http._traffic import TrafficControl
+from app.core.http._turnstile import Keeping
 from app.core.observability import EventHub
 from app.core.policies import (
     Admitter,
@@ -19,10 +21,12 @@ from app.core.policies import (
     HoldBook,
     Overrides,
     PlanSource,
+    Renewals,
     Switches,
 )
 from app.core.resilience import Breakers, Clock
-from app.core.valkey import ValkeyClient
+from app.core.security import Sealer
+from app.core.valkey import Cache, ValkeyClient
 
 T = TypeVar("T")
 
@@ -31,10 +35,9 @@ T = TypeVar("T")
 class Platform:
     """The collaborators of one application.
 
-    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end,
-    ``closers`` what is awaited before that, while store and database are still open;
-    ``routes`` what the boot audit saw; ``overrides`` what operators changed of its policies; ``breakers`` are this process's;
-    ``switches`` say what operators switched off, if a feature brings them.
+    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end
+    (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
+    of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them.
     """
 
     database: Database
@@ -43,10 +46,14 @@ class Platform:
     hub: EventHub
     clock: Clock
     traffic: TrafficControl
+    cache: Cache
+    holds: HoldBook
+    renewals: Renewals
+    background: Background = field(default_factory=Background)
+    sealer: Sealer | None = None
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     on_stop: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
     breakers: Breakers = field(default_factory=Breakers)
@@ -65,7 +72,7 @@ class Platform:
                 self.breakers,
                 self.database,
                 cast("CreditLedger | None", self.services.get(CreditLedger)),
-                HoldBook(self.store),
+                self.holds,
                 cast("PlanSource | None", self.services.get(PlanSource)),
             )
         )
@@ -74,6 +81,12 @@ class Platform:
     def tokens(self) -> TokenVerifier | None:
         """Who verifies bearer tokens, if a feature provides it."""
         return cast("TokenVerifier | None", self.services.get(TokenVerifier))
+
+    def keeping(self) -> Keeping:
+        """What the gates settle with."""
+        ledger = cast("CreditLedger | None", self.services.get(CreditLedger))
+        plans = cast("PlanSource | None", self.services.get(PlanSource))
+        return Keeping(ledger, self.holds, plans, self.cache, self.sealer, self.renewals)
 
     def require(self, kind: type[T]) -> T:
         """The service of this type. Raises ConfigurationError when no feature provides it."""

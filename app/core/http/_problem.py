@@ -172,6 +172,26 @@ def install_problem_handlers(
         app.add_exception_handler(kind, on_foreign)
 
 
+async def response_to(request: Request, error: Exception) -> Response:
+    """The answer that the application gives to an exception of a handler: what its exception handlers make of it, otherwise the edge's
+    bare 500.
+    """
+    handlers = request.app.exception_handlers
+    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
+    if handler is not None:
+        try:
+            answer: Response = await handler(request, error)
+        except Exception as unhandled:
+            if unhandled is not error:
+                raise
+        else:
+            return answer
+    body, headers = problem_response(
+        500, instance=instance_of(request.scope), request_id=current_context().request_id
+    )
+    return ProblemResponse(500, body, headers)
+
+
 async def _on_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, GatehouseError)  # noqa: S101 - by registration
     if exc.status >= 500:

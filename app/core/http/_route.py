@@ -4,21 +4,30 @@
 sessions, of either dependency scope, are still open: it commits them, so no caller sees a success that was not stored.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
+import structlog
 from fastapi import APIRouter as FastAPIRouter
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.core.context import RequestContext, reset_context, set_context
 from app.core.db import Database, session_scope
 from app.core.errors import GatehouseError, MethodNotAllowed, Unavailable
+from app.core.http._answer import Answer
 from app.core.http._bound import BoundGate
-from app.core.http._gate import Ticket, reset_ticket, set_ticket
+from app.core.http._changed import invalidate_changed
+from app.core.http._claims import Claims
+from app.core.http._collected import Collected
+from app.core.http._gate import Ticket, current_ticket, reset_ticket, set_ticket
 from app.core.http._problem import send_problem
 from app.core.http._state import SCOPE_KEY, RequestState
+from app.core.policies import Caller
+
+_log = structlog.get_logger(__name__)
 
 
 class Binding(NamedTuple):
@@ -44,7 +53,8 @@ class GatedRoute(APIRoute):
         self._bindings[path] = binding
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        binding = self._bindings.get(template(scope, self))
+        path = template(scope, self)
+        binding = self._bindings.get(path)
         try:
             if binding is None:
                 raise Unavailable("This route was added after the start and has not been audited.")
@@ -52,11 +62,19 @@ class GatedRoute(APIRoute):
             if self.methods and scope["method"] not in self.methods:
                 raise MethodNotAllowed(binding.allowed)
             gate = binding.gate
-            ticket = await gate.enter(scope, scope[SCOPE_KEY]) if gate is not None else None
+            entered = await gate.enter(scope, receive, scope[SCOPE_KEY], path) if gate is not None else None
         except GatehouseError as refusal:
             await send_problem(scope, send, refusal)
             return
-        await self._serve(binding.database, ticket, scope, receive, send)
+        if isinstance(entered, Answer):
+            await entered.send(scope, send)
+            self._refresh(binding, scope, receive)
+        elif entered is None or entered.claims is None:
+            await self._serve(binding.database, entered, scope, receive, send)
+        elif entered.claims.stale is None:
+            await self._serve_claimed(binding.database, entered, entered.claims, scope, send)
+        else:
+            await self._serve_or_stale(binding.database, entered, entered.claims, scope, send)
 
     async def _serve(
         self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
@@ -72,18 +90,75 @@ class GatedRoute(APIRoute):
             reset_context(context_token)
             reset_ticket(ticket_token)
 
+    async def _serve_claimed(
+        self, database: Database, ticket: Ticket, claims: Claims, scope: Scope, send: Send
+    ) -> None:
+        """Serve, and settle what was put off as soon as the last byte is out: background tasks must not hold a slot."""
+
+        async def settling(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                await claims.finish()
+
+        claims.renew()
+        try:
+            await self._serve(database, ticket, scope, claims.receive, settling)
+        finally:
+            claims.end_renewal()
+            await claims.abort()
+
+    async def _serve_or_stale(
+        self, database: Database, ticket: Ticket, claims: Claims, scope: Scope, send: Send
+    ) -> None:
+        """Compute anew, but give the stale answer when that takes too long or fails. What takes too long goes on, and is stored."""
+        stale, gate = claims.stale, ticket.gate
+        assert stale is not None and gate.turnstile is not None  # noqa: S101, PT018 - by the caller
+        collected = Collected()
+        work = self._serve_claimed(database, ticket, claims, scope, collected.take)
+        task = asyncio.get_running_loop().create_task(work)
+        done, _ = await asyncio.wait({task}, timeout=gate.turnstile.soft_timeout)
+        if not done:
+            gate.background.keep(task)
+        elif task.exception() is None and collected.is_good:
+            await collected.give(send)
+            return
+        elif (error := task.exception()) is not None:
+            _log.warning("http.stale_instead", policy=ticket.name, error=type(error).__name__, exc_info=error)
+        await stale.send(scope, send)
+
+    def _refresh(self, binding: Binding, scope: Scope, receive: Receive) -> None:
+        """Compute an answer that is about to end, in the background, as the caller who just got it."""
+        state, gate = scope[SCOPE_KEY], binding.gate
+        if gate is not None and state.refresh is not None and gate.background.has_room():
+            gate.background.start(self._compute_anew(binding.database, gate, scope, receive, state.refresh))
+
+    async def _compute_anew(
+        self, database: Database, gate: BoundGate, scope: Scope, receive: Receive, caller: Caller
+    ) -> None:
+        entered = await gate.refresh(scope, receive, caller)
+        if entered is not None and entered.claims is not None:
+            await self._serve_claimed(database, entered, entered.claims, scope, Collected().take)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def settle(request: Request) -> Response:
-            sessions = request.scope[SCOPE_KEY].sessions
-            try:
-                response = await handler(request)
-            except BaseException:
-                await sessions.rollback()
-                raise
-            if sessions.is_used:
-                await sessions.commit()
+            state: RequestState = request.scope[SCOPE_KEY]
+            sessions = state.sessions
+            assert sessions is not None  # noqa: S101 - opened around every handler
+            ticket = current_ticket()
+            if ticket is not None and ticket.claims is not None:
+                response = await ticket.claims.run(request, handler, sessions)
+            else:
+                try:
+                    response = await handler(request)
+                except BaseException:
+                    await sessions.rollback()
+                    raise
+                if sessions.is_used:
+                    await sessions.commit()
+            if ticket is not None and (state.changed is not None or ticket.config.invalidates):
+                await invalidate_changed(ticket, request.scope, response.status_code)
             return response
 
         return settle

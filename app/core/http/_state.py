@@ -1,7 +1,13 @@
 """What one request has gathered so far; made by the edge, filled by the gate, read by the access log."""
 
+from typing import TYPE_CHECKING
+
 from app.core.context import Principal
 from app.core.db import SessionScope
+from app.core.policies import Caller
+
+if TYPE_CHECKING:
+    from app.core.http._claims import Claims
 
 SCOPE_KEY = "gatehouse"
 
@@ -12,11 +18,13 @@ class RequestState:
     ``headers`` are added to the response's start by the edge, whoever answers; ``outcome`` is the policy's
     verdict for the access log, ``gate`` the policy's name, ``route`` the path template (set at the end).
     ``body_limit`` (bytes) may be lowered by the gate until the body is read; ``content_length`` is what the
-    request declares, None when it declares nothing. ``sessions`` are the request's database sessions.
+    request declares, None when it declares nothing. ``sessions`` are the request's database sessions, ``claims`` what its
+    gate took and must settle, ``changed`` the tags whose cached answers end with its commit. ``refresh``: the answer came from
+    the cache and is to be computed anew in the background, for this caller.
     """
 
     __slots__ = (
-        "body_limit", "client_ip", "content_length", "gate", "headers", "is_logged", "outcome", "principal",
+        "body_limit", "changed", "claims", "client_ip", "content_length", "gate", "headers", "is_logged", "outcome", "principal", "refresh",
         "request_id", "route", "sessions", "started", "traceparent",
     )  # fmt: skip
 
@@ -36,3 +44,6 @@ class RequestState:
         self.sessions: SessionScope | None = None
         self.body_limit: int | None = None
         self.content_length: int | None = None
+        self.claims: Claims | None = None
+        self.changed: list[str] | None = None
+        self.refresh: Caller | None = None

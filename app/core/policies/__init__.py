@@ -30,7 +30,7 @@ from app.core.policies._idempotency import (
     IdempotencyUnavailable,
 )
 from app.core.policies._job_config import JobConfig, Priority
-from app.core.policies._keys import Caller
+from app.core.policies._keys import Caller, tenant_partition, user_partition
 from app.core.policies._overrides import Override, Overrides
 from app.core.policies._permit import Permit
 from app.core.policies._plan import CostExceedsLimit, Plan
@@ -38,6 +38,7 @@ from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Deb
 from app.core.policies._quota import Quota, QuotaExceeded
 from app.core.policies._rate_limit import CostRequest, LimitOptions, RateLimit, is_policy_name
 from app.core.policies._refusals import LimitUnavailable, RateLimitExceeded
+from app.core.policies._renewals import Renewals
 from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
@@ -46,7 +47,7 @@ from app.core.policies._settlement import EXTEND, SETTLE, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
 from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
-from app.core.policies._terms import NO_REQUEST, account_key
+from app.core.policies._terms import NO_REQUEST, Terms, account_key
 
 __all__ = [
     "ADMIT",
@@ -111,6 +112,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimit",
     "RateLimitExceeded",
+    "Renewals",
     "Resilience",
     "ResponseCache",
     "Retry",
@@ -121,6 +123,7 @@ __all__ = [
     "Store",
     "Switch",
     "Switches",
+    "Terms",
     "TooManyInFlight",
     "Verdict",
     "Window",
@@ -132,5 +135,7 @@ __all__ = [
     "differences",
     "is_policy_name",
     "shadowed",
+    "tenant_partition",
+    "user_partition",
     "window_at",
 ]

@@ -15,9 +15,9 @@ from app.core.policies import CreditLedger, HoldBook, PlanSource
 def provide_credits(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:
     """The services of this feature, by type. Charges that wait are posted, and grants told, when the platform closes."""
     ledger = Ledger(platform.database, platform.hub, platform.clock)
-    book = HoldBook(platform.store)
+    book = platform.holds
     upkeep = Upkeep(platform.database, ledger, book, platform.hub)
-    platform.closers += [ledger.aclose, after_commit_idle]
+    platform.on_stop += [ledger.aclose, after_commit_idle]
     return {
         CreditLedger: ledger,
         PlanSource: Plans(platform.database, platform.clock),

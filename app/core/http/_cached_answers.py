@@ -1,0 +1,200 @@
+"""One endpoint's response cache: which requests share an answer, what a hit looks like, what is stored."""
+
+import random
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.responses import Response
+
+from app.core.http._answer import (
+    Answer,
+    answer_of,
+    etag_of,
+    matches,
+    not_modified,
+    pack,
+    unpack,
+    values_of,
+)
+from app.core.policies import Caller, Lookup, ResponseCache, tenant_partition, user_partition
+from app.core.security import SealBroken, Sealer
+from app.core.valkey import Cache, Entry, escape, is_due, tag_key
+
+_STORABLE = frozenset({200, 203, 204, 301, 404, 410})
+_NEGATIVE = frozenset({404, 410})
+_THROTTLE_MS = 30_000
+Scope = Mapping[str, Any]
+
+
+class Sought(NamedTuple):
+    """An answer that was looked for: its key in the store and the tags it depends on."""
+
+    key: str
+    tags: tuple[str, ...]
+
+
+class CachedAnswers:
+    """Keys, hits and storing for one endpoint. ``now_ms`` is the store's clock, ``lease_s`` how long a computation may take."""
+
+    def __init__(
+        self,
+        policy: str,
+        config: ResponseCache,
+        *,
+        cache: Cache,
+        sealer: Sealer | None,
+        lease_s: float,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.config = config
+        self.cache = cache
+        self._policy = policy
+        self._sealer = sealer
+        self._lease_ms = int(lease_s * 1000)
+        self._now_ms = now_ms
+        self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
+
+    def seek(self, scope: Scope, caller: Caller) -> Sought | None:
+        """What this request would be answered with; None when it is not a GET or HEAD."""
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        return Sought(self._key(scope, caller), self._tags(scope, caller))
+
+    def lookup(self, sought: Sought, *, must_compute: bool = False) -> Lookup:
+        """The same as a question to ADMIT."""
+        tags = tuple([tag_key(tag) for tag in sought.tags])
+        return Lookup(sought.key, tags, self._lease_ms, must_compute, self.config.hit_cost)
+
+    def _key(self, scope: Scope, caller: Caller) -> str:
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if self.config.query is not None:
+            query = [pair for pair in query if pair[0] in self.config.query]
+        varying = [(name, values_of(scope["headers"], name)) for name in self._vary]
+        principal = caller.principal
+        # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
+        rights = (sorted(principal.scopes), sorted(principal.roles)) if principal is not None else None
+        if self.config.scope == "public":
+            rights = None
+        parts = (scope["method"], scope["path"], sorted(query), varying, rights)
+        digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{{{self._partition(caller, digest)}}}:v1:e:{self._policy}:{digest}"
+
+    def _partition(self, caller: Caller, digest: str) -> str:
+        if self.config.scope == "public":
+            return f"e:{digest}"  # a slot of its own: one slot for all would be hot
+        return user_partition(caller) if self.config.scope == "user" else tenant_partition(caller)
+
+    def _tags(self, scope: Scope, caller: Caller) -> tuple[str, ...]:
+        return filled(self.config.tags, scope, caller)
+
+    def open(self, entry: Entry, key: str) -> Answer | None:
+        """The stored answer; None when it cannot be read (a key of encryption is gone): it is then as good as missing."""
+        payload = entry.payload
+        try:
+            return unpack(self._sealer.open(payload, key.encode()) if self._sealer is not None else payload)
+        except (SealBroken, ValueError):
+            return None
+
+    def hit(self, answer: Answer, entry: Entry, scope: Scope, status: str = "hit") -> Answer:
+        """A stored answer, ready to go out: with its age, or 304 for a caller who has it already."""
+        now = self._now_ms()
+        left_s = (entry.fresh - now) // 1000
+        headers = [
+            (b"age", b"%d" % max((now - entry.created) // 1000, 0)),
+            (b"cache-status", b"gatehouse; %s; ttl=%d" % (status.encode(), left_s)),
+        ]
+        if answer.header(b"cache-control") is None:
+            headers.append(self._cache_control(max(left_s, 0)))
+        return _conditional(answer.with_headers(*headers), scope)
+
+    def _cache_control(self, seconds: int) -> tuple[bytes, bytes]:
+        who = b"public" if self.config.scope == "public" else b"private"
+        return (b"cache-control", b"%s, max-age=%d" % (who, seconds))
+
+    def is_due(self, entry: Entry) -> bool:
+        """Whether to refresh it ahead of its end."""
+        return self.config.eager and is_due(entry, self._now_ms(), random.random)
+
+    def keepable(self, response: Response) -> Answer | None:
+        """What of this response may be stored; None when it may not."""
+        answer = answer_of(response, keep=None, most=self.config.max_body)
+        control = b",".join(values_of(response.raw_headers, b"cache-control")).lower()
+        if (
+            answer.status not in _STORABLE
+            or answer.body is None
+            or (answer.status in _NEGATIVE and not self.config.negative_ttl)
+            or values_of(response.raw_headers, b"set-cookie")
+            or b"no-store" in control
+        ):
+            return None
+        if self.config.scope == "public" and b"private" in control:
+            return None
+        etag = () if answer.header(b"etag") else ((b"etag", etag_of(answer.body)),)
+        vary = () if answer.header(b"vary") else ((b"vary", self._vary_field()),)
+        return answer.with_headers(*etag, *vary)
+
+    def _vary_field(self) -> bytes:
+        return b", ".join((b"Authorization", *self._vary))
+
+    def fresh(self, answer: Answer, scope: Scope) -> Response:
+        """The response for the caller who had it computed."""
+        seconds = self._ttl(answer)
+        headers = [(b"cache-status", b"gatehouse; fwd=miss; stored")]
+        if answer.header(b"cache-control") is None:
+            headers.append(self._cache_control(int(seconds)))
+        return _conditional(answer.with_headers(*headers), scope).response()
+
+    def _ttl(self, answer: Answer) -> float:
+        return self.config.negative_ttl if answer.status in _NEGATIVE else self.config.ttl
+
+    def announce(self, sought: Sought) -> None:
+        """This process computes it: its own followers are told when it is there."""
+        self.cache.announce(sought.key, self._lease_ms)
+
+    async def store(
+        self, sought: Sought, answer: Answer, *, versions: str, token: str, took_s: float
+    ) -> None:
+        """Keep it, if the lease is still ours."""
+        blob = pack(answer)
+        if self._sealer is not None:
+            blob = self._sealer.seal(blob, sought.key.encode())
+        await self.cache.store(
+            sought.key,
+            blob,
+            ttl_ms=int(self._ttl(answer) * 1000),
+            stale_ms=0 if answer.status in _NEGATIVE else int(self.config.stale * 1000),
+            delta_ms=int(took_s * 1000),
+            versions=versions,
+            token=token,
+        )
+
+    async def throttle(self, sought: Sought, token: str) -> None:
+        """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""
+        await self.cache.throttle(sought.key, token, _THROTTLE_MS)
+
+
+def filled(templates: tuple[str, ...], scope: Scope, caller: Caller) -> tuple[str, ...]:
+    """Tags with ``{user}``, ``{tenant}`` and path parameters filled in."""
+    if not any("{" in template for template in templates):
+        return templates
+    values = {name: str(value) for name, value in scope.get("path_params", {}).items()}
+    principal = caller.principal
+    if principal is not None:
+        values |= {"user": principal.id, "tenant": principal.tenant_id or principal.id}
+    escaped = {name: escape(value) for name, value in values.items()}
+    return tuple([template.format_map(_Known(escaped)) for template in templates])
+
+
+class _Known(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return ""  # an anonymous caller of a public endpoint has no user
+
+
+def _conditional(answer: Answer, scope: Scope) -> Answer:
+    etag = answer.header(b"etag")
+    wanted = values_of(scope["headers"], b"if-none-match")
+    if wanted and etag is not None and answer.status == 200 and matches(wanted, etag):
+        return not_modified(answer)
+    return answer

@@ -1,0 +1,269 @@
+"""The part of a gate that is about more than rate limits: idempotency, cache, quota, slots, credits and open circuits.
+
+One round trip decides on all of them together with the limits; what follows from its verdict is here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from starlette.types import Receive
+
+from app.core.errors import ConfigurationError
+from app.core.http._answer import Answer, unpack
+from app.core.http._cached_answers import CachedAnswers, Sought
+from app.core.http._claims import Claims, Keeper
+from app.core.http._cost_request import cost_request
+from app.core.http._idempotency_key import IdempotencyKeys, read_body
+from app.core.policies import (
+    NO_REQUEST,
+    Admission,
+    Admitter,
+    Ask,
+    Caller,
+    Claim,
+    CostRequest,
+    CreditLedger,
+    CreditsUnavailable,
+    HoldBook,
+    JobConfig,
+    Plan,
+    PlanSource,
+    Renewals,
+    Resilience,
+    Terms,
+    Verdict,
+)
+from app.core.security import SealBroken, Sealer
+from app.core.valkey import Cache, Entry, StoreError
+
+_TRIES = 4
+Scope = Mapping[str, Any]
+
+
+class Keeping(NamedTuple):
+    """What the features of one application bring for policies that keep something; each part may be absent."""
+
+    ledger: CreditLedger | None = None
+    holds: HoldBook | None = None
+    plans: PlanSource | None = None
+    cache: Cache | None = None
+    sealer: Sealer | None = None
+    renewals: Renewals | None = None
+
+
+class Incoming(NamedTuple):
+    """A request as the gate sees it: its head, where its body comes from, the route's path template, its id."""
+
+    scope: Scope
+    receive: Receive
+    template: str
+    request_id: str
+
+
+class Passage(NamedTuple):
+    """What became of a request: admitted with ``claims``, answered at once, or (both None) refused as ``admission`` says."""
+
+    admission: Admission
+    claims: Claims | None = None
+    answer: Answer | None = None
+    is_due: bool = False
+
+
+class Turnstile:
+    """One endpoint's, compiled. ``enter`` runs for each of its requests, after they were identified and authorised."""
+
+    def __init__(
+        self,
+        policy: str,
+        config: JobConfig,
+        plan: Plan,
+        *,
+        admitter: Admitter,
+        keeping: Keeping,
+        resilience: Resilience,
+    ) -> None:
+        self._plan = plan
+        self._admitter = admitter
+        self._keeping = keeping
+        self._resilience = resilience
+        self._terms = Terms(policy, config, plans=keeping.plans, server_ms=admitter.server_time_ms)
+        self._asks_cost = any(
+            callable(part.cost) for part in (*config.quotas, config.credits) if part is not None
+        )
+        self._keys = (
+            IdempotencyKeys(policy, config.idempotency, self._terms.lease_s) if config.idempotency else None
+        )
+        self._sealer = keeping.sealer if config.encryption else None
+        self._cached = self._response_cache(policy, config)
+        self._keeper = Keeper(
+            policy,
+            config,
+            admitter,
+            keeping.ledger,
+            keeping.holds,
+            self._cached,
+            self._sealer,
+            keeping.renewals or Renewals(admitter),
+        )
+
+    def _response_cache(self, policy: str, config: JobConfig) -> CachedAnswers | None:
+        if config.cache is None or self._keeping.cache is None:
+            return None
+        return CachedAnswers(
+            policy,
+            config.cache,
+            cache=self._keeping.cache,
+            sealer=self._sealer,
+            lease_s=self._terms.lease_s,
+            now_ms=self._admitter.server_time_ms,
+        )
+
+    @property
+    def soft_timeout(self) -> float:
+        """Seconds that a caller waits for a new answer when there is a stale one."""
+        return self._cached.config.soft_timeout if self._cached is not None else 0.0
+
+    async def enter(self, incoming: Incoming, caller: Caller, *, costs: tuple[int, ...] | None) -> Passage:
+        """Ask ADMIT, and ask again where its verdict says so. Raises 400, 408, 413, 422 for what is wrong, 503 for what is down."""
+        scope, claim = incoming.scope, None
+        if self._keys is not None and (key := self._keys.key_of(scope)) is not None:
+            body, receive = await read_body(incoming.receive)
+            incoming = incoming._replace(receive=receive)
+            claim = self._keys.claim(key, scope, incoming.template, body, caller)
+        sought = self._cached.seek(scope, caller) if self._cached is not None else None
+        request = cost_request(scope) if self._asks_cost else NO_REQUEST
+        must_compute = False
+        for _ in range(_TRIES):
+            ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
+            admission = await self._admitter.admit(self._plan, caller, costs, ask)
+            verdict = admission.verdict
+            if verdict is Verdict.COLD:
+                await self._load(caller)
+            elif verdict is Verdict.WAIT and sought is not None:
+                answer = await self._wait(sought, scope)
+                if answer is not None:
+                    return Passage(admission, answer=answer)
+                must_compute = True
+            elif verdict in (Verdict.FRESH, Verdict.STALE) and sought is not None:
+                passage = self._hit(admission, sought, scope)
+                if passage is not None:
+                    return passage
+                must_compute = True
+            elif verdict is not Verdict.CLOCK:
+                return self._passage(admission, caller, incoming, sought)
+        raise CreditsUnavailable("The account's balance cannot be read now.")
+
+    async def _ask(
+        self,
+        caller: Caller,
+        request: CostRequest,
+        claim: Claim | None,
+        sought: Sought | None,
+        *,
+        must_compute: bool,
+    ) -> Ask:
+        lookup = None
+        if sought is not None and self._cached is not None:
+            lookup = self._cached.lookup(sought, must_compute=must_compute)
+        return await self._terms.ask(
+            caller,
+            request,
+            claim=claim,
+            lookup=lookup,
+            circuit_open=self._resilience.open_circuit() is not None,
+        )
+
+    async def _load(self, caller: Caller) -> None:
+        ledger, holds, principal = self._keeping.ledger, self._keeping.holds, caller.principal
+        if ledger is None or holds is None or principal is None:
+            raise ConfigurationError("Credits are asked for and no feature provides a CreditLedger")
+        await holds.load(principal.id, await ledger.balance(principal.id))
+
+    async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
+        cached = self._cached
+        assert cached is not None  # noqa: S101 - somebody looked an answer up
+        try:
+            entry = await cached.cache.wait_for(sought.key, sought.tags, cached.config.hard_timeout)
+        except StoreError:
+            return None
+        answer = cached.open(entry, sought.key) if entry is not None else None
+        return cached.hit(answer, entry, scope) if answer is not None and entry is not None else None
+
+    def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+        cached = self._cached
+        assert cached is not None  # noqa: S101 - somebody looked an answer up
+        entry = Entry.parse(admission.tail)
+        answer = cached.open(entry, sought.key)
+        if answer is None:
+            return None
+        is_fresh = admission.verdict is Verdict.FRESH
+        status = "hit" if is_fresh else "hit; detail=stale"
+        return Passage(
+            admission,
+            answer=cached.hit(answer, entry, scope, status),
+            is_due=is_fresh and cached.is_due(entry),
+        )
+
+    def _passage(
+        self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought | None
+    ) -> Passage:
+        if admission.verdict is Verdict.REPLAY:
+            return Passage(admission, answer=self._replay(admission))
+        if admission.verdict is Verdict.OPEN and (circuit := self._resilience.open_circuit()) is not None:
+            raise circuit
+        if not admission.allowed:
+            return Passage(admission)
+        stale = self._stale(admission, sought, incoming.scope)
+        return Passage(admission, claims=self._claims(admission, caller, incoming, sought, stale))
+
+    def _claims(
+        self,
+        admission: Admission,
+        caller: Caller,
+        incoming: Incoming,
+        sought: Sought | None,
+        stale: Answer | None = None,
+    ) -> Claims:
+        return Claims(
+            self._keeper,
+            admission,
+            caller,
+            scope=incoming.scope,
+            receive=incoming.receive,
+            request_id=incoming.request_id,
+            sought=sought,
+            stale=stale,
+        )
+
+    def _replay(self, admission: Admission) -> Answer:
+        claim, blob = admission.ask.claim, admission.tail
+        assert claim is not None  # noqa: S101 - nothing else is replayed
+        if self._sealer is not None:
+            try:
+                blob = self._sealer.open(blob, claim.key.encode())
+            except SealBroken:
+                # The key it was sealed with is gone: the request was done, what was answered cannot be read.
+                return Answer(409, [], None)
+        return unpack(blob).with_headers((b"idempotent-replayed", b"true"))
+
+    def _stale(self, admission: Admission, sought: Sought | None, scope: Scope) -> Answer | None:
+        cached = self._cached
+        if cached is None or sought is None or not admission.is_leader or not admission.tail:
+            return None
+        entry = Entry.parse(admission.tail)
+        answer = cached.open(entry, sought.key)
+        return cached.hit(answer, entry, scope, "hit; detail=stale") if answer is not None else None
+
+    async def lead(self, incoming: Incoming, caller: Caller) -> Claims | None:
+        """Take the lease of an answer that is about to end, to compute it in the background; None when somebody else has it."""
+        cached = self._cached
+        sought = cached.seek(incoming.scope, caller) if cached is not None else None
+        if cached is None or sought is None:
+            return None
+        lookup = cached.lookup(sought, must_compute=True)
+        admission = await self._admitter.admit(
+            self._plan.only(lambda _: False), caller, None, Ask(lookup=lookup)
+        )
+        if not (admission.allowed and admission.is_leader):
+            return None
+        return self._claims(admission, caller, incoming, sought)
