@@ -40,12 +40,14 @@ from app.core.observability import (
 from app.core.policies import (
     ADMIT,
     EXTEND,
+    HOLD_SCRIPTS,
     SETTLE,
     Admitter,
     HoldBook,
     Overrides,
     RateLimit,
     Renewals,
+    configure_engine,
 )
 from app.core.resilience import Breakers, Deadlines, SystemClock
 from app.core.security import Sealer
@@ -207,9 +209,10 @@ def _lifespan(
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
-            await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS])
+            await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS])
         configure(platform.database)
         configure_cache(platform.cache)
+        configure_engine(platform.engine)
         limit_threads(settings.threads)
         if switches is not None:
             await switches.start()
@@ -226,6 +229,9 @@ def _lifespan(
             if switches is not None:
                 await switches.stop()
             await _stop(platform)
+            configure_engine(None)
+            await platform.cache.close()
+            configure_cache(None)
             await platform.admitter.close()
             await platform.store.close()
             await platform.database.close()

@@ -64,6 +64,7 @@ class BootAudit:
         findings += _shared_names(gates.values())
         findings += _unequal_buckets(gates.values())
         findings += _ambiguous_paths(contexts)
+        findings += _without_method(contexts)
         if findings:
             raise AuditError(findings)
         bound = self._bound(gates)
@@ -231,15 +232,6 @@ def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[st
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
 
 
-def _check_methods(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
-    methods, config = context.methods or set(), gate.config
-    if config.cache is not None and not methods & {"GET", "HEAD"}:
-        yield f"the gate {gate.name} has a cache, which is for GET and HEAD; drop it"
-    if config.idempotency is not None and not methods & set(config.idempotency.methods):
-        named = ", ".join(config.idempotency.methods)
-        yield f"the gate {gate.name} has idempotency for {named} and the route takes none of them; name its method or drop it"
-
-
 def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
     for options in gate.config.breakers:
         try:
@@ -249,7 +241,7 @@ def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
-    _check_worker, _check_provider, _check_slot, _check_stream, _check_methods, _check_breakers,
+    _check_worker, _check_provider, _check_slot, _check_stream, _check_breakers,
 )  # fmt: skip
 
 
@@ -274,6 +266,21 @@ def _walk(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for child in dependant.dependencies:
         yield from _walk(child)
+
+
+def _without_method(contexts: Iterable[RouteContext]) -> Iterator[str]:
+    """Gates whose cache or idempotency applies to none of their routes' methods."""
+    methods: dict[Gate, set[str]] = {}
+    for context in contexts:
+        for gate in _gates_of(context):
+            methods.setdefault(gate, set()).update(context.methods or ())
+    for gate, taken in methods.items():
+        policy = gate.config.idempotency
+        if gate.config.cache is not None and not taken & {"GET", "HEAD"}:
+            yield f"the gate {gate.name} has a cache, which is for GET and HEAD, and its routes take neither; drop it"
+        if policy is not None and not taken & set(policy.methods):
+            named = ", ".join(policy.methods)
+            yield f"the gate {gate.name} has idempotency for {named} and its routes take none of them; name their methods or drop it"
 
 
 def _shared_names(gates: Iterable[Gate]) -> Iterator[str]:

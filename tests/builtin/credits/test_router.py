@@ -26,8 +26,9 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 async def service(settings: Settings, clean_store: None, clean_database: None) -> AsyncIterator[Service]:
     async with serving(settings, CREDITS) as service:
         yield service
-        for close in service.platform.closers:
-            await close()
+        for close in service.platform.on_stop:
+            if (waiting := close()) is not None:
+                await waiting
 
 
 @pytest.fixture

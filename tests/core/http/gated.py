@@ -32,9 +32,9 @@ class NamedTokens:
         return self._known[token]
 
 
-def feature(router: APIRouter, **options: Any) -> Feature:
+def feature(router: APIRouter, services: Mapping[type[Any], Any] | None = None, **options: Any) -> Feature:
     def provides(_: Platform, __: Any) -> Mapping[type[Any], Any]:
-        return {TokenVerifier: NamedTokens(READER, WRITER, NOBODY)}
+        return {TokenVerifier: NamedTokens(READER, WRITER, NOBODY), **(services or {})}
 
     return Feature(name="test", router=router, provides=provides, **options)
 

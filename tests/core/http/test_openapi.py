@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.core.http import APIRouter, api_worker, describe_gates, enforce_all_policies
 from app.core.policies import (
+    CreditLedger,
     Credits,
     Idempotency,
     JobConfig,
@@ -38,6 +39,9 @@ PLAIN = JobConfig(rate_limit=None, timeout=None)
 PUBLIC = JobConfig.public()
 PAID = JobConfig(idempotency=Idempotency(required=True), credits=Credits(cost=lambda _: 2))
 KEPT = JobConfig(cache=ResponseCache(ttl=60), timeout=None, retry=Retry(retry_safe=True, attempt_timeout=1))
+
+
+LEDGER: dict[type[Any], Any] = {CreditLedger: object()}  # described, never asked
 
 
 class Item(BaseModel):

@@ -51,6 +51,14 @@ class Page:
             if fail:
                 raise HTTPException(409, "no")
 
+    async def until(self, runs: int) -> None:
+        """Wait for that many runs to have begun."""
+        for _ in range(10_000):
+            if self.runs >= runs:
+                return
+            await asyncio.sleep(0.001)
+        raise TimeoutError
+
     @asynccontextmanager
     async def open(self, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
         async with serving(settings, self.router) as client:
@@ -100,7 +108,14 @@ class TestHit:
         async with page.open(settings) as client:
             runs = [
                 await run_of(client, path)
-                for path in ("/page/a", "/page/b", "/page/a?x=1&y=2", "/page/a?y=2&x=1", "/page/a?x=1", "/page/a")
+                for path in (
+                    "/page/a",
+                    "/page/b",
+                    "/page/a?x=1&y=2",
+                    "/page/a?y=2&x=1",
+                    "/page/a?x=1",
+                    "/page/a",
+                )
             ]
         assert runs == [1, 2, 3, 3, 4, 1]
 
@@ -232,8 +247,7 @@ class TestInvalidation:
         page.gate.clear()
         async with page.open(settings) as client:
             first = asyncio.create_task(client.get("/page/a", headers=as_(READER)))
-            while not page.runs:
-                await asyncio.sleep(0.001)
+            await page.until(1)
             await client.post("/page", headers=as_(READER))
             page.gate.set()
             await first
@@ -246,8 +260,7 @@ class TestSingleFlight:
         page.gate.clear()
         async with page.open(settings) as client:
             calls = [asyncio.create_task(client.get("/page/a", headers=as_(READER))) for _ in range(100)]
-            while not page.runs:
-                await asyncio.sleep(0.001)
+            await page.until(1)
             page.gate.set()
             answers = await asyncio.gather(*calls)
         assert page.runs == 1
@@ -259,8 +272,7 @@ class TestSingleFlight:
         page.outcome = HTTPException(503, "no")
         async with page.open(settings) as client:
             calls = [asyncio.create_task(client.get("/page/a", headers=as_(READER))) for _ in range(3)]
-            while not page.runs:
-                await asyncio.sleep(0.001)
+            await page.until(1)
             page.gate.set()
             answers = await asyncio.gather(*calls)
         assert {answer.status_code for answer in answers} == {503}
@@ -270,11 +282,9 @@ class TestSingleFlight:
         page.gate.clear()
         async with page.open(settings) as client:
             first = asyncio.create_task(client.get("/page/a", headers=as_(READER)))
-            while page.runs < 1:
-                await asyncio.sleep(0.001)
+            await page.until(1)
             second = asyncio.create_task(client.get("/page/a", headers=as_(READER)))
-            while page.runs < 2:
-                await asyncio.sleep(0.001)
+            await page.until(2)
             page.gate.set()
             assert {(await first).json()["run"], (await second).json()["run"]} == {1, 2}
 
@@ -333,8 +343,7 @@ class TestStale:
         async with page.open(settings) as client:
             await run_of(client)
             assert await run_of(client) == 1
-            while page.runs < 2:
-                await asyncio.sleep(0.001)
+            await page.until(2)
             run = 1
             while run == 1:
                 run = await run_of(client)

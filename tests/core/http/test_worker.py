@@ -20,15 +20,18 @@ from app.core.http import (
     BoundGate,
     Gate,
     GateKit,
+    Keeping,
     Ticket,
+    TrafficControl,
     api_worker,
     current_ticket,
     enforce_all_policies,
 )
+from app.core.http._background import Background
 from app.core.http._gate import reset_ticket, set_ticket
 from app.core.observability import Event, EventHub, WorkEvent, log_sink
 from app.core.policies import Admitter, JobConfig, RateLimit
-from app.core.resilience import Deadlines, SystemClock
+from app.core.resilience import Breakers, Deadlines, SystemClock
 from app.core.valkey import StoreDown
 from app.settings import Settings
 from tests.core.http.gated import READER, as_, serving
@@ -219,7 +222,17 @@ async def run_traced(tracer: Tracer, config: JobConfig) -> str:
 
     clock = SystemClock()
     kit = GateKit(
-        None, Admitter(Unreachable(), clock=clock), EventHub(), clock, FAILED_AUTH, Deadlines(), tracer
+        None,
+        Admitter(Unreachable(), clock=clock),
+        EventHub(),
+        clock,
+        FAILED_AUTH,
+        Deadlines(),
+        traffic=TrafficControl(),
+        breakers=Breakers(),
+        background=Background(),
+        keeping=Keeping(),
+        tracer=tracer,
     )
     gate = BoundGate(Gate("work", config), kit)
     token = set_ticket(Ticket("work", config, None, None, gate, monotonic() + 5))

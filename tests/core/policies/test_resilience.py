@@ -98,7 +98,7 @@ class TestIdle:
             {"retry": RETRY}, {"circuit_breaker": weather()}, {"bulkhead": Bulkhead(max=1)},
             {"retry": Retry(retry_safe=True, attempts=1, attempt_timeout=1)},
         ],
-        ids=lambda options: "-".join(options),
+        ids="-".join,
     )  # fmt: skip
     def test_each_option_is_something_to_do(self, options: dict[str, Any]) -> None:
         assert not Bench(**options).resilience.is_idle
