@@ -209,6 +209,7 @@ def _lifespan(
         )
         platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
+            await platform.admitter.learn_time()
             await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS])
         configure(platform.database)
         configure_cache(platform.cache)

@@ -232,6 +232,84 @@ def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[st
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
 
 
+_CHECKS:
+            yield from check(context, gates[0], self.kit)
+
+
+class _Sealed(list[Any]):
+    """The application's routes after the audit: one that came later would be served without anybody having looked at it."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise ConfigurationError(
+            "The application has started; add routes before, so that the boot audit sees them"
+        )
+
+    append = extend = insert = __setitem__ = __iadd__ = _refuse
+
+
+def _path(context: RouteContext) -> str:
+    return context.path_format or context.path or ""
+
+
+def _label(context: RouteContext) -> str:
+    methods = ",".join(sorted(context.methods or ())) or type(context.original_route).__name__
+    endpoint = getattr(context.endpoint, "__qualname__", "")
+    return f"{methods} {context.path}" + (f" ({endpoint})" if endpoint else "")
+
+
+def _gates_of(context: RouteContext) -> list[Gate]:
+    if not isinstance(context.original_route, APIRoute):
+        return []
+    return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
+
+
+def _check_worker(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
+    config = _find(context.endpoint, CONFIG)
+    if config is None:
+        yield f"lacks @api_worker(config) under the route's decorator; add it with the config of the gate {gate.name}"
+    elif config is not gate.config:
+        yield f"@api_worker carries another config than the gate {gate.name}; give both the same object"
+
+
+def _find(function: Any, name: str) -> Any:
+    """An attribute of a function or of whatever it wraps."""
+    while function is not None:
+        if (value := getattr(function, "__dict__", {}).get(name)) is not None:
+            return value
+        function = getattr(function, "__wrapped__", None)
+    return None
+
+
+def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
+    config, keeping = gate.config, kit.keeping
+    if not config.security.anonymous and kit.tokens is None:
+        yield f"the gate {gate.name} needs tokens and no feature provides a TokenVerifier; keep builtin/accounts or provide one"
+    if config.credits is not None and (keeping.ledger is None or keeping.holds is None):
+        yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
+    if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
+        yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
+    if config.encryption and keeping.sealer is None:
+        yield f"the gate {gate.name} seals what it keeps and there are no keys; set ENCRYPTION_KEYS"
+
+
+def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
+    if gate.config.atomic and (outside := gate.config.outside_slot):
+        yield (
+            f"the gate {gate.name} is atomic and its limits {', '.join(outside)} cannot share the caller's Cluster slot; "
+            "count them per user or api_key, or drop atomic"
+        )
+
+
+def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
+    if not _is_stream(context):
+        return
+    if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
+        yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
+    for kept in ("idempotency", "cache"):
+        if getattr(gate.config, kept) is not None:
+            yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
+
+
 def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
     for options in gate.config.breakers:
         try:
@@ -241,7 +319,7 @@ def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
-    _check_worker, _check_provider, _check_slot, _check_stream, _check_breakers,
+    _check_worker, _check_provider, _check_slot, _check_stream,
 )  # fmt: skip
 
 

@@ -133,9 +133,11 @@ class Turnstile:
         sought = self._cached.seek(scope, caller) if self._cached is not None else None
         request = cost_request(scope) if self._asks_cost else NO_REQUEST
         must_compute = False
+        former: Admission | None = None
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
-            admission = await self._admitter.admit(self._plan, caller, costs, ask)
+            admission = await self._admitter.admit(self._plan, caller, costs, ask, again=former)
+            former = admission
             verdict = admission.verdict
             if verdict is Verdict.COLD:
                 await self._load(caller)

@@ -214,7 +214,12 @@ class TestLeadership:
             await process.turn()
         async with database.connect() as connection:
             assert (
-                await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+                await connection.scalar(
+                    text(
+                        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                        "WHERE locktype = 'advisory' AND datname = current_database()"
+                    )
+                )
                 == 1
             )
         await process.runner.stop()

@@ -194,10 +194,11 @@ class TestWhatItTakes:
 
     async def test_long_work_keeps_its_slot(self, store: ValkeyClient, database: Database) -> None:
         waits: list[float] = []
-        renewed = asyncio.Event()
+        begun, renewed = asyncio.Event(), asyncio.Event()
 
         async def sleep(seconds: float) -> None:
             waits.append(seconds)
+            await begun.wait()
             if len(waits) > 1:
                 renewed.set()
                 await asyncio.Event().wait()
@@ -209,6 +210,7 @@ class TestWhatItTakes:
             key = "{u:ann}:v1:s:work.concurrency"
             [[_, ends]] = [await store.execute("ZRANGE", key, 0, -1, "WITHSCORES")]
             await store.execute("ZINCRBY", key, -10_000, _)
+            begun.set()
             await renewed.wait()
             [[_, later]] = [await store.execute("ZRANGE", key, 0, -1, "WITHSCORES")]
             return int(float(later)) - int(float(ends))
