@@ -52,19 +52,21 @@ class BootAudit:
     kit: GateKit
     database: Database
     open_routes: Mapping[str, str] = field(default_factory=dict)
+    _effective: dict[int, Gate] = field(default_factory=dict, init=False)
 
     def run(self) -> tuple[AuditedRoute, ...]:
         """Check every route, then bind all. Raises AuditError with every finding, and binds none."""
         contexts = list(iter_route_contexts(self.app.routes))
-        findings = [
+        gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
+        findings = self._make_effective(gates)
+        findings += [
             f"{_label(context)}: {finding}" for context in contexts for finding in self._check(context)
         ]
         findings += self._frontends()
-        gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
         findings += _shared_names(gates.values())
-        findings += _unequal_buckets(gates.values())
+        findings += _unequal_buckets(self._effective.values())
         findings += _ambiguous_paths(contexts)
-        findings += _without_method(contexts)
+        findings += _without_method(contexts, self._effective)
         if findings:
             raise AuditError(findings)
         bound = self._bound(gates)
@@ -75,16 +77,28 @@ class BootAudit:
         self.app.router.routes = _Sealed(self.app.router.routes)
         return tuple(self._bind(context, bound, allowed) for context in contexts)
 
-    def _bound(self, gates: Mapping[int, Gate]) -> dict[int, BoundGate]:
-        """Compile every gate, with its overrides. Raises AuditError with every override that does not fit."""
-        overrides, bound, findings = self.kit.overrides, {}, []
+    def _make_effective(self, gates: Mapping[int, Gate]) -> list[str]:
+        """Each gate with the config that will be in force; what is wrong with its overrides."""
+        overrides, findings = self.kit.overrides, []
         for key, gate in gates.items():
+            self._effective[key] = gate
             try:
-                bound[key] = BoundGate(gate, self.kit)
+                if overrides is not None:
+                    self._effective[key] = Gate(gate.name, overrides.apply(gate.name, gate.config))
             except ConfigurationError as error:
                 findings.append(str(error))
         if overrides is not None:
             findings += overrides.unused([gate.name for gate in gates.values()])
+        return findings
+
+    def _bound(self, gates: Mapping[int, Gate]) -> dict[int, BoundGate]:
+        """Compile every gate. Raises AuditError for those that cannot work together, such as one dependency with two breakers."""
+        bound, findings = {}, []
+        for key, gate in gates.items():
+            try:
+                bound[key] = BoundGate(gate, self.kit)
+            except ConfigurationError as error:
+                findings.append(f"the gate {gate.name}: {error}")
         if findings:
             raise AuditError(findings)
         return bound
@@ -154,8 +168,9 @@ class BootAudit:
             )
         if not isinstance(context.original_route, GatedRoute):
             yield "is not a GatedRoute; make its router with APIRouter of app.core instead of fastapi's"
+        yield from _check_worker(context, gates[0])
         for check in _CHECKS:
-            yield from check(context, gates[0], self.kit)
+            yield from check(context, self._effective[id(gates[0])], self.kit)
 
 
 class _Sealed(list[Any]):
@@ -185,7 +200,7 @@ def _gates_of(context: RouteContext) -> list[Gate]:
     return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
 
 
-def _check_worker(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
+def _check_worker(context: RouteContext, gate: Gate) -> Iterator[str]:
     config = _find(context.endpoint, CONFIG)
     if config is None:
         yield f"lacks @api_worker(config) under the route's decorator; add it with the config of the gate {gate.name}"
@@ -230,96 +245,10 @@ def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[st
     for kept in ("idempotency", "cache"):
         if getattr(gate.config, kept) is not None:
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
-
-
-_CHECKS:
-            yield from check(context, gates[0], self.kit)
-
-
-class _Sealed(list[Any]):
-    """The application's routes after the audit: one that came later would be served without anybody having looked at it."""
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise ConfigurationError(
-            "The application has started; add routes before, so that the boot audit sees them"
-        )
-
-    append = extend = insert = __setitem__ = __iadd__ = _refuse
-
-
-def _path(context: RouteContext) -> str:
-    return context.path_format or context.path or ""
-
-
-def _label(context: RouteContext) -> str:
-    methods = ",".join(sorted(context.methods or ())) or type(context.original_route).__name__
-    endpoint = getattr(context.endpoint, "__qualname__", "")
-    return f"{methods} {context.path}" + (f" ({endpoint})" if endpoint else "")
-
-
-def _gates_of(context: RouteContext) -> list[Gate]:
-    if not isinstance(context.original_route, APIRoute):
-        return []
-    return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
-
-
-def _check_worker(context: RouteContext, gate: Gate, _: GateKit) -> Iterator[str]:
-    config = _find(context.endpoint, CONFIG)
-    if config is None:
-        yield f"lacks @api_worker(config) under the route's decorator; add it with the config of the gate {gate.name}"
-    elif config is not gate.config:
-        yield f"@api_worker carries another config than the gate {gate.name}; give both the same object"
-
-
-def _find(function: Any, name: str) -> Any:
-    """An attribute of a function or of whatever it wraps."""
-    while function is not None:
-        if (value := getattr(function, "__dict__", {}).get(name)) is not None:
-            return value
-        function = getattr(function, "__wrapped__", None)
-    return None
-
-
-def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
-    config, keeping = gate.config, kit.keeping
-    if not config.security.anonymous and kit.tokens is None:
-        yield f"the gate {gate.name} needs tokens and no feature provides a TokenVerifier; keep builtin/accounts or provide one"
-    if config.credits is not None and (keeping.ledger is None or keeping.holds is None):
-        yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
-    if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
-        yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
-    if config.encryption and keeping.sealer is None:
-        yield f"the gate {gate.name} seals what it keeps and there are no keys; set ENCRYPTION_KEYS"
-
-
-def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
-    if gate.config.atomic and (outside := gate.config.outside_slot):
-        yield (
-            f"the gate {gate.name} is atomic and its limits {', '.join(outside)} cannot share the caller's Cluster slot; "
-            "count them per user or api_key, or drop atomic"
-        )
-
-
-def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
-    if not _is_stream(context):
-        return
-    if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
-        yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
-    for kept in ("idempotency", "cache"):
-        if getattr(gate.config, kept) is not None:
-            yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
-
-
-def _check_breakers(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
-    for options in gate.config.breakers:
-        try:
-            kit.breakers.get(options)
-        except ConfigurationError as error:
-            yield f"the gate {gate.name}: {error}"
 
 
 _CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
-    _check_worker, _check_provider, _check_slot, _check_stream,
+    _check_provider, _check_slot, _check_stream,
 )  # fmt: skip
 
 
@@ -346,13 +275,14 @@ def _walk(dependant: Dependant) -> Iterator[Dependant]:
         yield from _walk(child)
 
 
-def _without_method(contexts: Iterable[RouteContext]) -> Iterator[str]:
+def _without_method(contexts: Iterable[RouteContext], effective: Mapping[int, Gate]) -> Iterator[str]:
     """Gates whose cache or idempotency applies to none of their routes' methods."""
-    methods: dict[Gate, set[str]] = {}
+    methods: dict[int, set[str]] = {}
     for context in contexts:
         for gate in _gates_of(context):
-            methods.setdefault(gate, set()).update(context.methods or ())
-    for gate, taken in methods.items():
+            methods.setdefault(id(gate), set()).update(context.methods or ())
+    for key, taken in methods.items():
+        gate = effective[key]
         policy = gate.config.idempotency
         if gate.config.cache is not None and not taken & {"GET", "HEAD"}:
             yield f"the gate {gate.name} has a cache, which is for GET and HEAD, and its routes take neither; drop it"
