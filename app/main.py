@@ -10,7 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import Database, configure, translate
+from app.core.db import Database, configure, get_db_context, purge_results, translate
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
@@ -135,7 +135,13 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     )
     keys = settings.sealing_keys
     sealer = Sealer(keys) if keys else None
-    admitter = Admitter(store, clock=clock, replicas=settings.replicas, top_up_url=settings.top_up_url)
+    admitter = Admitter(
+        store,
+        clock=clock,
+        replicas=settings.replicas,
+        top_up_url=settings.top_up_url,
+        clustered=settings.valkey_clustered,
+    )
     platform = Platform(
         database=database,
         store=store,
@@ -243,7 +249,12 @@ def _lifespan(
 
 
 def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]:
-    return [task for feature in features for task in (feature.periodic(platform) if feature.periodic else ())]
+    async def purge() -> None:
+        async with get_db_context(platform.database) as session:
+            await purge_results(session)
+
+    tasks = [Periodic(name="idempotency.purge", every_s=60, work=purge)]
+    return tasks + [task for feature in features if feature.periodic for task in feature.periodic(platform)]
 
 
 async def _stop(platform: Platform) -> None:

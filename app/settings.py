@@ -220,6 +220,9 @@ class Settings(BaseSettings):
         le=10000,
         description="Milliseconds a policy waits for Valkey before its degraded mode",
     )
+    valkey_clustered: bool = Field(
+        default=False, description="The server runs in Cluster mode: keys of one slot per script"
+    )
     valkey_max_pending: int = Field(
         default=10000,
         ge=1,
