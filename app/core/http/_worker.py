@@ -162,9 +162,8 @@ def _stream(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _mark_started(ticket: Ticket | None) -> None:
     """From here on the handler may have had an effect: what was claimed for it is not simply given back."""
-    claims = getattr(ticket, "claims", None)
-    if claims is not None:
-        claims.has_started = True
+    if ticket is not None and ticket.claims is not None:
+        ticket.claims.has_started = True
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """GET /external-data, whole: gate, retry, breaker, deadline, against a server that fails, stalls and recovers."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -9,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from app.core import APIRouter, api_worker, enforce_all_policies
+from app.core.policies import Breaker, ResponseCache
 from app.features.external_data.router import SEARCH, fetch_external_data, router
 from app.features.external_data.service import provide_external_data
 from app.registry import Feature
@@ -98,22 +101,60 @@ async def test_one_that_keeps_failing_is_left_alone_and_works_when_it_recovers(
     assert (await ask(service, "another")).status_code == 200
 
 
-async def test_one_that_stalls_is_504_in_time(
-    make_settings: Callable[..., Settings], upstream: Upstream
-) -> None:
+@asynccontextmanager
+async def serving_hurried(settings: Settings, **changes: Any) -> AsyncIterator[Service]:
+    """The endpoint with short times."""
     assert SEARCH.retry is not None
-    hurried = replace(SEARCH, retry=replace(SEARCH.retry, attempt_timeout=0.05, base=0, cap=0))
+    quick = replace(SEARCH.retry, attempt_timeout=0.15, base=0, cap=0)
+    hurried = replace(SEARCH, **{"retry": quick, **changes})
     router = APIRouter(prefix="/external-data")
     router.get("", dependencies=[enforce_all_policies("external_data", hurried)])(
         api_worker(hurried)(inspect.unwrap(fetch_external_data))
     )
-    settings = make_settings(external_data={"url": upstream.url, "allow_private": True})
     async with serving(settings, replace(FEATURE, router=router)) as service:
+        yield service
+
+
+async def test_one_that_stalls_is_504_in_time(
+    make_settings: Callable[..., Settings], upstream: Upstream
+) -> None:
+    settings = make_settings(external_data={"url": upstream.url, "allow_private": True})
+    async with serving_hurried(settings) as service:
         upstream.always(None)
         answer = await ask(service)
         assert (answer.status_code, len(upstream.requests)) == (504, 3)
         upstream.recover()
         assert (await ask(service)).status_code == 200
+
+
+async def test_a_fresh_answer_is_given_without_asking(service: Service, upstream: Upstream) -> None:
+    headers = rights()
+    answers = [await ask(service, "x", headers) for _ in range(2)]
+    assert answers[0].content == answers[1].content
+    assert len(upstream.requests) == 1
+    await ask(service, "x", rights())  # somebody else's answer is his own
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("trouble", [reply(status=500), None], ids=["fails", "stalls"])
+async def test_the_last_answer_serves_while_it_is_unwell_and_when_the_circuit_is_open(
+    make_settings: Callable[..., Settings], upstream: Upstream, trouble: bytes | None
+) -> None:
+    settings = make_settings(external_data={"url": upstream.url, "allow_private": True})
+    kept, breaker = ResponseCache(ttl=0.1, stale=600), Breaker(dependency="external_data", min_calls=3)
+    async with serving_hurried(settings, cache=kept, circuit_breaker=breaker, rate_limit=None) as service:
+        headers = rights()
+        first = await ask(service, "x", headers)
+        upstream.always(trouble)
+        async with asyncio.timeout(20):
+            while True:  # fresh, then stale
+                answer = await ask(service, "x", headers)
+                assert (answer.status_code, answer.content) == (200, first.content)
+                if service.platform.breakers.states()[0].state == "open":
+                    break
+        answer = await ask(service, "x", headers)
+        assert (answer.status_code, answer.content) == (200, first.content)
+        assert (await ask(service, "never asked", headers)).status_code == 503
 
 
 @pytest.mark.parametrize("query", ["", "query=", "query=%20", "query=" + "x" * 201, "query=x&surprise=1"])
