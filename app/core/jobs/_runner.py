@@ -13,6 +13,9 @@ from app.core.observability import EventHub, PeriodicEvent
 from app.core.resilience import Clock, SystemClock
 
 _LONGEST_PAUSE_S = 60.0
+_SPREAD = (
+    random.SystemRandom().random
+)  # not the shared generator: loops that draw from it at any time would disturb who seeded it
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +36,7 @@ class PeriodicRunner:
         stop_limit_s: float = 10.0,
         clock: Clock | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        rng: Callable[[], float] = random.random,
+        rng: Callable[[], float] = _SPREAD,
     ) -> None:
         self._tasks = tuple(tasks)
         names = [task.name for task in self._tasks]
