@@ -232,8 +232,8 @@ def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
 def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
     if gate.config.atomic and (outside := gate.config.outside_slot):
         yield (
-            f"the gate {gate.name} is atomic and its limits {', '.join(outside)} cannot share the caller's Cluster slot; "
-            "count them per user or api_key, or drop atomic"
+            f"the gate {gate.name} is atomic and its parts {', '.join(outside)} cannot share the caller's Cluster slot; "
+            "count limits and slots per user, cache for the user and without tags, or drop atomic"
         )
 
 

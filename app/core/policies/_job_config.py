@@ -173,7 +173,8 @@ class JobConfig:
         """Names of what cannot share the caller's slot of a Cluster; must be empty when ``atomic``."""
         names = [limit.name for limit in self.limits if not _CALLERS_SLOT.intersection(limit.scopes)]
         names += [slot.name for slot in self.slots if slot.scope != "user"]
-        if self.cache is not None and self.cache.scope != "user":
+        # Each tag has a slot of its own, whoever the answer belongs to.
+        if self.cache is not None and (self.cache.scope != "user" or self.cache.tags):
             names.append("cache")
         return tuple(names)
 

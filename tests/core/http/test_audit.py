@@ -136,7 +136,7 @@ class TestRefusals:
         )
         router = APIRouter()
         add(router, config=config, dependencies=[enforce_all_policies("things", config)])
-        assert "its limits ip, all cannot share the caller's Cluster slot" in await findings(settings, router)
+        assert "its parts ip, all cannot share the caller's Cluster slot" in await findings(settings, router)
 
     async def test_one_name_for_two_gates(self, settings: Settings) -> None:
         router = APIRouter()

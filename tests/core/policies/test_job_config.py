@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.policies import JobConfig, RateLimit, Security
+from app.core.policies import JobConfig, RateLimit, ResponseCache, Security
 
 PER_IP = RateLimit.fixed_window("ip", limit=5, window=60, scope="ip")
 
@@ -116,3 +116,18 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
 def test_limits_that_leave_the_callers_slot_are_named(scope: Any, *, outside: bool) -> None:
     config = JobConfig(rate_limit=RateLimit.fixed_window("one", limit=5, window=60, scope=scope))
     assert config.outside_slot == (("one",) if outside else ())
+
+
+@pytest.mark.parametrize(
+    ("cache", "outside"),
+    [
+        (ResponseCache(ttl=60), False),
+        (ResponseCache(ttl=60, tags=("orders",)), True),
+        (ResponseCache(ttl=60, tags=("orders:{user}",)), True),
+        (ResponseCache(ttl=60, scope="tenant"), True),
+        (ResponseCache(ttl=60, scope="public", shared_with_all=True), True),
+    ],
+)
+def test_a_cache_that_leaves_the_callers_slot_is_named(cache: ResponseCache, *, outside: bool) -> None:
+    config = JobConfig(rate_limit=None, cache=cache)
+    assert config.outside_slot == (("cache",) if outside else ())
