@@ -2,7 +2,7 @@
 
 An account is one hash ``{u:<id>}:v1:c``: ``b`` balance in micro-credits, ``v`` its version in the ledger, ``h`` the sum of all holds, and
 a field ``r<rid>`` per hold. ADMIT adds holds, SETTLE and ABORT take them away; nobody else does but the sweeper, through ``free``. All
-times are the server's.
+times are the server's. An account lives for an hour after the last write, and in any case a minute longer than its longest hold.
 """
 
 from collections.abc import AsyncIterator

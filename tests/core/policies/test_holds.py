@@ -253,6 +253,54 @@ class TestWithAdmit:
         assert await state(store) == {"b": 7 * CREDIT, "v": 2, "h": 0}
 
 
+class TestLife:
+    """An account outlives its longest hold by a minute, whatever is written to it meanwhile."""
+
+    LEASE_MS = 2 * 3_600_000
+
+    async def test_a_long_hold_keeps_its_account(self, book: HoldBook, store: ValkeyClient) -> None:
+        admitter = Admitter(store, clock=SystemClock())
+        await book.load(ALICE, Balance(10 * CREDIT, 1))
+        await admitter.admit(NO_LIMITS, CALLER, ask=Ask(hold=asked(1, key="long", lease_ms=self.LEASE_MS)))
+        other = await admitter.admit(NO_LIMITS, CALLER, ask=Ask(hold=asked(1, key="short")))
+        await admitter.settle(other, None, Balance(9 * CREDIT, 2))
+        await book.free(ALICE, other.rid)
+        await book.sync(ALICE, Balance(8 * CREDIT, 3))
+        await book.load(ALICE, Balance(7 * CREDIT, 4))
+        left = await store.execute("PTTL", account_key(ALICE))
+        assert self.LEASE_MS + 50_000 < left <= self.LEASE_MS + 60_000
+
+    async def test_so_does_one_that_is_renewed_for_long(self, book: HoldBook, store: ValkeyClient) -> None:
+        admitter = Admitter(store, clock=SystemClock())
+        await book.load(ALICE, Balance(10 * CREDIT, 1))
+        admission = await admitter.admit(NO_LIMITS, CALLER, ask=Ask(hold=asked(1)))
+        assert await admitter.extend(admission, self.LEASE_MS)
+        left = await store.execute("PTTL", account_key(ALICE))
+        assert self.LEASE_MS + 50_000 < left <= self.LEASE_MS + 60_000
+
+    async def test_each_write_renews_the_hour(self, book: HoldBook, store: ValkeyClient) -> None:
+        admitter = Admitter(store, clock=SystemClock())
+        await book.load(ALICE, Balance(10 * CREDIT, 1))
+
+        async def left() -> int:
+            life: int = await store.execute("PTTL", account_key(ALICE))
+            await store.execute("PEXPIRE", account_key(ALICE), 1_000_000)
+            return life
+
+        await left()
+        admission = await admitter.admit(NO_LIMITS, CALLER, ask=Ask(hold=asked(1)))
+        lives = [await left()]
+        await admitter.extend(admission, 10_000)
+        lives.append(await left())
+        await admitter.settle(admission)
+        lives.append(await left())
+        await book.sync(ALICE, Balance(8 * CREDIT, 3))
+        lives.append(await left())
+        await book.free(ALICE, "nobody")
+        lives.append(await left())
+        assert all(3_500_000 < life <= 3_600_000 for life in lives), lives
+
+
 async def until_over(book: HoldBook) -> None:
     for _ in range(1000):
         if await book.expired(ALICE):

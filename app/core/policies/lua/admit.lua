@@ -280,7 +280,8 @@ if rid then
     if hold then
       call('HSET', hold[1], 'h', int(hold[3] + hold[2]), 'r' .. rid,
         ARGV[hold[4] + 1] .. ' ' .. now_ms + ARGV[hold[4] + 2] .. ' ' .. ARGV[hold[4] + 3])
-      call('PEXPIRE', hold[1], 3600000)
+      -- An hour from the last write, and longer than its longest hold: GT never shortens, and the account came with a life time.
+      call('PEXPIRE', hold[1], max(3600000, ARGV[hold[4] + 2] + 60000), 'GT')
     end
   else
     generation, leader = verdict == 7 and generation or 0, 0

@@ -38,7 +38,8 @@ for k = 1, #KEYS do
       if ends > tonumber(expires) then
         redis.call('HSET', KEYS[k], 'r' .. rid, micro .. ' ' .. int(ends) .. ' ' .. settlement)
       end
-      redis.call('PEXPIRE', KEYS[k], 3600000)
+      -- Longer than its longest hold, as in ADMIT.
+      redis.call('PEXPIREAT', KEYS[k], int(math.max(now_ms + 3600000, ends + 60000)), 'GT')
     end
   elseif kind == 'i' then
     local head, lease, owner

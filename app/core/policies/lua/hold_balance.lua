@@ -24,5 +24,7 @@ for i = 1, #fields, 2 do
   end
 end
 redis.call('HSET', KEYS[1], 'b', ARGV[1], 'v', ARGV[2], 'h', string.format('%.0f', held))
-redis.call('PEXPIRE', KEYS[1], 3600000)
+-- An account that was there keeps a longer life, because of its holds. GT does nothing to a key without a life time.
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], 3600000)
+else redis.call('PEXPIRE', KEYS[1], 3600000, 'GT') end
 return 1

@@ -16,5 +16,5 @@ if hold then
   redis.call('HDEL', KEYS[1], 'r' .. ARGV[1])
   if found[1] then redis.call('HSET', KEYS[1], 'h', string.format('%.0f', left)) end
 end
-if hold or found[1] then redis.call('PEXPIRE', KEYS[1], 3600000) end
+if hold or found[1] then redis.call('PEXPIRE', KEYS[1], 3600000, 'GT') end
 return freed

@@ -62,7 +62,7 @@ for k = 2, #KEYS do
     if version and ARGV[at + 2] ~= '' and tonumber(ARGV[at + 2]) > tonumber(version) then
       redis.call('HSET', KEYS[k], 'b', ARGV[at + 1], 'v', ARGV[at + 2])
     end
-    if version or hold then redis.call('PEXPIRE', KEYS[k], 3600000) end
+    if version or hold then redis.call('PEXPIRE', KEYS[k], 3600000, 'GT') end
 
   elseif kind == 'e' then
     if state == rid then redis.call('DEL', KEYS[k]) end
