@@ -7,6 +7,7 @@ from typing import cast
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,6 +15,7 @@ from app.core.db import Database, configure, get_db_context, purge_results, tran
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
+    AuditedRoute,
     BootAudit,
     Changes,
     EdgeMiddleware,
@@ -31,6 +33,7 @@ from app.core.observability import (
     EventHub,
     Metrics,
     RequestReports,
+    SettlementEvent,
     access_log,
     configure_logging,
     configure_tracing,
@@ -64,6 +67,14 @@ _OPEN_ROUTES = {
     "/docs/oauth2-redirect": "documentation",
 }
 
+# Which servers there are changes no policy; at these addresses there are none, and nobody calls there.
+_NO_SERVERS = {
+    "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
+    "admin_database_url": None,
+    "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
+    "redis_url": None,
+}
+
 
 def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] | None = None) -> FastAPI:
     """The service as an ASGI application. Connects to nothing until its lifespan starts.
@@ -74,7 +85,23 @@ def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] 
     configure_logging(
         "DEBUG" if settings.debug else settings.log.level, settings.log.format, settings.app_name
     )
+    return _assemble(settings, tuple(FEATURES if registry is None else registry))
+
+
+def audited(settings: Settings, *, registry: Iterable[Feature] | None = None) -> Platform:
+    """What the service would start with, its ``routes`` audited and its overrides applied, for commands. Starts nothing, asks no server,
+    and leaves the process's log alone. Call it where an event loop runs.
+
+    Raises ConfigurationError for an application that would not start, with everything that is wrong with its routes and overrides.
+    """
     features = tuple(FEATURES if registry is None else registry)
+    app = _assemble(settings.model_copy(update={**_NO_SERVERS, "tracing": False}), features)
+    platform: Platform = app.state.gatehouse
+    platform.routes = _audit(app, settings, features, platform, Deadlines())
+    return platform
+
+
+def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
     platform = _platform(settings, features)
     metrics = Metrics()
     metrics.subscribe(platform.hub)
@@ -141,6 +168,8 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         replicas=settings.replicas,
         top_up_url=settings.top_up_url,
         clustered=settings.valkey_clustered,
+        on_settled=lambda policy, settled: hub.emit(SettlementEvent(policy, settled.outcome)),
+        on_takeover=lambda policy: hub.emit(SettlementEvent(policy, "takeover")),
     )
     platform = Platform(
         database=database,
@@ -186,34 +215,40 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
     )
 
 
-def _lifespan(
-    settings: Settings, features: Iterable[Feature], platform: Platform, reports: RequestReports
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _audit(
+    app: FastAPI, settings: Settings, features: Iterable[Feature], platform: Platform, deadlines: Deadlines
+) -> tuple[AuditedRoute, ...]:
+    """Compile every gate and put it in front of its routes."""
     open_routes = dict(_OPEN_ROUTES)
     for feature in features:
         open_routes.update(feature.open_routes)
+    kit = GateKit(
+        platform.tokens,
+        platform.admitter,
+        platform.hub,
+        platform.clock,
+        _failed_auth(settings),
+        deadlines,
+        platform.traffic,
+        platform.breakers,
+        platform.background,
+        platform.keeping(),
+        Changes(platform.cache, platform.background),
+        get_tracer("gatehouse") if settings.tracing else None,
+        platform.overrides,
+        platform.switches,
+    )
+    return BootAudit(app, kit, platform.database, open_routes).run()
 
+
+def _lifespan(
+    settings: Settings, features: Iterable[Feature], platform: Platform, reports: RequestReports
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         deadlines = Deadlines()
         switches = platform.switches
-        kit = GateKit(
-            platform.tokens,
-            platform.admitter,
-            platform.hub,
-            platform.clock,
-            _failed_auth(settings),
-            deadlines,
-            platform.traffic,
-            platform.breakers,
-            platform.background,
-            platform.keeping(),
-            Changes(platform.cache, platform.background),
-            get_tracer("gatehouse") if settings.tracing else None,
-            platform.overrides,
-            switches,
-        )
-        platform.routes = BootAudit(app, kit, platform.database, open_routes).run()
+        platform.routes = _audit(app, settings, features, platform, deadlines)
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
             await platform.admitter.learn_time()
             await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS])

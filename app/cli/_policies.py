@@ -1,27 +1,16 @@
 """The policy of every route, as it is in force with this environment's overrides; compared with an earlier one."""
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import structlog
-from pydantic import SecretStr
-
 from app.builtin.policies.service import describe_routes
 from app.core.errors import ConfigurationError
+from app.core.http import Platform
 from app.core.policies import differences
 from app.settings import Settings
-
-_NOWHERE = {
-    "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
-    "admin_database_url": None,
-    "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
-    "redis_url": None,
-}
 
 Route = dict[str, Any]
 
@@ -40,26 +29,11 @@ async def policies(settings: Settings) -> list[Route]:
 
     Raises ConfigurationError for an application that would not start, with every override that does not fit.
     """
-    with _log_kept():
-        # Which servers there are changes no policy; at these addresses there are none.
-        app = import_module("app.main").create_app(settings.model_copy(update={**_NOWHERE, "tracing": False}))
-    async with app.router.lifespan_context(app):
-        platform = app.state.gatehouse
-        routes = describe_routes(platform.routes, platform.overrides)
+    platform: Platform = import_module("app.main").audited(
+        settings
+    )  # a door: known by its name only, as in `serve`
+    routes = describe_routes(platform.routes, platform.overrides)
     return [route.model_dump(exclude={"switch"}) for route in routes]
-
-
-@contextmanager
-def _log_kept() -> Iterator[None]:
-    """An application configures the log of its process, on standard output; that belongs to our answer."""
-    root = logging.getLogger()
-    log, handlers, level = structlog.get_config(), root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        structlog.configure(**log)
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 def read(file: Path) -> list[Route]:

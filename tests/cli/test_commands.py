@@ -3,15 +3,21 @@
 import io
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from uuid import uuid4
 
+import httpx2
 import pytest
 import structlog
+from fastapi import FastAPI
 
 from app.cli import main
+from app.cli._policies import policies
+from app.settings import Settings
 
 UNREACHABLE = "postgresql+asyncpg://user:hidden-word@127.0.0.1:1/name"
 SAFE = {"SECRET_KEY": "k" * 48, "ENCRYPTION_KEYS": "e" * 44}
@@ -261,6 +267,31 @@ def test_policies_shows_every_route_without_any_server(command: Command) -> None
     assert "records_get" in outcome.output
     printed = command("policies", "--json", **nowhere)
     assert {route["name"] for route in printed.json["routes"]} >= {"records_get", "policies_switch", None}
+
+
+def test_policies_opens_no_connection_and_prints_nothing_but_its_answer(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[object]()
+
+    def refuse(_socket: object, address: object) -> NoReturn:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    for act in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, act, refuse)
+    outcome = command("policies", "--json", DATABASE_URL="", VALKEY_URL="")
+    assert (outcome.code, outcome.errors, asked) == (0, "", [])
+    assert list(outcome.json) == ["routes"]
+
+
+async def test_policies_are_those_that_a_running_service_shows(
+    app: FastAPI, client: httpx2.AsyncClient, settings: Settings
+) -> None:
+    token = app.state.gatehouse.tokens.issue(str(uuid4()), roles=["admin"], scopes=["read:policies"]).token
+    answer = await client.get("/policies", headers={"Authorization": f"Bearer {token}"})
+    shown = answer.json()["items"]
+    assert [{**route, "switch": None} for route in await policies(settings)] == shown
 
 
 def test_policies_diff_fails_when_something_changed_and_says_what(command: Command, tmp_path: Path) -> None:
