@@ -1,4 +1,4 @@
-"""The whole service with one user and one record of his: for tests that go over every endpoint."""
+"""The whole service with one user, his credits and one record of his: for tests that go over every endpoint."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -15,6 +15,7 @@ from app.features.records.models import Record
 from app.main import create_app
 from app.settings import ExternalDataSettings, Settings
 from tests.apps import client_of, running
+from tests.credited import give
 from tests.gated import Service
 from tests.upstream import serving_upstream
 
@@ -61,6 +62,7 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
         record = Record(owner_id=user.id, name="first")
         session.add(record)
         await session.commit()
+    await give(database, str(user.id), 1_000_000)
     try:
         async with serving_upstream() as upstream:
             outside = ExternalDataSettings(url=SecretStr(upstream.url), allow_private=True)
@@ -70,4 +72,12 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
     finally:
         async with database.session() as session:
             await session.execute(text("DELETE FROM users WHERE id = :id"), {"id": user.id})
+            # The ledger's trigger refuses this to everybody else.
+            await session.execute(text("SET LOCAL session_replication_role = replica"))
+            for table, column in (
+                ("credit_ledger", "account_id"),
+                ("credit_grants", "account_id"),
+                ("credit_accounts", "id"),
+            ):
+                await session.execute(text(f"DELETE FROM {table} WHERE {column} = :id"), {"id": str(user.id)})
             await session.commit()

@@ -37,7 +37,6 @@ def sample_of(site: Site, endpoint: Endpoint) -> Sample:
 @pytest.fixture
 async def site(settings: Settings, database: Database) -> AsyncIterator[Site]:
     async with whole_site(settings, database) as site:
-        await give(database, str(site.owner), 1_000_000)
         yield site
 
 

@@ -1,5 +1,6 @@
 """``/records``: the caller's own records."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,16 +17,28 @@ from app.core import (
 )
 from app.core.db import AsyncSession, get_db
 from app.core.errors import PermissionDenied
+from app.core.policies import Credits, Idempotency, ResponseCache
 from app.features.records.repository import RecordRepository
 from app.features.records.schemas import RecordCreate, RecordOut, RecordPage, RecordQuery, RecordUpdate
 from app.features.records.service import RecordService
 
-LIMITS = (
-    RateLimit.token_bucket("user", max_tokens=60, refill_rate=10),
-    RateLimit.fixed_window("ip", limit=600, window=60, scope="ip"),
+PER_NETWORK = RateLimit.fixed_window("ip", limit=600, window=60, scope="ip")
+LIMITS = (RateLimit.token_bucket("user", max_tokens=60, refill_rate=10), PER_NETWORK)
+READER = Security(scopes=("read:records",), roles=("db_reader",))
+# One tag a user, not one a record: a tag lives for days, and one would be made for every id that somebody tries.
+OWN = ("records:{user}",)
+
+GET = JobConfig(
+    security=READER,
+    rate_limit=(RateLimit.token_bucket("user", max_tokens=5, refill_rate=1), PER_NETWORK),
+    credits=Credits(cost=2),
+    cache=ResponseCache(ttl=300, tags=OWN, query=()),
 )
-READ = JobConfig(security=Security(scopes=("read:records",), roles=("db_reader",)), rate_limit=LIMITS)
-WRITE = JobConfig(security=Security(scopes=("write:records",)), rate_limit=LIMITS, max_body=65_536)
+LIST = JobConfig(security=READER, rate_limit=LIMITS)
+WRITE = JobConfig(
+    security=Security(scopes=("write:records",)), rate_limit=LIMITS, max_body=65_536, invalidates=OWN
+)
+CREATE = replace(WRITE, idempotency=Idempotency(durability="db"))
 
 NOT_FOUND: dict[int | str, Any] = {404: {"description": "The caller has no such record"}}
 CONFLICT: dict[int | str, Any] = {
@@ -47,9 +60,9 @@ Records = Annotated[RecordService, Depends(_service)]
 
 
 @router.post(
-    "", status_code=201, responses=CONFLICT, dependencies=[enforce_all_policies("records_create", WRITE)]
+    "", status_code=201, responses=CONFLICT, dependencies=[enforce_all_policies("records_create", CREATE)]
 )
-@api_worker(WRITE)
+@api_worker(CREATE)
 async def create_record(new: RecordCreate, records: Records, response: Response) -> RecordOut:
     """Store a record under a name that the caller does not use yet."""
     record = await records.create(new)
@@ -57,15 +70,15 @@ async def create_record(new: RecordCreate, records: Records, response: Response)
     return record
 
 
-@router.get("", dependencies=[enforce_all_policies("records_list", READ)])
-@api_worker(READ)
+@router.get("", dependencies=[enforce_all_policies("records_list", LIST)])
+@api_worker(LIST)
 async def list_records(query: Annotated[RecordQuery, Query()], records: Records) -> RecordPage:
     """The caller's records, newest first."""
     return await records.list_page(query)
 
 
-@router.get("/{record_id}", responses=NOT_FOUND, dependencies=[enforce_all_policies("records_get", READ)])
-@api_worker(READ)
+@router.get("/{record_id}", responses=NOT_FOUND, dependencies=[enforce_all_policies("records_get", GET)])
+@api_worker(GET)
 async def get_record(record_id: UUID, records: Records) -> RecordOut:
     """One record."""
     return await records.get(record_id)

@@ -1,41 +1,15 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
-from app.core.db import Database, get_db_context
-from app.features.records.models import Record
-from app.features.records.router import router
-from app.registry import Feature
-from app.settings import Settings
-from tests.features.records.conftest import AddUser
-from tests.gated import Service, bearer, serving
-
-READ, WRITE, ROLE = "read:records", "write:records", "db_reader"
-
-
-@pytest.fixture
-async def service(settings: Settings, clean_database: None, clean_store: None) -> AsyncIterator[Service]:
-    feature = Feature(name="records", router=router, models=(Record,))
-    async with serving(settings, feature) as service:
-        yield service
-
-
-@pytest.fixture
-async def owner(service: Service, add_user: AddUser) -> UUID:
-    async with get_db_context(service.platform.database) as session:
-        return await add_user(session)
-
-
-@pytest.fixture
-async def client(service: Service, owner: UUID) -> httpx2.AsyncClient:
-    """A client that is signed in as ``owner``, with every right that records need."""
-    service.client.headers.update(bearer(owner, scopes=(READ, WRITE), roles=(ROLE,)))
-    return service.client
+from app.core.db import Database
+from tests.credited import give
+from tests.features.records.conftest import READ, ROLE, WRITE
+from tests.gated import Service, bearer
 
 
 async def create(client: httpx2.AsyncClient, name: str = "a", **values: Any) -> dict[str, Any]:
@@ -132,10 +106,11 @@ class TestRights:
 
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
     async def test_another_users_record_is_as_absent_as_one_that_never_was(
-        self, client: httpx2.AsyncClient, method: str
+        self, client: httpx2.AsyncClient, database: Database, method: str
     ) -> None:
-        made = await create(client)
-        stranger = bearer(uuid4(), scopes=(READ, WRITE), roles=(ROLE,))
+        made, user = await create(client), uuid4()
+        await give(database, str(user), 10)
+        stranger = bearer(user, scopes=(READ, WRITE), roles=(ROLE,))
         answers = [
             await client.request(method, f"/records/{identity}", json={"name": "mine"}, headers=stranger)
             for identity in (made["id"], uuid4())
