@@ -14,7 +14,7 @@ from opentelemetry.trace import Tracer
 from starlette.types import Receive
 
 from app.core.context import Principal
-from app.core.errors import GatehouseError, NotAuthenticated, Unavailable
+from app.core.errors import BadRequest, GatehouseError, NotAuthenticated, Unavailable, Unprocessable
 from app.core.http._answer import Answer
 from app.core.http._background import Background
 from app.core.http._bearer import authorization, bearer_token
@@ -32,6 +32,7 @@ from app.core.policies import (
     Admission,
     Admitter,
     Caller,
+    CostExceedsLimit,
     Overrides,
     Plan,
     RateLimit,
@@ -159,14 +160,19 @@ class BoundGate:
             state.principal = principal
             forbidden = self._security.refusal(principal)
             if forbidden is not None:
-                await self._charge_forbidden(caller, state, forbidden)
+                await self._charge_refused(caller, state, forbidden, "forbidden")
                 raise forbidden
         if self.config.extra:
             await self._ask_extra(scope, caller, state)
-        if self.turnstile is not None:
-            incoming = Incoming(scope, receive, template, state.request_id)
-            return await self._pass(self.turnstile, incoming, caller, state)
-        admission = await self._admit(scope, caller, state) if self._plan.limits else None
+        try:
+            if self.turnstile is not None:
+                incoming = Incoming(scope, receive, template, state.request_id)
+                return await self._pass(self.turnstile, incoming, caller, state)
+            admission = await self._admit(scope, caller, state) if self._plan.limits else None
+        except (BadRequest, Unprocessable, CostExceedsLimit) as refusal:
+            # Found before ADMIT was asked: charged here, or it could be repeated for nothing.
+            await self._charge_refused(caller, state, refusal, "invalid")
+            raise
         return self._ticket(principal, admission, state, None)
 
     async def _ask_extra(self, scope: Scope, caller: Caller, state: RequestState) -> None:
@@ -290,9 +296,11 @@ class BoundGate:
         self._report_refusal("limited", refusal, state)
         raise admission.refusal() from refusal
 
-    async def _charge_forbidden(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
+    async def _charge_refused(
+        self, caller: Caller, state: RequestState, refusal: GatehouseError, verdict: str
+    ) -> None:
         await self._charge_attempt(caller, state, refusal)
-        self._report_refusal("forbidden", refusal, state)
+        self._report_refusal(verdict, refusal, state)
 
     async def _charge_attempt(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
         """A refusal costs what an attempt costs; 429 takes its place when that is used up."""
