@@ -86,6 +86,24 @@ class CreditEvent(NamedTuple):
     charges: int
 
 
+class SettlementEvent(NamedTuple):
+    """What became of the claim, slots or credits of one request.
+
+    ``outcome``: settled (in time: kept or given back), late (a lease was over before, others may have had the place meanwhile), fenced
+    (the claim was taken over, so the result was not kept), failed (Valkey did not answer: leases and the sweeper end what was taken).
+    And takeover, when it is admitted: an expired claim of an idempotency key became this request's.
+    """
+
+    policy: str
+    outcome: str
+
+
+class HoldsEvent(NamedTuple):
+    """How many holds of credits the sweeper found ``open``: those of requests in flight, and of any that nobody has settled yet."""
+
+    open: int
+
+
 class BreakerEvent(NamedTuple):
     """A circuit breaker changed: ``state`` is closed, half_open, open, isolated, or would_open (a breaker that only counts).
 
@@ -112,6 +130,8 @@ Event = (
     | CacheEvent
     | PeriodicEvent
     | CreditEvent
+    | SettlementEvent
+    | HoldsEvent
     | BreakerEvent
     | RetryEvent
 )

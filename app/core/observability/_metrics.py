@@ -22,12 +22,14 @@ from app.core.observability._events import (
     Event,
     EventHub,
     PolicyEvent,
+    SettlementEvent,
     StoreEvent,
     WorkEvent,
 )
 from app.core.observability._multiprocess import forget_dead_workers, multiprocess_dir
 from app.core.observability._requests import RequestRecord
 from app.core.observability._resilience_metrics import ResilienceMetrics
+from app.core.observability._settlement_metrics import SettlementMetrics
 from app.core.observability._work_metrics import WorkMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -140,6 +142,7 @@ class Metrics:
         self._http = _HttpMetrics(registry)
         self._background = WorkMetrics(registry)
         self._resilience = ResilienceMetrics(registry)
+        self._settlements = SettlementMetrics(registry)
         self._decisions = Counter(
             "gatehouse_policy_decisions_total",
             "Decisions of the gates",
@@ -197,7 +200,9 @@ class Metrics:
         hub.subscribe(StoreEvent, self._on_store)
         hub.subscribe(WorkEvent, self._waiting.append)
         hub.subscribe(CacheEvent, self._waiting.append)
+        hub.subscribe(SettlementEvent, self._waiting.append)
         self._resilience.subscribe(hub)
+        self._settlements.subscribe(hub)
 
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
@@ -215,6 +220,8 @@ class Metrics:
                 self._on_decision(event)
             elif isinstance(event, WorkEvent):
                 self._on_work(event)
+            elif isinstance(event, SettlementEvent):
+                self._settlements.count(event)
             elif isinstance(event, CacheEvent):
                 self._cache.labels(event.cache, event.kind).inc()
 

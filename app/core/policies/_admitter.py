@@ -30,7 +30,7 @@ class Admitter(Settler):
 
     replicas: API processes in all; while the store is down each enforces that part of a limit. clustered: the store is a Cluster, where one
     script can only use the keys of one slot. top_up_url: where a caller without credits is sent. on_settled: told the policy's name and
-    the outcome of each settlement that anything hung on.
+    the outcome of each settlement that anything hung on. on_takeover: told the name of the policy whose expired claim was taken over.
     """
 
     def __init__(
@@ -42,11 +42,13 @@ class Admitter(Settler):
         clustered: bool = False,
         top_up_url: str | None = None,
         on_settled: Callable[[str, Settled], None] | None = None,
+        on_takeover: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(store, replicas=replicas, clustered=clustered, on_settled=on_settled)
         self._clock = clock
         self._replicas = replicas
         self._top_up_url = top_up_url
+        self._on_takeover = on_takeover
         self._local = LocalCounters()
         self._calls = count()
         self._boot = ""
@@ -113,6 +115,8 @@ class Admitter(Settler):
         self._note_time(answer.now_ms)
         if answer.answer is not None and answer.answer.quotas and answer.verdict is not Verdict.CLOCK:
             self._local_ask.remember(asked.ask.allowances, answer.answer.quotas)
+        if asked.ask.claim is not None and answer.allowed and answer.generation > 1 and self._on_takeover:
+            self._on_takeover(asked.plan.policy)
         return answer
 
     async def _in_one(self, asked: Admission, versions: bytes = b"") -> Admission | None:

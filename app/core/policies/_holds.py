@@ -35,10 +35,14 @@ class ExpiredHold(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """One account as the sweeper sees it. ``version`` is None when the account is not in the store (any more)."""
+    """One account as the sweeper sees it. ``version`` is None when the account is not in the store (any more).
+
+    ``holds`` are those that are over; ``open`` is the number of all that it has.
+    """
 
     version: int | None
     holds: tuple[ExpiredHold, ...]
+    open: int = 0
 
 
 class HoldBook:
@@ -80,12 +84,12 @@ class HoldBook:
 
     async def overdue(self, account: str, *, most: int = 100) -> Overdue:
         """The account's version and its expired holds, ``most`` at a time; they stay until ``free``."""
-        version, *rest = await self._store.run(_expired, [account_key(account)], [most])
+        version, open_, *rest = await self._store.run(_expired, [account_key(account)], [most])
         holds = tuple(
             ExpiredHold(rid.decode(), int(micro), key.decode())
             for rid, micro, key in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
         )
-        return Overdue(None if version < 0 else version, holds)
+        return Overdue(None if version < 0 else version, holds, open_)
 
     async def expired(self, account: str) -> tuple[ExpiredHold, ...]:
         """The account's expired holds."""

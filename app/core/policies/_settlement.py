@@ -67,6 +67,15 @@ class Settled(NamedTuple):
     is_late: bool = False
     is_lost: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """The same in one word, the gravest: failed, fenced, late or settled."""
+        if self.is_lost:
+            return "failed"
+        if self.is_fenced:
+            return "fenced"
+        return "late" if self.is_late else "settled"
+
 
 NOTHING_OWED = Settled()
 

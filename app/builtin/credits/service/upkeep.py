@@ -9,7 +9,7 @@ from app.builtin.credits.repository import GrantRepository
 from app.builtin.credits.service.burn import what_is_left
 from app.builtin.credits.service.ledger import NOTHING, Ledger
 from app.core.db import Database, get_db_context
-from app.core.observability import CreditEvent, EventHub
+from app.core.observability import CreditEvent, EventHub, HoldsEvent
 from app.core.policies import Balance, HoldBook
 from app.core.valkey import StoreError
 
@@ -33,9 +33,10 @@ class Upkeep:
         Its charge is in the ledger: the request was done and only its settlement was lost, so the balance after it is written. It is not:
         the hold is released, and a handler that commits later all the same is charged then.
         """
-        ended = 0
+        ended = still_open = 0
         async for accounts in self._book.accounts():
             found = await asyncio.gather(*(self._book.overdue(account) for account in accounts))
+            still_open += sum(overdue.open for overdue in found)
             expired = [
                 (account, hold)
                 for account, overdue in zip(accounts, found, strict=True)
@@ -54,6 +55,7 @@ class Upkeep:
                     [hold.settlement_key in settled for _, hold in part],
                     [micro is not None for micro in freed],
                 )
+        self._hub.emit(HoldsEvent(still_open - ended))
         return ended
 
     def _count(self, committed: Sequence[bool], freed: Sequence[bool]) -> int:
