@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
@@ -19,19 +19,22 @@ from app.core.security import TokenKey, TokenService, known_roles, known_scopes
 CHECKOUT = Path(__file__).parents[1]
 SECRET = "a-secret-of-these-tests-with-over-32-bytes"
 PATIENCE_S = 30.0
+SERVE = ("app", "serve", "--fd")
 _tokens = TokenService(
     [TokenKey.from_secret(SECRET)], issuer="gatehouse", audience="gatehouse", clock=SystemClock()
 )
 
 
-def bearer(user: UUID) -> dict[str, str]:
-    """The header of a user with every right, for processes that were given ``SECRET``."""
-    token = _tokens.issue(str(user), scopes=known_scopes, roles=known_roles).token
+def bearer(
+    user: UUID, *, scopes: Iterable[str] = known_scopes, roles: Iterable[str] = known_roles
+) -> dict[str, str]:
+    """The header of a user, who has every right unless they are named, for processes that were given ``SECRET``."""
+    token = _tokens.issue(str(user), scopes=scopes, roles=roles).token
     return {"Authorization": f"Bearer {token}"}
 
 
 class Api:
-    """One ``python -m app serve``, and a client of it."""
+    """One ``python -m app serve``, or another program that serves an application, and a client of it."""
 
     def __init__(self, process: subprocess.Popen[bytes], client: httpx2.AsyncClient) -> None:
         self.process = process
@@ -45,9 +48,12 @@ class Api:
 
 
 @asynccontextmanager
-async def api_process(environment: Mapping[str, str]) -> AsyncIterator[Api]:
-    """Serve on a socket that is open before the process is, so that nobody has to wait for a port."""
-    process, (host, port) = _start(environment)
+async def api_process(environment: Mapping[str, str], program: Sequence[str] = SERVE) -> AsyncIterator[Api]:
+    """Serve on a socket that is open before the process is, so that nobody has to wait for a port.
+
+    ``program``: a module and its arguments; the number of the socket is put after them.
+    """
+    process, (host, port) = _start(environment, program)
     base = f"http://{host}:{port}"
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
     try:
@@ -59,11 +65,13 @@ async def api_process(environment: Mapping[str, str]) -> AsyncIterator[Api]:
         _end(process)
 
 
-def _start(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
+def _start(
+    environment: Mapping[str, str], program: Sequence[str]
+) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         number = listener.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--fd", str(number)],
+            [sys.executable, "-m", *program, str(number)],
             cwd=CHECKOUT,
             env={"PATH": os.defpath, "SECRET_KEY": SECRET, "LOG__LEVEL": "ERROR", **environment},
             pass_fds=(number,),
