@@ -1,5 +1,6 @@
 """Whatever is sent to whichever endpoint: a problem document, never a 5xx that is not documented, nothing half-written."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
@@ -102,7 +103,10 @@ async def nothing_is_written(site: Site, clean_store: None) -> AsyncIterator[Non
     before = await site.rows()
     yield
     assert await site.rows() == before
-    assert site.platform.database.pool_status().checked_out == 0
+    async with asyncio.timeout(10):
+        # Periodic work borrows a connection for a moment; one that is never given back is a leak.
+        while site.platform.database.pool_status().checked_out:
+            await asyncio.sleep(0.01)
 
 
 async def send(site: Site, endpoint: Endpoint, **options: Any) -> httpx2.Response:
@@ -142,10 +146,13 @@ async def test_the_table_has_every_endpoint(site: Site) -> None:
 
 
 MALFORMED: tuple[bytes, ...] = (
-    b"", b"{", b"not json", b'{"name": }', b"{'name': 'x'}", b'{"name": "x"', b"\xff\xfe{}", b'{"name": "\xff"}',
-    b'{"name": "x"}}', b"\x00", b"[" * 100_000, b'{"a":' * 100_000,
-    b'{"name": "x", "payload": {"n": ' + b"9" * 5000 + b"}}",
+    b"", b"{", b"not json", b'{"name": }', b"{'name': 'x'}", b'{"name": "x"', b"\xff\xfe{}", b'{"name": "x"}}', b"\x00",
 )  # fmt: skip
+UNREADABLE: tuple[bytes, ...] = (
+    b'{"name": "\xff"}',
+    b'{"name": "x", "payload": {"n": ' + b"9" * 5000 + b"}}",
+)
+LONG: tuple[bytes, ...] = (b"[" * 100_000, b'{"a":' * 100_000)
 WRONG: tuple[bytes, ...] = (
     b"null", b"[]", b"1", b'"text"', b"true", b"[{}]", b'{"name": null}', b'{"name": 1}', b'{"name": ["x"]}',
     b'{"name": {}}', b'{"name": true}', b'{"name": ""}', b'{"name": "   "}', b'{"name": "a\\u0000b"}',
@@ -170,12 +177,16 @@ WRONG: tuple[bytes, ...] = (
 
 class TestJson:
     @each(JSON)
-    @pytest.mark.parametrize("content", MALFORMED, ids=name_of)
-    async def test_what_is_no_json_is_400_or_422(
-        self, site: Site, endpoint: Endpoint, content: bytes
+    @pytest.mark.parametrize(
+        ("content", "status"),
+        [*((it, 422) for it in MALFORMED), *((it, 400) for it in UNREADABLE), *((it, 413) for it in LONG)],
+        ids=name_of,
+    )
+    async def test_what_is_no_json_is_refused(
+        self, site: Site, endpoint: Endpoint, content: bytes, *, status: int
     ) -> None:
         answer = await send(site, endpoint, content=content, headers={"Content-Type": "application/json"})
-        assert_problem(answer, 400, 422, *([413] if len(content) > 65_536 else []))
+        assert_problem(answer, status)
 
     @each(JSON)
     @pytest.mark.parametrize("content", WRONG, ids=name_of)
@@ -200,25 +211,21 @@ class TestJson:
             "\xff",
         ],
     )
-    async def test_another_content_type_is_415_or_422(
-        self, site: Site, endpoint: Endpoint, kind: str
-    ) -> None:
+    async def test_another_content_type_is_422(self, site: Site, endpoint: Endpoint, kind: str) -> None:
         headers: Any = [*site.bearer().items(), ("Content-Type", kind.encode("latin-1"))]
         headers += [("Idempotency-Key", uuid4().hex)] if endpoint.key else []
         path = path_of(site, endpoint)
         answer = await site.client.request(endpoint.method, path, content=b'{"name": "x"}', headers=headers)
-        assert_problem(answer, 415, 422)
+        assert_problem(answer, 422)
 
     @each(JSON)
-    async def test_no_content_type_is_415_or_422(self, site: Site, endpoint: Endpoint) -> None:
-        assert_problem(await send(site, endpoint, content=b'{"name": "x"}'), 415, 422)
+    async def test_no_content_type_is_422(self, site: Site, endpoint: Endpoint) -> None:
+        assert_problem(await send(site, endpoint, content=b'{"name": "x"}'), 422)
 
     @each(JSON)
     async def test_a_compressed_body_is_not_json(self, site: Site, endpoint: Endpoint) -> None:
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        assert_problem(
-            await send(site, endpoint, content=b"\x1f\x8b\x08\x00garbage", headers=headers), 400, 415, 422
-        )
+        assert_problem(await send(site, endpoint, content=b"\x1f\x8b\x08\x00garbage", headers=headers), 400)
 
     async def test_the_last_of_two_equal_keys_counts(self, site: Site) -> None:
         content = b'{"name": "one", "name": "two", "payload": {"k": 1, "k": 2}}'
@@ -286,30 +293,30 @@ class TestForm:
         assert body["error"] == "invalid_scope"
 
     @pytest.mark.parametrize(
-        ("kind", "content"),
+        ("status", "kind", "content"),
         [
-            ("application/json", b'{"username": "a", "password": "b"}'),
-            ("text/plain", b"username=a&password=b"),
-            ("", b"username=a&password=b"),
-            ("multipart/form-data", b"--x\r\n"),
-            ("multipart/form-data; boundary=x", b"no boundary in here"),
-            ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n'),
-            ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--\r\n"),
-            ("multipart/form-data; boundary=\xff", b"--x--\r\n"),
-            ("application/x-www-form-urlencoded", b"%"),
-            ("application/x-www-form-urlencoded", b"%zz=%zz"),
-            ("application/x-www-form-urlencoded", b"=" * 1000),
-            ("application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(5000))),
-            ("application/x-www-form-urlencoded", b"username=\xff\xfe&password=\xff"),
-            ("application/x-www-form-urlencoded; charset=utf-16", b"username=a&password=b"),
-            ("application/x-www-form-urlencoded; charset=nonsense", b"\x00"),
+            (422, "application/json", b'{"username": "a", "password": "b"}'),
+            (422, "text/plain", b"username=a&password=b"),
+            (422, "", b"username=a&password=b"),
+            (400, "multipart/form-data", b"--x\r\n"),
+            (400, "multipart/form-data; boundary=x", b"no boundary in here"),
+            (422, "multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n'),
+            (400, "multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--\r\n"),
+            (400, "multipart/form-data; boundary=\xff", b"--x--\r\n"),
+            (422, "application/x-www-form-urlencoded", b"%"),
+            (422, "application/x-www-form-urlencoded", b"%zz=%zz"),
+            (422, "application/x-www-form-urlencoded", b"=" * 1000),
+            (400, "application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(5000))),
+            (401, "application/x-www-form-urlencoded", b"username=\xff\xfe&password=\xff"),
+            (401, "application/x-www-form-urlencoded; charset=utf-16", b"username=a&password=b"),
+            (422, "application/x-www-form-urlencoded; charset=nonsense", b"\x00"),
         ],
         ids=name_of,
     )  # fmt: skip
-    async def test_what_is_no_form_is_4xx(self, site: Site, kind: str, content: bytes) -> None:
+    async def test_what_is_no_form_is_4xx(self, site: Site, status: int, kind: str, content: bytes) -> None:
         headers = [(b"content-type", kind.encode("latin-1"))]
         answer = await site.client.post("/auth/token", content=content, headers=headers)
-        assert_problem(answer, 400, 401, 415, 422)
+        assert_problem(answer, status)
 
     async def test_a_file_is_no_text(self, site: Site) -> None:
         files = {"username": ("name.txt", b"nobody@example.com"), "password": (None, b"some password")}
@@ -322,8 +329,8 @@ class TestForm:
             + "".join(f"%{byte:02x}" for byte in password.encode("utf-8", "surrogatepass")).encode()
         )
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = assert_problem(await send(site, self.TOKEN, content=content, headers=headers), 401, 422)
-        assert body["status"] == 422 or body["error"] == "invalid_grant"
+        body = assert_problem(await send(site, self.TOKEN, content=content, headers=headers), 401)
+        assert body["error"] == "invalid_grant"
 
 
 class TestPaths:
@@ -354,7 +361,7 @@ class TestPaths:
         "query",
         ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=1e2", "limit=", "limit=99999999999999999999", "limit=%00", "limit=1&limit=x",
          "cursor=", "cursor=x", "cursor=%00", "cursor=%FF", "cursor=f" + "_" * 31, "cursor=" + "A" * 50_000,
-         "tag=", "tag=%00", "tag=%20", "tag=" + "x" * 51, "surprise=1", "LIMIT=1", "limit[]=1"],
+         "tag=", "tag=%00", "tag=%20", "tag=" + "x" * 51, "surprise=1", "LIMIT=1", "limit[]=1", "=", "%", "?"],
         ids=name_of,
     )  # fmt: skip
     async def test_a_query_that_makes_no_sense_is_422(self, site: Site, query: str) -> None:
@@ -362,16 +369,12 @@ class TestPaths:
         assert_problem(answer, 422)
 
     @pytest.mark.parametrize(
-        "query", ["&&&", "=", "%", "?", "tag=%FF", "tag=%ED%A0%80", "tag='%20OR%201=1", "tag=%25", "tag=*"]
+        "query", ["&&&", "tag=%FF", "tag=%ED%A0%80", "tag='%20OR%201=1", "tag=%25", "tag=*"]
     )
-    async def test_a_query_of_odd_characters_finds_nothing_or_is_422(self, site: Site, query: str) -> None:
+    async def test_a_query_of_odd_characters_finds_nothing(self, site: Site, query: str) -> None:
         answer = await site.client.get(f"/records?{query}", headers=site.bearer())
-        assert_problem_or_page(answer)
-
-
-def assert_problem_or_page(answer: httpx2.Response) -> None:
-    if answer.status_code != 200:
-        assert_problem(answer, 422)
+        assert answer.status_code == 200
+        assert [item["name"] for item in answer.json()["items"]] == (["first"] if query == "&&&" else [])
 
 
 def foreign_methods() -> list[tuple[str, str]]:
@@ -474,6 +477,9 @@ async def test_a_used_up_limit_is_429_with_the_time_to_wait(site: Site, endpoint
     assert "r=0" in answer.headers["ratelimit"]
 
 
+TOO_LONG = (b"content-length", b"9" * 5000)
+
+
 class TestHeaders:
     @each([*GATED[1:2], *OPEN[:1]])
     @pytest.mark.parametrize(
@@ -481,7 +487,7 @@ class TestHeaders:
         [
             (b"x-long", b"x" * 100_000), (b"x-request-id", b"x" * 10_000), (b"x-request-id", b"\r\n\xff"), (b"traceparent", b"00-zz"),
             (b"x-forwarded-for", b"," * 10_000), (b"x-forwarded-for", b"\xff"), (b"accept", b"nonsense"), (b"accept", b"application/xml"),
-            (b"cookie", b"\xff=\x00;" * 1000), (b"content-length", b"-1"), (b"content-length", b"x"), (b"content-length", b"9" * 5000),
+            (b"cookie", b"\xff=\x00;" * 1000), (b"content-length", b"-1"), (b"content-length", b"x"), TOO_LONG,
             (b"host", b"\xff\xfe"), (b"range", b"bytes=0-0,-1"), (b"origin", b"null"), (b"expect", b"nonsense"),
             (b"transfer-encoding", b"gzip, chunked"), (b"", b""),
         ],
@@ -492,8 +498,10 @@ class TestHeaders:
     ) -> None:
         headers = [header, *((name.encode(), value.encode()) for name, value in site.bearer().items())]
         answer = await send(site, endpoint._replace(public=True), headers=headers)
-        if answer.status_code != 200:
+        if header == TOO_LONG:
             assert_problem(answer, 413)
+        else:
+            assert answer.status_code == 200
         assert answer.headers["x-request-id"] != header[1].decode("latin-1")
 
     async def test_thousands_of_headers_are_headers(self, site: Site) -> None:

@@ -153,24 +153,25 @@ class TestBadInput:
         assert (await client.get("/records")).json()["items"] == []
 
     @pytest.mark.parametrize(
-        "body",
+        ("body", "status"),
         [
-            b'{"name": "\\ud800"}',
-            b'{"name": "x", "payload": {"a": "\\udfff"}}',
-            b'{"name": "x", "payload": {"a": NaN}}',
-            b'{"name": "x", "payload": {"a": 1e999}}',
-            b'{"name": "x", "payload": {"a": ' + b"9" * 400 + b"}}",
-            b'{"name": "x", "payload": ' + b'{"a":' * 50 + b"1" + b"}" * 50 + b"}",
-            b'{"name": "x"',
-            b"\xff\xfe",
-            b'{"name": "x", "payload": {"a": ' + b"9" * 5000 + b"}}",
-            b'{"name": "x", "payload": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+            (b'{"name": "\\ud800"}', 422),
+            (b'{"name": "x", "payload": {"a": "\\udfff"}}', 422),
+            (b'{"name": "x", "payload": {"a": NaN}}', 422),
+            (b'{"name": "x", "payload": {"a": 1e999}}', 422),
+            (b'{"name": "x", "payload": {"a": ' + b"9" * 400 + b"}}", 422),
+            (b'{"name": "x", "payload": ' + b'{"a":' * 50 + b"1" + b"}" * 50 + b"}", 422),
+            (b'{"name": "x"', 422),
+            (b"\xff\xfe", 422),
+            (b'{"name": "x", "payload": {"a": ' + b"9" * 5000 + b"}}", 400),
+            (b'{"name": "x", "payload": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", 400),
         ],
     )
-    async def test_hostile_json_is_the_callers_fault(self, client: httpx2.AsyncClient, body: bytes) -> None:
+    async def test_hostile_json_is_the_callers_fault(
+        self, client: httpx2.AsyncClient, body: bytes, *, status: int
+    ) -> None:
         answer = await client.post("/records", content=body, headers={"content-type": "application/json"})
-        assert answer.status_code in (400, 422), answer.text
-        assert_problem(answer, answer.status_code)
+        assert_problem(answer, status)
 
     async def test_null_is_refused_in_a_change(self, client: httpx2.AsyncClient) -> None:
         made = await create(client)
