@@ -128,6 +128,7 @@ class TestExpired:
         await hold(store, ALICE, "running", 5, in_ms=60_000)
         for _ in range(2):
             assert await book.expired(ALICE) == (ExpiredHold("over", 4, "i:{u:alice}:v1:i:p:h:7"),)
+            assert (await book.overdue(ALICE)).open == 2
         assert await book.held(ALICE) == 9
 
     async def test_comes_in_portions(self, book: HoldBook, store: ValkeyClient) -> None:
@@ -135,10 +136,11 @@ class TestExpired:
         for number in range(5):
             await hold(store, ALICE, str(number), 1)
         assert len((await book.overdue(ALICE, most=2)).holds) == 2
+        assert (await book.overdue(ALICE, most=2)).open == 5
         assert len((await book.overdue(ALICE)).holds) == 5
 
     async def test_an_account_that_is_not_there_has_none(self, book: HoldBook) -> None:
-        assert await book.overdue(ALICE) == (None, ())
+        assert await book.overdue(ALICE) == (None, (), 0)
         assert await book.held(ALICE) == 0
 
     async def test_by_the_servers_clock(self, book: HoldBook, store: ValkeyClient) -> None:

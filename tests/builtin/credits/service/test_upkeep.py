@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.builtin.credits.service import Ledger, Posted, Upkeep
 from app.core.db import Database, DatabaseUnavailable
-from app.core.observability import EventHub
+from app.core.observability import Event, EventHub, HoldsEvent
 from app.core.policies import CREDIT, Balance, HoldBook, account_key
 from app.core.policies._holds import ACCOUNTS_KEY
 from app.core.resilience import ManualClock
@@ -56,6 +56,22 @@ class TestSweep:
         assert [await books.upkeep.sweep() for _ in range(2)] == [1, 0]
         assert await books.state(account) == (10 * CREDIT, 0)
         assert (events.count("committed"), events.count("released")) == (0, 1)
+
+    async def test_tells_how_many_holds_are_open(
+        self, database: Database, ledger: Ledger, books: Books, account: str
+    ) -> None:
+        hub, told = EventHub(), list[Event]()
+        hub.subscribe(HoldsEvent, told.append)
+        upkeep = Upkeep(database, ledger, books.book, hub)
+        await upkeep.sweep()
+        await give(books.database, account, 10)
+        await books.load(account)
+        over, *_ = [await books.hold(account, 1, key) for key in "abc"]
+        assert over
+        await upkeep.sweep()
+        await books.expire(account, over)
+        await upkeep.sweep()
+        assert told == [HoldsEvent(0), HoldsEvent(3), HoldsEvent(2)]
 
     async def test_a_handler_that_commits_after_that_is_charged_once(
         self, books: Books, account: str
