@@ -1,15 +1,20 @@
 """Each core package exports what its ``__all__`` says, and keeps the rest to itself."""
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 import app.core
+from app.core.policies import JobConfig
 
 CORE = Path(app.core.__file__).parent
+ROOMS_OF_NAMES = ("app.core", "app.core.http", "app.core.policies")
+ALIASES = ("CurrentPrincipal",)
 PACKAGES = sorted(
     path.relative_to(CORE.parents[1]).parent.as_posix().replace("/", ".")
     for path in CORE.glob("*/__init__.py")
@@ -75,3 +80,33 @@ def test_nobody_imports_a_private_module_of_another_package() -> None:
 def test_the_core_knows_no_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         app.core.nonsense  # noqa: B018
+
+
+def test_every_option_of_a_job_config_is_among_the_cores_names() -> None:
+    hints = get_type_hints(JobConfig).values()
+    parts = {part for hint in hints for part in (hint, *get_args(hint))}
+    parts |= {inner for part in parts for inner in get_args(part)}
+    options = {part.__name__ for part in parts if getattr(part, "__module__", "").startswith("app.core.")}
+    assert {"Security", "RateLimit", "Quota", "ExtraPolicy"} <= options <= set(app.core.__all__)
+
+
+EXAMPLES = [
+    tuple(sorted(name.name for name in node.names))
+    for page in [*(CORE.parents[1] / "docs").rglob("*.md"), CORE.parents[1] / "README.md"]
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    for node in ast.walk(ast.parse(block))
+    if isinstance(node, ast.ImportFrom) and node.module in ROOMS_OF_NAMES
+]
+
+
+def test_what_the_pages_of_policies_import_comes_from_the_core_itself() -> None:
+    used = {name for names in EXAMPLES for name in names}
+    assert {"JobConfig", "Credits", "require_credits", "set_cost", "get_or_set_cache"} <= used
+    assert used <= set(app.core.__all__)
+
+
+@pytest.mark.parametrize("name", app.core.__all__)
+def test_a_name_of_the_core_is_its_rooms_own(name: str) -> None:
+    room = import_module(f"app.core.{app.core._ROOMS[name]}")
+    assert getattr(app.core, name) is getattr(room, name)
+    assert getattr(app.core, name).__doc__ or name in ALIASES

@@ -20,7 +20,6 @@ from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, pack, unpack
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._problem import response_to
 from app.core.policies import (
-    CREDIT,
     Admission,
     Admitter,
     Balance,
@@ -31,6 +30,8 @@ from app.core.policies import (
     IdempotencyKeyReused,
     JobConfig,
     Renewals,
+    reset_charged,
+    set_charged,
 )
 from app.core.security import Sealer
 from app.core.valkey import StoreError
@@ -118,12 +119,6 @@ class Claims:
         """Let them end by themselves from now on."""
         self._keeper.renewals.discard(self.admission)
 
-    def set_cost(self, cost: int) -> None:
-        """Charge this many whole credits instead of the estimate."""
-        if cost < 0:
-            raise ValueError("a cost must not be negative")
-        self.actual = cost * CREDIT
-
     # -- around the handler ---------------------------------------------------------------------------------------------------
 
     async def run(self, request: Request, handler: Handler, sessions: SessionScope) -> Response:
@@ -133,11 +128,14 @@ class Claims:
             known = await self._known(sessions)
             if known is not None:
                 return known
+        charged = set_charged(self if self._keeper.config.credits is not None else None)
         try:
             response = await handler(request)
         except BaseException as error:  # noqa: BLE001 - raised again when everything was given back
             await sessions.rollback()
             return await self._failed(request, error, sessions)
+        finally:
+            reset_charged(charged)
         return await self._succeeded(response, sessions)
 
     @property

@@ -3,6 +3,7 @@
 ``JobConfig`` declares, ``Plan`` compiles, ``Admitter`` decides in one round trip. One file per policy: its options, its refusal.
 """
 
+from app.core.policies._actual_cost import reset_charged, set_charged, set_cost
 from app.core.policies._admission import Admission, LimitState
 from app.core.policies._admitter import ADMIT, Admitter
 from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup, Slot, Verdict
@@ -134,6 +135,9 @@ __all__ = [
     "describe",
     "differences",
     "is_policy_name",
+    "reset_charged",
+    "set_charged",
+    "set_cost",
     "shadowed",
     "tenant_partition",
     "user_partition",

@@ -15,6 +15,7 @@ from app.core.context import Principal, current_context, reset_context, set_cont
 from app.core.db import get_db_context
 from app.core.errors import ConfigurationError, DeadlineExceeded, NotAuthenticated, Unavailable
 from app.core.observability import WorkEvent
+from app.core.policies._actual_cost import reset_charged, set_charged
 from app.core.policies._admission import Admission
 from app.core.policies._engine_parts import EngineParts, count
 from app.core.policies._job_config import JobConfig
@@ -58,8 +59,9 @@ class Engine:
         request: what cost functions look at. settlement_key: the charge's own name, such as the job's id: work that is run again under
             it, after a crash, is charged once. Without one every run is a charge.
 
-        Inside, the context carries the principal, the policy's name and the deadline. The debit is written in a transaction of its own
-        when the work is done; if PostgreSQL is down by then, it is put off, and the result is returned.
+        Inside, the context carries the principal, the policy's name and the deadline, and ``set_cost`` says what it cost. The debit is
+        written in a transaction of its own when the work is done; if PostgreSQL is down by then, it is put off, and the result is
+        returned.
 
         Raises NotAuthenticated (401), PermissionDenied (403), every refusal of a request with this policy, DeadlineExceeded (504), and
         what the work raises. ConfigurationError: two configs under one name, idempotency or cache, a provider that is absent.
@@ -71,7 +73,7 @@ class Engine:
         permit = await post.enter(caller, request, settlement_key=settlement_key)
         try:
             async with self._renewed(permit):
-                result = await self._work(post, caller, work)
+                result = await self._work(post, caller, work, permit)
         except BaseException:
             await permit.give_back()
             raise
@@ -95,7 +97,7 @@ class Engine:
         """Charge a plan's limits and nothing else, and report the decision. A refusal is returned, not raised."""
         return await count(self.parts, plan, caller, costs)
 
-    async def _work(self, post: Post, caller: Caller, work: Callable[[], Awaitable[R]]) -> R:
+    async def _work(self, post: Post, caller: Caller, work: Callable[[], Awaitable[R]], permit: Permit) -> R:
         started, outcome = monotonic(), "error"
         context, timeout = current_context(), post.config.timeout
         principal = caller.principal
@@ -109,6 +111,8 @@ class Engine:
                 deadline=deadline,
             )
         )
+        # Also without credits: work inside of other work must not name the other's cost.
+        charged = set_charged(permit if post.config.credits is not None else None)
         try:
             result = await post.resilience.run(work, deadline=deadline)
             outcome = "ok"
@@ -119,6 +123,7 @@ class Engine:
             outcome = "cancelled"
             raise
         finally:
+            reset_charged(charged)
             reset_context(token)
             if post.config.metrics:
                 self.parts.hub.emit(WorkEvent(post.name, monotonic() - started, outcome))

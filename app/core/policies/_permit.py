@@ -15,20 +15,21 @@ from app.core.valkey import StoreError
 class Permit:
     """What one piece of admitted work took. End it with ``settle`` or ``give_back``; whichever comes first counts."""
 
-    __slots__ = ("_balance", "_is_over", "_parts", "_policy", "admission", "caller")
+    __slots__ = ("_balance", "_is_over", "_parts", "_policy", "actual", "admission", "caller")
 
     def __init__(self, policy: str, parts: EngineParts, caller: Caller, admission: Admission | None) -> None:
         self._policy = policy
         self._parts = parts
         self.caller = caller
         self.admission = admission
+        self.actual: int | None = None
         self._balance: Balance | None = None
         self._is_over = False
 
     @property
     def owes(self) -> bool:
         """Whether the work is to be paid for."""
-        return self.admission is not None and self.admission.ask.hold is not None
+        return self.admission is not None and self.admission.ask.hold is not None and self.actual != 0
 
     @property
     def holds_lease(self) -> bool:
@@ -37,13 +38,12 @@ class Permit:
         return bool(ask.slots) or ask.hold is not None
 
     def debit(self) -> Debit:
-        """The charge for this work."""
+        """The charge for this work: what it says it cost (``actual``), otherwise what was held."""
         principal, admission = self.caller.principal, self.admission
         assert principal is not None and admission is not None and admission.ask.hold is not None  # noqa: S101, PT018 - see owes
         hold = admission.ask.hold
-        return Debit(
-            principal.id, hold.micro, hold.settlement_key, self._policy, current_context().request_id
-        )
+        micro = hold.micro if self.actual is None else self.actual
+        return Debit(principal.id, micro, hold.settlement_key, self._policy, current_context().request_id)
 
     async def pay(self, session: AsyncSession) -> None:
         """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""

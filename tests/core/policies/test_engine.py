@@ -1,13 +1,11 @@
 """Work that is no request, under a policy: who may, what it takes, what it costs, what is left when it fails; on real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from app.builtin.credits.service import Ledger, Plans
-from app.core.context import Principal, RequestContext, current_context, reset_context, set_context
+from app.core.context import RequestContext, current_context, reset_context, set_context
 from app.core.db import Database
 from app.core.errors import (
     ConfigurationError,
@@ -16,10 +14,7 @@ from app.core.errors import (
     PolicyRejected,
     Unavailable,
 )
-from app.core.observability import Event, EventHub, PolicyEvent, WorkEvent
 from app.core.policies import (
-    CREDIT,
-    Admitter,
     Breaker,
     Caller,
     CircuitOpen,
@@ -28,8 +23,6 @@ from app.core.policies import (
     Credits,
     CreditsUnavailable,
     Engine,
-    EngineParts,
-    HoldBook,
     Idempotency,
     InsufficientCredits,
     JobConfig,
@@ -45,71 +38,19 @@ from app.core.policies import (
     configure_engine,
     default_engine,
 )
-from app.core.resilience import Breakers, SystemClock
 from app.core.valkey import ValkeyClient
-from tests.credited import balance_of, give
+from tests.core.policies.office import (
+    ANN,
+    BOB,
+    FREE,
+    PAID,
+    Office,
+    fail,
+    nothing,
+)
+from tests.credited import give
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
-ANN = Principal("ann", scopes=frozenset({"run:cpu_job"}), roles=frozenset({"cpu_user"}))
-BOB = Principal("bob")
-FREE = JobConfig(rate_limit=None)
-PAID = JobConfig(rate_limit=None, credits=Credits(cost=2))
-
-
-async def nothing() -> str:
-    return "done"
-
-
-async def fail() -> None:
-    raise ZeroDivisionError
-
-
-class Office:
-    """An engine on real servers, what it reported, and what its callers have."""
-
-    def __init__(self, store: ValkeyClient, database: Database, **options: Any) -> None:
-        self.events: list[Any] = []
-        self.database = database
-        hub, clock = EventHub(), SystemClock()
-        for kind in (PolicyEvent, WorkEvent):
-            hub.subscribe(kind, self._listen)
-        self.admitter = Admitter(store, clock=clock)
-        self.book = HoldBook(store)
-        self.ledger = Ledger(database, hub, clock)
-        self.engine = Engine(
-            EngineParts(
-                self.admitter, hub, clock, Breakers(hub=hub), database, self.ledger, self.book, Plans(database, clock)
-            ),
-            **options,
-        )  # fmt: skip
-
-    def _listen(self, event: Event) -> None:
-        self.events.append(event)
-
-    async def run(
-        self, config: JobConfig, work: Callable[[], Awaitable[Any]] = nothing, **options: Any
-    ) -> Any:
-        options.setdefault("principal", ANN)
-        return await self.engine.run(options.pop("name", "work"), config, work, **options)
-
-    async def left(self, principal: Principal = ANN) -> tuple[float, int]:
-        await self.admitter.close()
-        return await balance_of(self.database, principal.id) / CREDIT, await self.book.held(principal.id)
-
-    @property
-    def verdicts(self) -> list[str]:
-        return [event.verdict for event in self.events if isinstance(event, PolicyEvent)]
-
-    @property
-    def outcomes(self) -> list[str]:
-        return [event.outcome for event in self.events if isinstance(event, WorkEvent)]
-
-
-@pytest.fixture
-async def office(store: ValkeyClient, database: Database) -> AsyncIterator[Office]:
-    office = Office(store, database)
-    yield office
-    await office.ledger.aclose()
 
 
 class TestWhoMay:

@@ -1,0 +1,43 @@
+"""What a piece of work costs in the end, said from inside it: the estimate was held, the actual cost is charged."""
+
+from contextvars import ContextVar
+from typing import Protocol
+
+from app.core.errors import ConfigurationError
+from app.core.policies._credits import CREDIT, MOST_CREDITS
+
+
+class Charged(Protocol):
+    """Work that credits are held for. ``actual``: micro-credits to charge; None charges the estimate."""
+
+    actual: int | None
+
+
+_charged: ContextVar[Charged | None] = ContextVar("gatehouse_charged", default=None)
+set_charged = _charged.set
+reset_charged = _charged.reset
+
+
+def set_cost(whole: int = 0, *, micro: int = 0) -> None:
+    """Charge this much for the work in hand instead of its estimate: ``whole`` credits and ``micro`` millionths of one, together 0 to
+    1,000,000,000 credits. ``set_cost(0)`` makes it free. The last call counts.
+
+    For a handler, a dependency, or work of ``engine.run``, whose policy has ``credits``; also from a thread that works for it. What the
+    estimate held beyond the cost is free again when the charge is written. A cost above the estimate is charged too; what the balance
+    does not reach for is recorded as overage. Work whose estimate was 0 holds nothing and stays free whatever is said here; so do
+    answers of 400 or above.
+
+    Raises ValueError for a negative cost or one that is too high, ConfigurationError where nothing is charged: the policy has no credits,
+    or the answer is under way already (background tasks). Not for ``require_credits``, whose price is fixed.
+    """
+    cost = whole * CREDIT + micro
+    if whole < 0 or micro < 0 or cost > MOST_CREDITS * CREDIT:
+        raise ValueError(
+            f"a cost must be 0 to {MOST_CREDITS:,} credits, not {whole:,} and {micro:,} millionths"
+        )
+    work = _charged.get()
+    if work is None:
+        raise ConfigurationError(
+            "Nothing is charged here: set_cost() is for handlers and work whose policy has credits=Credits(...)"
+        )
+    work.actual = cost
