@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import Receive
 
-from app.core.errors import ConfigurationError
+from app.core.errors import ConfigurationError, Unavailable
 from app.core.http._answer import Answer, unpack
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._claims import Claims, Keeper
@@ -132,15 +132,17 @@ class Turnstile:
             claim = self._keys.claim(key, scope, incoming.template, body, caller)
         sought = self._cached.seek(scope, caller) if self._cached is not None else None
         request = cost_request(scope) if self._asks_cost else NO_REQUEST
-        must_compute = False
+        must_compute = lacks_account = False
         former: Admission | None = None
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
+            if lacks_account:
+                ask = ask.without_hold()
             admission = await self._admitter.admit(self._plan, caller, costs, ask, again=former)
             former = admission
             verdict = admission.verdict
             if verdict is Verdict.COLD:
-                await self._load(caller)
+                lacks_account = not await self._load(caller)
             elif verdict is Verdict.WAIT and sought is not None:
                 answer = await self._wait(sought, scope)
                 if answer is not None:
@@ -175,11 +177,18 @@ class Turnstile:
             circuit_open=self._resilience.open_circuit() is not None,
         )
 
-    async def _load(self, caller: Caller) -> None:
+    async def _load(self, caller: Caller) -> bool:
+        """Bring the account into the store. False: that failed, and in shadow mode credits must not refuse anybody."""
         ledger, holds, principal = self._keeping.ledger, self._keeping.holds, caller.principal
         if ledger is None or holds is None or principal is None:
             raise ConfigurationError("Credits are asked for and no feature provides a CreditLedger")
-        await holds.load(principal.id, await ledger.balance(principal.id))
+        try:
+            await holds.load(principal.id, await ledger.balance(principal.id))
+        except Unavailable:
+            if not self._keeper.config.shadow:
+                raise
+            return False
+        return True
 
     async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
         cached = self._cached

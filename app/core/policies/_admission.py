@@ -111,8 +111,8 @@ class Admission(NamedTuple):
 
     @property
     def shadowed(self) -> tuple[str, ...]:
-        """Limits, quotas, slots and credits in shadow mode that would have refused."""
-        return tuple(r.name for r in self._refusals() if r.is_shadow)
+        """Limits, quotas, slots and credits in shadow mode that would have refused, or could not be asked."""
+        return (*(r.name for r in self._refusals() if r.is_shadow), *self.ask.lacking)
 
     @property
     def violated(self) -> tuple[str, ...]:

@@ -84,7 +84,10 @@ class Hold(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """All of it; parts that are None or empty are not asked for."""
+    """All of it; parts that are None or empty are not asked for.
+
+    ``lacking`` names policies in shadow mode that could not be asked, because what they need is away: the admission reports them.
+    """
 
     claim: Claim | None = None
     lookup: Lookup | None = None
@@ -92,6 +95,11 @@ class Ask(NamedTuple):
     allowances: tuple[Allowance, ...] = ()
     slots: tuple[Slot, ...] = ()
     hold: Hold | None = None
+    lacking: tuple[str, ...] = ()
+
+    def without_hold(self) -> "Ask":
+        """The same for an account that cannot be loaded, whose hold is in shadow mode."""
+        return self._replace(hold=None, lacking=("credits",))
 
 
 NOTHING = Ask()
