@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
 import httpx2
 from fastapi import FastAPI, HTTPException, Response
@@ -11,11 +14,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 
+from app.builtin.credits.service import set_plan
 from app.core.context import Principal
 from app.core.db import Database, get_db_context
 from app.core.http import APIRouter, Platform, TokenVerifier, api_worker, enforce_all_policies
 from app.core.observability import PolicyEvent
-from app.core.policies import CREDIT, Credits, HoldBook, JobConfig
+from app.core.policies import CREDIT, Credits, HoldBook, JobConfig, Quota
 from app.main import create_app
 from app.settings import Settings
 from tests.apps import client_of, running
@@ -57,6 +61,7 @@ class Workshop:
         self.dependency = self.add("/work", "work", config)
         self._people = people
         self._turn = asyncio.Condition()
+        self._now_ms = 0
         self._app: FastAPI | None = None
         self._client: httpx2.AsyncClient | None = None
 
@@ -103,9 +108,23 @@ class Workshop:
         app = create_app(settings, registry=[CREDITS, feature(self.router, tokens)])
         app.state.gatehouse.hub.subscribe(PolicyEvent, self.events.append)
         change(app.state.gatehouse)
-        async with running(app), client_of(app) as client:
+        async with self._dated(app.state.gatehouse), running(app), client_of(app) as client:
             self._app, self._client = app, client
             yield self
+
+    @asynccontextmanager
+    async def _dated(self, platform: Platform) -> AsyncIterator[None]:
+        if not self._now_ms:
+            yield
+        else:
+            with patch.object(platform.admitter, "server_time_ms", lambda: self._now_ms):
+                yield
+
+    def at(self, moment: str, zone: str = "UTC") -> None:
+        """The store's clock, for calendar periods: a local time. First before it is opened, and always later than this test runs, so
+        that the period is not over for the store.
+        """
+        self._now_ms = int(datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
 
     @property
     def client(self) -> httpx2.AsyncClient:
@@ -201,3 +220,22 @@ async def debits(database: Database) -> list[tuple[int, int, str]]:
     async with get_db_context(database) as session:
         rows = (await session.execute(text(query))).all()
     return [(amount // CREDIT, overage // CREDIT, key) for amount, overage, key in rows]
+
+
+def allowing(limit: Any = 2, per: Any = "day", *, quota: Any = None, **options: Any) -> Workshop:
+    """One that has a quota and no limits, at a noon that does not pass."""
+    quota = quota or Quota(per=per, limit=limit)
+    shop = Workshop(JobConfig(quota=quota, **{"rate_limit": None, **options}))
+    shop.at("2099-05-05T12:00")
+    return shop
+
+
+async def put_on(database: Database, plan: str = "default", zone: str = "UTC") -> None:
+    """The reader's plan, and where he lives."""
+    async with get_db_context(database) as session:
+        await set_plan(session, READER.id, plan=plan, time_zone=zone)
+
+
+async def used(shop: Workshop) -> list[int]:
+    """The counts of all quotas' periods that were begun."""
+    return [int(await shop.stored("GET", key)) for key in await shop.keys("*:v1:q:*")]
