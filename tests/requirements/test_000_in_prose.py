@@ -1,0 +1,175 @@
+"""Document 000: what it promises in prose about caching, credits, quotas, errors and idempotency keys."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog
+
+from app.core import APIRouter, CurrentPrincipal, JobConfig, api_worker, enforce_all_policies
+from app.core.db import Database
+from app.core.errors import Conflict
+from app.core.observability import log_sink
+from app.core.policies import CREDIT, CostRequest, Credits, Idempotency, Quota, set_cost
+from app.core.valkey import Cache, ValkeyClient, configure_cache, get_or_set_cache
+from app.registry import Feature
+from app.settings import Settings
+from tests.credited import CREDITS, balance_of, give
+from tests.gated import bearer, serving
+from tests.requirements.conftest import Serve
+from tests.servers import PrivateServer
+
+STRATEGIES = (
+    "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "noeviction",
+)  # fmt: skip
+
+
+async def test_000_line_24_a_stale_value_serves_while_no_new_one_can_be_had(cached: None) -> None:
+    outcomes = ["first"]
+
+    async def source() -> str:
+        if outcomes:
+            return outcomes.pop()
+        failed.append(True)
+        raise ConnectionError("the source is away")
+
+    failed: list[bool] = []
+    while not failed:  # for the tenth of a second that the value is fresh
+        assert await get_or_set_cache("external:7", source, expire=0.1, stale=600) == "first"
+    assert await get_or_set_cache("external:7", source, expire=0.1, stale=600) == "first"
+
+
+@pytest.fixture(params=STRATEGIES)
+async def crowded(request: pytest.FixtureRequest, private_valkey: PrivateServer) -> AsyncIterator[None]:
+    """The process's default cache on a server that is full before all values are in, with one way to make room."""
+    store = ValkeyClient(private_valkey.url, timeout_s=2.0)
+    memory = (await store.execute("INFO", "memory")).decode()
+    used = int(memory.partition("used_memory:")[2].partition("\r\n")[0])
+    await store.execute("CONFIG", "SET", "maxmemory-policy", request.param)
+    await store.execute("CONFIG", "SET", "maxmemory", used + 200_000)
+    cache = Cache(store)
+    configure_cache(cache)
+    yield
+    configure_cache(None)
+    await cache.close()
+    await store.close()
+
+
+async def test_000_line_24_a_full_cache_gives_right_values_under_every_eviction_strategy(
+    crowded: None,
+) -> None:
+    async def read(number: int) -> str:
+        async def make() -> str:
+            return f"{number} " + "x" * 4_000
+
+        return await get_or_set_cache(f"value:{number}", make, expire=300)
+
+    for _ in range(2):
+        values = [await read(number) for number in range(150)]
+        assert [value.partition(" ")[0] for value in values] == [str(number) for number in range(150)]
+
+
+async def test_000_line_28_credits_are_estimated_and_what_was_used_is_deducted(
+    settings: Settings, clean_store: None, clean_database: None, database: Database
+) -> None:
+    def estimate(request: CostRequest) -> int:
+        return int(request.query["rows"][0])
+
+    router, config = APIRouter(), JobConfig(credits=Credits(cost=estimate))
+
+    @router.get("/report", dependencies=[enforce_all_policies("report", config)])
+    @api_worker(config)
+    async def report(rows: int) -> int:
+        set_cost(rows // 2)
+        return rows
+
+    user = uuid4()
+    await give(database, str(user), 20)
+    async with serving(settings, CREDITS, Feature(name="example", router=router)) as service:
+        done = await service.client.get("/report?rows=12", headers=bearer(user))
+        beyond = await service.client.get("/report?rows=15", headers=bearer(user))
+    assert (done.status_code, beyond.status_code) == (200, 402)
+    assert (beyond.json()["required"], beyond.json()["available"]) == (15, 14)
+    assert await balance_of(database, str(user)) == 14 * CREDIT
+
+
+async def test_000_line_28_a_quota_that_is_used_up_is_429_until_its_period_ends(serve: Serve) -> None:
+    router, config = APIRouter(), JobConfig(quota=Quota(per="month", limit=2))
+
+    @router.get("/report", dependencies=[enforce_all_policies("report", config)])
+    @api_worker(config)
+    async def report() -> str:
+        return "served"
+
+    ann, bob = bearer(uuid4()), bearer(uuid4())
+    async with serve(router) as service:
+        answers = [await service.client.get("/report", headers=ann) for _ in range(3)]
+        other = await service.client.get("/report", headers=bob)
+    assert [answer.status_code for answer in (*answers, other)] == [200, 200, 429, 200]
+    assert answers[2].json()["violated-policies"] == ["month"]
+    assert int(answers[2].headers["retry-after"]) >= 1
+
+
+async def test_000_line_59_an_error_of_ones_own_is_logged_and_raised_and_answered_as_a_problem(
+    serve: Serve,
+) -> None:
+    class OutOfStock(Conflict):
+        def __init__(self, item: str) -> None:
+            super().__init__(f"There is no {item} left")
+
+    router, config, lines = APIRouter(), JobConfig(), list[bytes]()
+    log = structlog.get_logger(__name__)
+
+    @router.post("/orders", dependencies=[enforce_all_policies("orders", config)])
+    @api_worker(config)
+    async def order() -> None:
+        log.warning("shop.out_of_stock", item="ink")
+        raise OutOfStock("ink")
+
+    with log_sink.tapped(lines.append):
+        async with serve(router) as service:
+            answer = await service.client.post("/orders", headers=bearer(uuid4()))
+    assert (answer.status_code, answer.json()["detail"]) == (409, "There is no ink left")
+    assert answer.headers["content-type"] == "application/problem+json"
+    logged = [json.loads(line) for line in b"\n".join(lines).splitlines()]
+    (event,) = [event for event in logged if event["event"] == "shop.out_of_stock"]
+    assert (event["item"], event["request_id"]) == ("ink", answer.headers["x-request-id"])
+
+
+async def test_000_line_60_a_repeated_idempotency_key_is_answered_from_valkey_and_done_once(
+    serve: Serve, store: ValkeyClient
+) -> None:
+    router, config, orders = APIRouter(), JobConfig(idempotency=Idempotency()), list[str]()
+
+    @router.post("/orders", status_code=201, dependencies=[enforce_all_policies("orders", config)])
+    @api_worker(config)
+    async def order(item: dict[str, str], caller: CurrentPrincipal) -> dict[str, Any]:
+        orders.append(item["name"])
+        return {"number": len(orders), "by": caller.id}
+
+    ann, bob = uuid4(), uuid4()
+    key = {"Idempotency-Key": "order-7"}
+    async with serve(router) as service:
+
+        async def post(user: Any, name: str) -> Any:
+            return await service.client.post("/orders", json={"name": name}, headers=bearer(user) | key)
+
+        first = await post(ann, "pen")
+        kept = [name async for name in names(store) if ":v1:i:orders:" in name]
+        again = await asyncio.gather(*(post(ann, "pen") for _ in range(5)))
+        other, stranger = await post(ann, "ink"), await post(bob, "pen")
+    assert len(kept) == 1
+    assert {(answer.status_code, answer.content) for answer in (first, *again)} == {(201, first.content)}
+    assert {answer.headers["idempotent-replayed"] for answer in again} == {"true"}
+    assert (other.status_code, other.json()["policy"]) == (422, "orders")
+    assert (stranger.status_code, stranger.json()) == (201, {"number": 2, "by": str(bob)})
+    assert orders == ["pen", "pen"]
+
+
+async def names(store: ValkeyClient) -> AsyncIterator[str]:
+    """Every key of the store."""
+    for name in await store.execute("KEYS", "*"):
+        yield name.decode()
