@@ -21,7 +21,7 @@ from app.core.http._bearer import authorization, bearer_token
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
-from app.core.http._fields import LimitField, policy_field
+from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._problem import REDUCED_CAPACITY
 from app.core.http._state import SCOPE_KEY, RequestState
@@ -133,6 +133,7 @@ class BoundGate:
         )
         self._policy_field = policy_field(self._plan)
         self._limit_field = LimitField(self._plan)
+        self._shows_quotas = any(not quota.shadow for quota in config.quotas)
         self.turnstile = self._make_turnstile(kit) if config.has_terms else None
 
     def _make_turnstile(self, kit: GateKit) -> Turnstile:
@@ -252,8 +253,12 @@ class BoundGate:
         return self._plan.priced(cost_request(scope)) if self._plan.has_cost_functions else None
 
     def _show_limits(self, admission: Admission, state: RequestState) -> None:
-        if not admission.degraded and self._policy_field is not None and admission.numbers:
-            state.headers += (self._policy_field, self._limit_field.of(admission))
+        if admission.degraded:
+            return
+        fields: tuple[Field, ...] = ()
+        if self._policy_field is not None and admission.numbers:
+            fields = (self._policy_field, self._limit_field.of(admission))
+        state.headers += with_quotas(fields, admission) if self._shows_quotas else fields
 
     def _identify(self, scope: Scope) -> Principal | None:
         value = authorization(scope["headers"])

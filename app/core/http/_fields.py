@@ -1,7 +1,8 @@
 """The header fields that tell a caller about his limits: draft-ietf-httpapi-ratelimit-headers (2025-09) and Retry-After (RFC 9110).
 
 Items are Strings, because the Token form stands only in a later editor's draft. ``t`` is the time until the limit lets this request
-pass when it refused, otherwise until the bucket or window is whole again. Limits in shadow mode do not show.
+pass when it refused, otherwise until the bucket or window is whole again. Quotas follow the limits: their ``q`` is that of the caller's
+plan, ``t`` ends with the day or month, and there is no ``w``, as those differ in length. What is in shadow mode does not show.
 """
 
 from math import ceil
@@ -42,3 +43,32 @@ class LimitField:
 def limit_field(admission: Admission) -> Field:
     """``RateLimit`` of one decision, for limits that are checked now and then; a gate keeps a LimitField."""
     return LimitField(admission.plan).of(admission)
+
+
+def with_quotas(fields: tuple[Field, ...], admission: Admission) -> tuple[Field, ...]:
+    """The fields of the limits, or none, with the quotas that the decision looked at."""
+    answer = admission.answer
+    shown = [
+        (allowance, remaining)
+        for allowance, (_, remaining) in zip(
+            admission.ask.allowances, answer.quotas if answer is not None else (), strict=False
+        )
+        if not allowance.shadow
+    ]
+    if not shown:
+        return fields
+    policies = [f'"{allowance.name}";q={allowance.limit}' for allowance, _ in shown]
+    states = [
+        f'"{allowance.name}";r={remaining};t={max(ceil((allowance.end_ms - admission.now_ms) / 1000), 0)}'
+        for allowance, remaining in shown
+    ]
+    known = dict(fields)
+    return (
+        _joined(b"ratelimit-policy", known, policies),
+        _joined(b"ratelimit", known, states),
+    )
+
+
+def _joined(name: bytes, known: dict[bytes, bytes], items: list[str]) -> Field:
+    more = ", ".join(items).encode()
+    return name, b"%s, %s" % (known[name], more) if name in known else more

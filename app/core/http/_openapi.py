@@ -19,7 +19,7 @@ _HEADERS = {
     "ETag": "Names this version of the answer; send it as If-None-Match",
     "Idempotent-Replayed": "true: this is the answer to an earlier request with the same key",
     "RateLimit": "Each limit with what remains (r) and the seconds until it resets (t)",
-    "RateLimit-Policy": "Each limit with its quota (q) per window of seconds (w)",
+    "RateLimit-Policy": "Each limit with its quota (q) per window of seconds (w); a quota per day or month has no window",
     "Retry-After": "Seconds to wait before trying again",
     "Vary": "Request fields that select the answer",
     "WWW-Authenticate": "What credentials are needed (RFC 6750)",
@@ -139,7 +139,7 @@ class _Operation(NamedTuple):
             return
         config = self.config
         # Everything that is answered after ADMIT tells how the limits stand.
-        if config is not None and any(not limit.shadow for limit in config.limits):
+        if config is not None and any(not part.shadow for part in (*config.limits, *config.quotas)):
             yield from ("RateLimit", "RateLimit-Policy")
         if self.idempotency is not None:
             if status == 409:
