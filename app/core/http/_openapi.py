@@ -139,7 +139,9 @@ class _Operation(NamedTuple):
             return
         config = self.config
         # Everything that is answered after ADMIT tells how the limits stand.
-        if config is not None and any(not part.shadow for part in (*config.limits, *config.quotas)):
+        if config is not None and not all(
+            [*(limit.shadow for limit in config.limits), *(quota.shadow for quota in config.quotas)]
+        ):
             yield from ("RateLimit", "RateLimit-Policy")
         if self.idempotency is not None:
             if status == 409:
