@@ -1,0 +1,54 @@
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from app.core.db import Database, upgrade
+from app.core.valkey import ValkeyClient
+from app.dev import EmbeddedPostgres, EmbeddedValkey
+from tests.chaos.stage import TABLES, Stage
+from tests.processes import Api
+from tests.servers import PrivateServer, new_folder
+
+
+@pytest.fixture(scope="package")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """Servers of these tests' own. A test that kills one starts it again."""
+    folder = new_folder()
+    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+    valkey = EmbeddedValkey(folder / "valkey", durable=False)
+    try:
+        valkey.launch()
+        postgres.start()
+        valkey.wait_ready()
+        await upgrade(postgres.url())
+        database, store = Database(postgres.url()), ValkeyClient(valkey.url(), timeout_s=5.0)
+        stage = Stage(
+            PrivateServer(postgres, postgres.url),
+            PrivateServer(valkey, valkey.url),
+            database,
+            store,
+            tmp_path_factory.mktemp("gates"),
+        )
+        async with stage.sql() as sql:
+            # Without it a commit that was answered may be gone after kill -9, which no service could make up for.
+            await sql.execute("ALTER DATABASE postgres SET synchronous_commit = on")
+            await sql.execute(TABLES)
+        yield stage
+        await store.close()
+        await database.close()
+    finally:
+        postgres.kill()
+        valkey.kill()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="package")
+async def pair(stage: Stage) -> AsyncIterator[tuple[Api, Api]]:
+    """Two processes of the service that live through all of these tests: nothing may need them to start again."""
+    async with AsyncExitStack() as stack:
+        one, two = await asyncio.gather(*(stack.enter_async_context(stage.process()) for _ in range(2)))
+        yield one, two
+        assert [api.process.poll() for api in (one, two)] == [None, None]

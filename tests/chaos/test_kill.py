@@ -1,0 +1,216 @@
+"""kill -9 of the service at chosen points: the rows of docs/policies/crash-matrix.md, "A process dies".
+
+One process dies with a request in hand at each of the points. What it leaves behind is asked of another one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from tests.chaos.app import HARD_TIMEOUT_S, LEASE_S
+from tests.chaos.stage import Caller, Gate, Stage, frozen_process, until
+from tests.processes import Api
+
+Pair = tuple[Api, Api]
+REPORT = f"/reports/{uuid4().hex}"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A request that was in hand when its process died: who sent it, where, under which key, and where it stood."""
+
+    caller: Caller
+    path: str
+    key: str
+    gate: Gate
+
+    async def send(self, api: Api, **options: Any) -> httpx2.Response:
+        return await self.caller.post(api, self.path, self.key, **options)
+
+
+@dataclass(frozen=True)
+class Wreck:
+    """What a killed process left behind."""
+
+    running: Lost
+    committed: Lost
+    quick_running: Lost
+    quick_committed: Lost
+    answered: Lost
+    answer: httpx2.Response
+    crowd: Caller
+    unwritten: Caller
+
+
+async def insist(send: Callable[[], Awaitable[httpx2.Response]]) -> tuple[set[str], httpx2.Response]:
+    """Send it until nobody is at it any more. What it was told meanwhile, and the last answer."""
+    reasons = set()
+    async with asyncio.timeout(LEASE_S + 10):
+        while True:
+            answer = await send()
+            if answer.status_code not in (409, 429) or answer.json()["reason"] == "outcome_unknown":
+                return reasons, answer
+            assert int(answer.headers["retry-after"]) >= 1
+            reasons.add(answer.json()["reason"])
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+async def wreck(stage: Stage, pair: Pair) -> Wreck:
+    """A process is killed with kill -9 while it has a request at each point."""
+
+    async def lose(path: str) -> Lost:
+        return Lost(Caller.of(await stage.customer(10)), path, uuid4().hex, stage.gate())
+
+    running, committed = await lose("/durable"), await lose("/durable")
+    quick_running, quick_committed = await lose("/quick"), await lose("/quick")
+    answered = await lose("/durable")
+    crowd, unwritten = Caller.of(await stage.customer(10)), Caller.of(await stage.customer(10))
+    crowded, computing = stage.gate(), stage.gate()
+    async with stage.process() as victim, stage.sql() as sql:
+        answer = await answered.send(victim)
+        requests = [
+            lost.send(victim, headers=lost.gate.stop(point))
+            for lost, point in (
+                (running, "handler"),
+                (committed, "committed"),
+                (quick_running, "handler"),
+                (quick_committed, "committed"),
+            )
+        ]
+        requests += [
+            crowd.post(victim, "/durable", uuid4().hex, headers=crowded.stop("handler")) for _ in range(2)
+        ]
+        requests.append(crowd.get(victim, REPORT, headers=computing.stop("handler")))
+        tasks = [asyncio.create_task(request) for request in requests]
+        for lost in (running, committed, quick_running, quick_committed):
+            await lost.gate.reached()
+        await crowded.reached(by=2)
+        await computing.reached()
+        async with sql.transaction():
+            # The charge of this one waits for the account's row when its process dies.
+            await sql.execute("SELECT 1 FROM credit_accounts WHERE id = $1 FOR UPDATE", str(unwritten.user))
+            assert (await unwritten.post(victim, "/batched")).status_code == 200
+            waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+
+            async def is_waiting() -> bool:
+                return bool(await sql.fetchval(waits))
+
+            await until(is_waiting, "the charge waits for its account")
+            victim.process.kill()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, httpx2.TransportError) for outcome in outcomes), outcomes
+    return Wreck(running, committed, quick_running, quick_committed, answered, answer, crowd, unwritten)
+
+
+class TestDurable:
+    async def test_killed_in_the_handler_it_is_run_again_when_its_lease_is_over(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        lost = wreck.running
+        reasons, answer = await insist(lambda: lost.send(pair[0]))
+        assert reasons <= {"in_flight"}
+        assert answer.status_code == 201
+        assert "idempotent-replayed" not in answer.headers
+        assert (await lost.send(pair[1])).content == answer.content
+        assert await stage.rows(lost.caller.user, "durable") == ["tea"]
+        assert await stage.debits(lost.caller.user) == 1
+        assert await stage.held(lost.caller.user) == 1  # the dead process's, until its own time is over
+        await stage.check_account(lost.caller.user, 9)
+
+    async def test_killed_between_commit_and_settlement_it_is_replayed(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        lost = wreck.committed
+        reasons, answer = await insist(lambda: lost.send(pair[0]))
+        assert reasons <= {"in_flight"}
+        assert (answer.status_code, answer.headers["idempotent-replayed"]) == (201, "true")
+        assert (await lost.send(pair[1])).content == answer.content
+        assert await stage.rows(lost.caller.user, "durable") == ["tea"]
+        assert await stage.debits(lost.caller.user) == 1
+        await stage.check_account(lost.caller.user, 9)
+
+    async def test_killed_after_its_settlement_it_is_replayed_at_once(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        again = await wreck.answered.send(pair[0])
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+        assert again.content == wreck.answer.content
+        assert await stage.debits(wreck.answered.caller.user) == 1
+        await stage.check_account(wreck.answered.caller.user, 9)
+
+
+class TestQuick:
+    async def test_killed_in_the_handler_its_outcome_is_unknown(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        lost = wreck.quick_running
+        _, answer = await insist(lambda: lost.send(pair[0]))
+        assert (answer.status_code, answer.json()["reason"]) == (409, "outcome_unknown")
+        assert await stage.rows(lost.caller.user, "quick") == []
+        assert await stage.debits(lost.caller.user) == 0
+        await stage.check_account(lost.caller.user, 10)
+
+    async def test_killed_between_commit_and_settlement_it_is_not_done_twice(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        lost = wreck.quick_committed
+        _, answer = await insist(lambda: lost.send(pair[0]))
+        assert (answer.status_code, answer.json()["reason"]) == (409, "outcome_unknown")
+        assert await stage.rows(lost.caller.user, "quick") == ["tea"]
+        assert await stage.debits(lost.caller.user) == 1
+        await stage.check_account(lost.caller.user, 9)
+
+
+async def test_slots_of_a_killed_process_are_free_when_their_leases_end(
+    stage: Stage, pair: Pair, wreck: Wreck
+) -> None:
+    key = uuid4().hex
+    reasons, answer = await insist(lambda: wreck.crowd.post(pair[0], "/durable", key))
+    assert reasons <= {"concurrent_requests"}
+    assert answer.status_code == 201
+    await stage.check_account(wreck.crowd.user, 9)
+
+
+async def test_a_batched_charge_that_a_killed_process_did_not_write_is_not_made(
+    stage: Stage, pair: Pair, wreck: Wreck
+) -> None:
+    assert await stage.held(wreck.unwritten.user) == 1
+    await stage.check_account(wreck.unwritten.user, 10)
+    assert await stage.debits(wreck.unwritten.user) == 0
+
+
+async def test_what_a_killed_process_was_computing_is_computed_by_who_has_waited_long_enough(
+    stage: Stage, pair: Pair, wreck: Wreck
+) -> None:
+    async with asyncio.timeout(HARD_TIMEOUT_S + 10):
+        answers = await asyncio.gather(*(wreck.crowd.get(api, REPORT) for api in pair))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert 1 <= await stage.reports(REPORT.removeprefix("/reports/")) <= 2
+
+
+class TestCutOff:
+    """A process that was believed dead, and goes on."""
+
+    async def test_durable_it_answers_with_what_its_successor_has_done(
+        self, stage: Stage, pair: Pair
+    ) -> None:
+        zombie, successor = pair
+        lost = Lost(Caller.of(await stage.customer(10)), "/durable", uuid4().hex, stage.gate())
+        late = asyncio.create_task(lost.send(zombie, headers=lost.gate.stop("handler")))
+        await lost.gate.reached()
+        with frozen_process(zombie):
+            _, answer = await insist(lambda: lost.send(successor))
+        assert answer.status_code == 201
+        assert "idempotent-replayed" not in answer.headers
+        lost.gate.open()
+        assert ((await late).status_code, (await late).content) == (201, answer.content)
+        assert (await late).headers["idempotent-replayed"] == "true"
+        assert await stage.rows(lost.caller.user, "durable") == ["tea"]
+        assert await stage.debits(lost.caller.user) == 1
+        await stage.check_account(lost.caller.user, 9)
