@@ -23,6 +23,7 @@ from app.core.http import (
     GateKit,
     Platform,
     TrafficControl,
+    WorkAudit,
     describe_gates,
     install_problem_handlers,
     limit_threads,
@@ -187,6 +188,9 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     )
     for feature in features:
         platform.pings.update(feature.pings)
+        if taken := platform.work.keys() & feature.work.keys():
+            raise ConfigurationError(f"Two features have work under one name: {', '.join(sorted(taken))}")
+        platform.work.update(feature.work)
         if feature.provides is not None:
             platform.services.update(feature.provides(platform, settings))
     return platform
@@ -238,7 +242,8 @@ def _audit(
         platform.overrides,
         platform.switches,
     )
-    return BootAudit(app, kit, platform.database, open_routes).run()
+    work = WorkAudit(platform.work, platform.engine)
+    return BootAudit(app, kit, platform.database, open_routes, work).run()
 
 
 def _lifespan(

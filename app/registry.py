@@ -21,6 +21,7 @@ from app.builtin.policies.service import provide_policies
 from app.core.db import AsyncSession, Base
 from app.core.http import APIRouter, Platform
 from app.core.jobs import Periodic
+from app.core.policies import JobConfig
 from app.features.external_data.router import router as external_data
 from app.features.external_data.service import provide_external_data
 from app.features.records.models import Record
@@ -38,6 +39,8 @@ class Feature:
 
     provides: from the platform and the service's settings, makes what other rooms ask for by type; it may add pings and stop hooks to
         the platform. pings: checks that ``/ready`` runs, by name.
+    work: policies of what it does outside requests, by the names that it gives to ``engine.run``; the boot audit checks them, overrides and
+        the kill switch then apply to them too.
     open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
     periodic: from the platform, when all features have provided, makes what is done again and again (a feature's ``jobs.py``).
     seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
@@ -51,6 +54,7 @@ class Feature:
     provides: Provide | None = None
     pings: Mapping[str, Ping] = field(default_factory=dict)
     open_routes: Mapping[str, str] = field(default_factory=dict)
+    work: Mapping[str, JobConfig] = field(default_factory=dict)
     periodic: Periodics | None = None
     seeds: tuple[Seed, ...] = ()
     development_users: tuple[str, ...] = ()

@@ -73,7 +73,7 @@ async def list_breakers(platform: App, switches: Known) -> BreakersOut:
 @router.put(
     "/{name}/switch",
     responses={
-        404: {"description": "No route has a policy of this name"},
+        404: {"description": "No route and no work has a policy of this name"},
         409: {"description": "This policy cannot be switched off"},
     },
     dependencies=[enforce_all_policies(SWITCH, WRITE)],
@@ -82,9 +82,14 @@ async def list_breakers(platform: App, switches: Known) -> BreakersOut:
 async def switch_policy(
     name: Name, change: SwitchChange, platform: App, board: Board, caller: CurrentPrincipal
 ) -> Published:
-    """Switch all routes of a policy off, or on again, in every process within a second."""
+    """Switch all routes of a policy, or the work under it, off, or on again, in every process within a second."""
     switch, published = await board.set_policy(
-        platform.routes, name, enabled=change.enabled, reason=change.reason, by=caller.id
+        platform.routes,
+        name,
+        enabled=change.enabled,
+        reason=change.reason,
+        by=caller.id,
+        work=platform.work,
     )
     return Published(**_fields(switch), published=published)
 

@@ -18,7 +18,7 @@ SWITCH = "policies_switch"
 
 
 class NoSuchPolicy(NotFound):
-    """No route of this service has a gate of this name."""
+    """No route of this service has a gate of this name, and no work runs under it."""
 
 
 class NoSuchBreaker(NotFound):
@@ -53,11 +53,20 @@ class SwitchBoard:
         await self._switches.publish(await read_board(self._database))
 
     async def set_policy(
-        self, routes: Iterable[AuditedRoute], name: str, *, enabled: bool, reason: str, by: str
+        self,
+        routes: Iterable[AuditedRoute],
+        name: str,
+        *,
+        enabled: bool,
+        reason: str,
+        by: str,
+        work: Iterable[str] = (),
     ) -> tuple[Switch, bool]:
-        """Switch the routes of one policy on or off. Raises NoSuchPolicy, and Conflict for the switch itself."""
-        if name not in {route.gate.name for route in routes if route.gate is not None}:
-            raise NoSuchPolicy("No route has a policy of this name.")
+        """Switch the routes of one policy, or the ``work`` that runs under it, on or off. Raises NoSuchPolicy, and Conflict for the
+        switch itself.
+        """
+        if name not in {*work, *(route.gate.name for route in routes if route.gate is not None)}:
+            raise NoSuchPolicy("No route and no work has a policy of this name.")
         if name == SWITCH and not enabled:
             raise Conflict("The switch itself cannot be switched off.")
         return await self.set(name, "on" if enabled else "off", reason, by)

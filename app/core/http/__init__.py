@@ -1,6 +1,7 @@
 """HTTP: the edge, the gate, and what handlers ask for. The only room below the routers that knows FastAPI."""
 
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
+from app.core.http._audit_work import WorkAudit
 from app.core.http._block import Block
 from app.core.http._bound import BoundGate, GateKit, TokenVerifier
 from app.core.http._changed import Changes, invalidate_tags
@@ -58,6 +59,7 @@ __all__ = [
     "Ticket",
     "TokenVerifier",
     "TrafficControl",
+    "WorkAudit",
     "api_worker",
     "client_network",
     "current_platform",

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from app.core.db import Database, get_db
 from app.core.errors import ConfigurationError
+from app.core.http._audit_work import WorkAudit
 from app.core.http._bound import BoundGate, GateKit
 from app.core.http._gate import Gate
 from app.core.http._route import Binding, GatedRoute
@@ -45,13 +46,15 @@ class AuditedRoute:
 class BootAudit:
     """Walks an application's routes and binds their gates.
 
-    open_routes: path templates (a mount or a prefix ends with ``/*``) that need no gate, each with its reason.
+    open_routes: path templates (a mount or a prefix ends with ``/*``) that need no gate, each with its reason. work: policies that guard
+        no route; overrides may name them too.
     """
 
     app: FastAPI
     kit: GateKit
     database: Database
     open_routes: Mapping[str, str] = field(default_factory=dict)
+    work: WorkAudit | None = None
     _effective: dict[int, Gate] = field(default_factory=dict, init=False)
 
     def run(self) -> tuple[AuditedRoute, ...]:
@@ -64,7 +67,9 @@ class BootAudit:
         ]
         findings += self._frontends()
         findings += _shared_names(gates.values())
-        findings += _unequal_buckets(self._effective.values())
+        if self.work is not None:
+            findings += self.work.check({gate.name for gate in gates.values()})
+        findings += _unequal_buckets([*self._effective.values(), *(self.work.gates if self.work else ())])
         findings += _ambiguous_paths(contexts)
         findings += _without_method(contexts, self._effective)
         if findings:
@@ -88,7 +93,8 @@ class BootAudit:
             except ConfigurationError as error:
                 findings.append(str(error))
         if overrides is not None:
-            findings += overrides.unused([gate.name for gate in gates.values()])
+            work = self.work.work if self.work is not None else ()
+            findings += overrides.unused([*(gate.name for gate in gates.values()), *work])
         return findings
 
     def _bound(self, gates: Mapping[int, Gate]) -> dict[int, BoundGate]:

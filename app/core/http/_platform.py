@@ -19,6 +19,7 @@ from app.core.policies import (
     Engine,
     EngineParts,
     HoldBook,
+    JobConfig,
     Overrides,
     PlanSource,
     Renewals,
@@ -37,7 +38,8 @@ class Platform:
 
     ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end
     (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
-    of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them.
+    of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them; ``work`` the
+    policies of what features do outside requests, by name.
     """
 
     database: Database
@@ -58,6 +60,7 @@ class Platform:
     overrides: Overrides = field(default_factory=Overrides)
     breakers: Breakers = field(default_factory=Breakers)
     switches: Switches | None = None
+    work: dict[str, JobConfig] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> Engine:
@@ -74,6 +77,8 @@ class Platform:
                 cast("CreditLedger | None", self.services.get(CreditLedger)),
                 self.holds,
                 cast("PlanSource | None", self.services.get(PlanSource)),
+                self.overrides,
+                self.switches,
             )
         )
 

@@ -63,11 +63,15 @@ class Engine:
         written in a transaction of its own when the work is done; if PostgreSQL is down by then, it is put off, and the result is
         returned.
 
+        What operators changed under the policy's name holds here too, and so does its kill switch; for both a feature declares the policy:
+        ``Feature(work={name: config})``.
+
         Raises NotAuthenticated (401), PermissionDenied (403), every refusal of a request with this policy, DeadlineExceeded (504), and
         what the work raises. ConfigurationError: two configs under one name, idempotency or cache, a provider that is absent.
         Not for a handler: its gate has done this already.
         """
         post = self.post(name, config)
+        post.require_on()
         caller = _caller_of(post.config, principal, network, name)
         post.authorise(caller, request)
         permit = await post.enter(caller, request, settlement_key=settlement_key)

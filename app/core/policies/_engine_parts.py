@@ -11,13 +11,18 @@ from app.core.policies._admitter import Admitter
 from app.core.policies._ask import NOTHING, Ask, Verdict
 from app.core.policies._holds import HoldBook
 from app.core.policies._keys import Caller
+from app.core.policies._overrides import Overrides
 from app.core.policies._plan import Plan
 from app.core.policies._providers import CreditLedger, PlanSource
+from app.core.policies._switches import Switches
 from app.core.resilience import Breakers, Clock
 
 
 class EngineParts(NamedTuple):
-    """What an engine works with. ``ledger``, ``holds`` and ``plans`` may be absent; a policy that needs one then says so."""
+    """What an engine works with. ``ledger``, ``holds`` and ``plans`` may be absent; a policy that needs one then says so.
+
+    ``overrides`` and ``switches`` are the operators': options changed by name, and what is switched off.
+    """
 
     admitter: Admitter
     hub: EventHub
@@ -27,6 +32,8 @@ class EngineParts(NamedTuple):
     ledger: CreditLedger | None = None
     holds: HoldBook | None = None
     plans: PlanSource | None = None
+    overrides: Overrides | None = None
+    switches: Switches | None = None
 
 
 async def count(

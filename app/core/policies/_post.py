@@ -1,6 +1,6 @@
 """One policy at work outside HTTP: admits, and settles or gives back what was taken. ``Engine`` makes one per name."""
 
-from app.core.errors import ConfigurationError, GatehouseError
+from app.core.errors import ConfigurationError, GatehouseError, Unavailable
 from app.core.policies._ask import NOTHING, Ask, Verdict
 from app.core.policies._credits import CreditsUnavailable
 from app.core.policies._engine_parts import EngineParts, count, report
@@ -18,9 +18,14 @@ _TRIES = 4
 
 
 class Post:
-    """One name and its policy, compiled. Raises ConfigurationError for a policy that only a request can have."""
+    """One name and its policy, compiled; ``config`` is the one in force, with the operators' overrides. Raises ConfigurationError for a
+    policy that only a request can have, and for overrides that do not fit.
+    """
 
     def __init__(self, name: str, config: JobConfig, parts: EngineParts) -> None:
+        self.given = config
+        if parts.overrides is not None:
+            config = parts.overrides.apply(name, config)
         for field in ("idempotency", "cache"):
             if getattr(config, field) is not None:
                 raise ConfigurationError(
@@ -29,13 +34,21 @@ class Post:
                 )
         if config.credits is not None and (parts.ledger is None or parts.holds is None):
             raise ConfigurationError(f"The policy {name} has credits, and no feature provides a CreditLedger")
-        self.name, self.given = name, config
+        self.name = name
         self.config = shadowed(config)
         self.parts = parts
         self.plan = Plan(name, self.config.limits)
         self.terms = Terms(name, self.config, plans=parts.plans, server_ms=parts.admitter.server_time_ms)
         self.resilience = Resilience(name, self.config, breakers=parts.breakers, clock=parts.clock)
         self._asks_more = bool(config.quotas or config.slots or config.credits or config.breakers)
+
+    def require_on(self) -> None:
+        """Raises EndpointDisabled (503), after it was reported, when an operator has switched this policy off."""
+        switches = self.parts.switches
+        refusal = switches.refusal(self.name) if switches is not None else None
+        if refusal is not None:
+            report(self.parts.hub, self.name, "disabled", type(refusal).__name__, None)
+            raise refusal
 
     def authorise(self, caller: Caller, request: CostRequest) -> None:
         """Scopes, roles and the rules of one's own. Raises the refusal, after it was reported."""
@@ -59,12 +72,14 @@ class Post:
         if not self.plan.limits and not self._asks_more:
             return Permit(self.name, self.parts, caller, None)
         costs = self.plan.priced(request) if self.plan.has_cost_functions else None
-        admission = None
+        admission, lacks_account = None, False
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, settlement_key)
+            if lacks_account:
+                ask = ask.without_hold()
             admission = await count(self.parts, self.plan, caller, costs, ask, again=admission)
             if admission.verdict is Verdict.COLD:
-                await self._load(caller)
+                lacks_account = not await self._load(caller)
             elif (
                 admission.verdict is Verdict.OPEN and (circuit := self.resilience.open_circuit()) is not None
             ):
@@ -86,7 +101,14 @@ class Post:
         key = f"w:{self.name}:{escape(settlement_key)}"
         return ask._replace(hold=ask.hold._replace(settlement_key=key))
 
-    async def _load(self, caller: Caller) -> None:
+    async def _load(self, caller: Caller) -> bool:
+        """Bring the account into the store. False: that failed, and in shadow mode credits must not refuse anybody."""
         ledger, holds, principal = self.parts.ledger, self.parts.holds, caller.principal
         assert ledger is not None and holds is not None and principal is not None  # noqa: S101, PT018 - a hold was asked for
-        await holds.load(principal.id, await ledger.balance(principal.id))
+        try:
+            await holds.load(principal.id, await ledger.balance(principal.id))
+        except Unavailable:
+            if not self.config.shadow:
+                raise
+            return False
+        return True
