@@ -19,7 +19,7 @@ from app.core.context import Principal
 from app.core.db import Database, get_db_context
 from app.core.http import APIRouter, Platform, TokenVerifier, api_worker, enforce_all_policies
 from app.core.observability import PolicyEvent
-from app.core.policies import CREDIT, Credits, HoldBook, JobConfig, Quota
+from app.core.policies import CREDIT, Concurrency, Credits, HoldBook, JobConfig, Quota
 from app.main import create_app
 from app.settings import Settings
 from tests.apps import client_of, running
@@ -80,6 +80,11 @@ class Workshop:
             return await self.work()
 
         return gate
+
+    def added(self, path: str, name: str, config: JobConfig, handler: Callable[..., Any]) -> None:
+        """One more endpoint, for GET, with a handler of its own."""
+        gate = enforce_all_policies(name, config)
+        self.router.get(path, dependencies=[gate])(api_worker(config)(handler))
 
     async def work(self) -> Any:
         """What every handler does."""
@@ -150,8 +155,12 @@ class Workshop:
         return await self.client.post("/work", headers=as_(who), json={"nom": "tea"})
 
     async def statuses(self, times: int, path: str = "/work", who: Principal = READER) -> list[int]:
-        """One after the other."""
-        return [(await self.get(path, who)).status_code for _ in range(times)]
+        """One after the other, each settled before the next."""
+        found = []
+        for _ in range(times):
+            found.append((await self.get(path, who)).status_code)
+            await self.settled()
+        return found
 
     @asynccontextmanager
     async def in_hand(
@@ -239,3 +248,16 @@ async def put_on(database: Database, plan: str = "default", zone: str = "UTC") -
 async def used(shop: Workshop) -> list[int]:
     """The counts of all quotas' periods that were begun."""
     return [int(await shop.stored("GET", key)) for key in await shop.keys("*:v1:q:*")]
+
+
+def slotted(
+    most: int = 1, *, scope: Any = "user", people: Any = (READER, WRITER, NOBODY), **options: Any
+) -> Workshop:
+    """One that takes slots and has no limits."""
+    slot = options.pop("slot", None) or Concurrency(max=most, scope=scope)
+    return Workshop(JobConfig(concurrency=slot, **{"rate_limit": None, **options}), people=people)
+
+
+async def taken(shop: Workshop) -> int:
+    """Slots that somebody has, over all pools."""
+    return sum([await shop.stored("ZCARD", key) for key in await shop.keys("*:v1:s:*")])
