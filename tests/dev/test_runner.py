@@ -237,6 +237,28 @@ async def test_ordinary_user_can_run_it(fresh_clone: Path) -> None:
         assert run.left_over(0) == []
 
 
+def walk_through_the_readme(url: str, passwords: dict[str, str]) -> None:
+    """Paste the README's walk through records into a shell."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    (walk,) = (
+        block
+        for block in re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+        if "create()" in block
+    )
+    given = f"URL={url}\nPASSWORD={passwords['admin@example.com']}\n"
+    pasted = subprocess.run(
+        ["/bin/sh"], input=given + walk, capture_output=True, text=True, check=True, timeout=60
+    )
+    statuses = re.findall(r"^HTTP/1.1 (\d{3})", pasted.stdout, re.MULTILINE)
+    assert statuses[:6] == ["201", "201", "422", "200", "200", "200"]
+    assert "429" in statuses[6:]
+    assert re.findall(r"^idempotent-replayed: (.*?)\s*$", pasted.stdout, re.MULTILINE) == ["true"]
+    first, second = re.findall(r"^cache-status: gatehouse; (.*?)\s*$", pasted.stdout, re.MULTILINE)
+    assert (first, second.partition(";")[0]) == ("fwd=miss; stored", "hit")
+    assert '"balance":998,' in pasted.stdout
+    assert re.search(r"^retry-after: \d+", pasted.stdout, re.MULTILINE)
+
+
 def test_printed_lines_show_what_they_promise(clone: Path) -> None:
     with Run(clone, "--real") as run:
         url = re.findall(r"API +(http://\S+)", run.wait_running().output)[0]
@@ -256,6 +278,7 @@ def test_printed_lines_show_what_they_promise(clone: Path) -> None:
             )
             assert re.findall(r"^(\d{3})$", pasted.stdout, re.MULTILINE) == ["200", "401", "403"]
             assert re.search(r"^ +\d+ 429$", pasted.stdout, re.MULTILINE)
+            walk_through_the_readme(url, passwords)
         run.send(signal.SIGTERM)
         assert run.wait() == 0
         assert run.left_over(0) == []
