@@ -18,6 +18,7 @@ from app.core.http._answer import (
     unpack,
     values_of,
 )
+from app.core.http._local_flights import LocalFlights, LocalLead
 from app.core.policies import Caller, Lookup, ResponseCache, tenant_partition, user_partition
 from app.core.security import SealBroken, Sealer
 from app.core.valkey import Cache, Entry, escape, is_due, tag_key
@@ -29,10 +30,14 @@ Scope = Mapping[str, Any]
 
 
 class Sought(NamedTuple):
-    """An answer that was looked for: its key in the store and the tags it depends on."""
+    """An answer that was looked for: its key in the store and the tags it depends on.
+
+    ``lead``: it is computed for callers of this process, because the store is away.
+    """
 
     key: str
     tags: tuple[str, ...]
+    lead: LocalLead | None = None
 
 
 class CachedAnswers:
@@ -50,6 +55,7 @@ class CachedAnswers:
     ) -> None:
         self.config = config
         self.cache = cache
+        self.local = LocalFlights()
         self._policy = policy
         self._sealer = sealer
         self._lease_ms = int(lease_s * 1000)
@@ -138,25 +144,37 @@ class CachedAnswers:
     def _vary_field(self) -> bytes:
         return b", ".join((b"Authorization", *self._vary))
 
-    def fresh(self, answer: Answer, scope: Scope) -> Response:
+    def fresh(self, answer: Answer, scope: Scope, sought: Sought) -> Response:
         """The response for the caller who had it computed."""
-        seconds = self._ttl(answer)
-        headers = [(b"cache-status", b"gatehouse; fwd=miss; stored")]
+        status = b"fwd=miss; stored" if sought.lead is None else b"fwd=miss; detail=store_down"
+        return self._new(answer, scope, status).response()
+
+    def collapsed(self, answer: Answer, scope: Scope) -> Answer:
+        """The same for a caller of this process who waited for it while the store is away."""
+        return self._new(answer, scope, b"fwd=miss; collapsed; detail=store_down")
+
+    def _new(self, answer: Answer, scope: Scope, status: bytes) -> Answer:
+        headers = [(b"cache-status", b"gatehouse; " + status)]
         if answer.header(b"cache-control") is None:
-            headers.append(self._cache_control(int(seconds)))
-        return _conditional(answer.with_headers(*headers), scope).response()
+            headers.append(self._cache_control(int(self._ttl(answer))))
+        return _conditional(answer.with_headers(*headers), scope)
 
     def _ttl(self, answer: Answer) -> float:
         return self.config.negative_ttl if answer.status in _NEGATIVE else self.config.ttl
 
     def announce(self, sought: Sought) -> None:
         """This process computes it: its own followers are told when it is there."""
+        if sought.lead is not None:
+            return
         self.cache.announce(sought.key, self._lease_ms)
 
     async def store(
         self, sought: Sought, answer: Answer, *, versions: str, token: str, took_s: float
     ) -> None:
         """Keep it, if the lease is still ours."""
+        if sought.lead is not None:
+            sought.lead.land(answer)
+            return
         blob = pack(answer)
         if self._sealer is not None:
             blob = self._sealer.seal(blob, sought.key.encode())
@@ -169,6 +187,13 @@ class CachedAnswers:
             versions=versions,
             token=token,
         )
+
+    async def release(self, sought: Sought, token: str) -> None:
+        """It was not computed, or is not for others: somebody else may."""
+        if sought.lead is not None:
+            sought.lead.land(None)
+        else:
+            await self.cache.release(sought.key, token)
 
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""

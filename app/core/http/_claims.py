@@ -99,7 +99,8 @@ class Claims:
         self.scope = scope
         self.receive = receive
         self.request_id = request_id
-        self.sought = sought if admission.is_leader else None
+        computes = sought is not None and (admission.is_leader or sought.lead is not None)
+        self.sought = sought if computes else None
         if self.sought is not None and keeper.cached is not None:
             keeper.cached.announce(self.sought)
         self.stale = stale
@@ -299,7 +300,7 @@ class Claims:
         self._kept = cached.keepable(response)
         if self._kept is None:
             return response
-        final = cached.fresh(self._kept, self.scope)
+        final = cached.fresh(self._kept, self.scope, self.sought)
         final.background = response.background
         return final
 
@@ -364,12 +365,12 @@ class Claims:
             if self._has_failed and self.stale is not None:
                 await cached.throttle(sought, self.admission.rid)
             else:
-                await cached.cache.release(sought.key, self.admission.rid)
+                await cached.release(sought, self.admission.rid)
 
     async def abort(self, *, keep_claim: bool = False) -> None:
         """Give back claim, slots, quota and credits. Doing it again does nothing."""
+        await self._release_lease()  # also of an answer that was settled and never went out
         if self.is_settled:
             return
         self.is_settled = True
-        await self._release_lease()
         await self._keeper.admitter.abort(self.admission, keep_claim=keep_claim)

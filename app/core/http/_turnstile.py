@@ -26,6 +26,7 @@ from app.core.policies import (
     CreditsUnavailable,
     HoldBook,
     JobConfig,
+    NoCapacity,
     Plan,
     PlanSource,
     Renewals,
@@ -37,6 +38,7 @@ from app.core.security import SealBroken, Sealer
 from app.core.valkey import Cache, Entry, StoreError
 
 _TRIES = 4
+_CACHED = frozenset({Verdict.FRESH, Verdict.STALE, Verdict.WAIT})
 Scope = Mapping[str, Any]
 
 
@@ -143,13 +145,8 @@ class Turnstile:
             verdict = admission.verdict
             if verdict is Verdict.COLD:
                 lacks_account = not await self._load(caller)
-            elif verdict is Verdict.WAIT and sought is not None:
-                answer = await self._wait(sought, scope)
-                if answer is not None:
-                    return Passage(admission, answer=answer)
-                must_compute = True
-            elif verdict in (Verdict.FRESH, Verdict.STALE) and sought is not None:
-                passage = self._hit(admission, sought, scope)
+            elif sought is not None and (verdict in _CACHED or (admission.degraded and admission.allowed)):
+                passage = await self._shared(admission, caller, incoming, sought, may_wait=not must_compute)
                 if passage is not None:
                     return passage
                 must_compute = True
@@ -190,6 +187,17 @@ class Turnstile:
             return False
         return True
 
+    async def _shared(
+        self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
+    ) -> Passage | None:
+        """An answer that others have computed, or compute now. None: there is none that could be given."""
+        if admission.verdict is Verdict.WAIT:
+            answer = await self._wait(sought, incoming.scope)
+            return Passage(admission, answer=answer) if answer is not None else None
+        if admission.verdict in _CACHED:
+            return self._hit(admission, sought, incoming.scope)
+        return await self._without_store(admission, caller, incoming, sought, may_wait=may_wait)
+
     async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
         cached = self._cached
         assert cached is not None  # noqa: S101 - somebody looked an answer up
@@ -199,6 +207,31 @@ class Turnstile:
             return None
         answer = cached.open(entry, sought.key) if entry is not None else None
         return cached.hit(answer, entry, scope) if answer is not None and entry is not None else None
+
+    async def _without_store(
+        self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
+    ) -> Passage | None:
+        """What one request computes is the answer of all in this process who ask for it meanwhile. None: it was waited for in vain."""
+        cached, answered = self._cached, admission.answer
+        assert cached is not None and answered is not None  # noqa: S101, PT018 - somebody looked an answer up
+        name, patience_s = (sought.key, cached.cache.invalidations), cached.config.hard_timeout
+        if may_wait and cached.local.is_computed(name):
+            await self._admitter.abort(admission)
+            answer = await cached.local.wait_for(name, patience_s)
+            if answer is None:
+                return None
+            waited = admission._replace(allowed=False, answer=answered._replace(verdict=Verdict.WAIT))
+            return Passage(waited, answer=cached.collapsed(answer, incoming.scope))
+        lead = None
+        try:
+            lead = await cached.local.lead(name, patience_s)
+        finally:
+            if lead is None:
+                self._admitter.abort_soon(admission)
+        if lead is None:
+            raise NoCapacity("The service computes as much as it can; its cache is away.", retry_after=2)
+        claims = self._claims(admission, caller, incoming, sought._replace(lead=lead))
+        return Passage(admission, claims=claims)
 
     def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
         cached = self._cached

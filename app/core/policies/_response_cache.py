@@ -29,8 +29,8 @@ class ResponseCache:
     hit_cost: 1 charges a hit to the attempt limits like any request, 0 does not. Quota, credits and slots are never charged.
     max_body: bytes of the largest answer that is kept.
 
-    Never kept: other statuses than 200, 203, 204, 301, 404, 410, answers with Set-Cookie or ``no-store``. While Valkey is down every
-    request is computed.
+    Never kept: other statuses than 200, 203, 204, 301, 404, 410, answers with Set-Cookie or ``no-store``. While Valkey is down
+    nothing is kept; equal requests that meet in one process are one computation, and at most 16 of an endpoint run at once.
     """
 
     ttl: float

@@ -71,6 +71,11 @@ class Entries:
         self._announced: dict[str, asyncio.Future[None]] = {}
         self._invalidations = 0
 
+    @property
+    def invalidations(self) -> int:
+        """A number that changes whenever this process ends entries: who asks after that must not get what was begun before it."""
+        return self._invalidations
+
     async def lookup(self, key: str, tags: Sequence[str] = ()) -> Seen:
         """Read one entry and the versions of its tags in one round trip; a second one if a tag has no version."""
         return (await self.lookup_many((key,), tags))[0]
