@@ -87,6 +87,8 @@ class Stage:
             "TRUSTED_PROXIES": "127.0.0.1/32",
             "CHAOS_GATES": str(self.folder),
             "DB_POOL_SIZE": "10",
+            # Long enough for a busy machine, and shorter than the outages of these tests.
+            "VALKEY_TIMEOUT_MS": "500",
         }
         async with api_process(environment, PROGRAM) as api:
             yield api
@@ -192,11 +194,18 @@ class Caller:
         return cls(user, bearer(user, **rights))
 
     async def post(
-        self, api: Api, path: str, key: str | None = None, headers: Mapping[str, str] = _NOTHING
+        self,
+        api: Api,
+        path: str,
+        key: str | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+        *,
+        item: str | None = None,
     ) -> httpx2.Response:
         """Send an order, under an idempotency key if there is one."""
         own = {"Idempotency-Key": key} if key is not None else {}
-        return await api.client.post(path, json=ORDER, headers={**self.headers, **own, **headers})
+        order = {"item": item} if item is not None else ORDER
+        return await api.client.post(path, json=order, headers={**self.headers, **own, **headers})
 
     async def get(self, api: Api, path: str, headers: Mapping[str, str] = _NOTHING) -> httpx2.Response:
         """Ask for something."""

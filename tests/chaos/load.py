@@ -1,0 +1,148 @@
+"""Customers who use everything without pause, send again what was not answered, and remember what they were told."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import httpx2
+
+from tests.chaos.stage import Caller, Stage
+from tests.processes import PATIENCE_S, Api
+
+CREDITS = 1000
+KINDS = ("durable", "quick", "batched", "paid", "reports", "mine")
+GOOD = {"durable": 201, "quick": 201}
+
+
+class Told(NamedTuple):
+    """One answer: to what, by which of the processes."""
+
+    kind: str
+    api: Api
+    answer: httpx2.Response
+
+    @property
+    def is_good(self) -> bool:
+        return self.answer.status_code == GOOD.get(self.kind, 200)
+
+    @property
+    def reason(self) -> str | None:
+        reason: str | None = None if self.answer.status_code < 400 else self.answer.json().get("reason")
+        return reason
+
+    @property
+    def is_unknown(self) -> bool:
+        """It will never be told what became of this one."""
+        return self.reason == "outcome_unknown"
+
+
+class Customer:
+    """Asks one thing after the other, alternately of all processes. ``done``: the keys of the orders that were confirmed."""
+
+    def __init__(self, user: UUID, apis: Sequence[Api], told: Callable[[Told], None]) -> None:
+        self.caller = Caller.of(user)
+        self.done: dict[str, list[str]] = {"durable": [], "quick": []}
+        self.unknown: list[str] = []
+        self.confirmed: Counter[str] = Counter()
+        self._apis = apis
+        self._told = told
+        self._turns = count()
+
+    async def live(self, goes_on: Callable[[], bool]) -> None:
+        """Until it is over; orders that are begun are brought to their end."""
+        while goes_on():
+            for kind in KINDS:
+                await (self._insist(kind) if kind in self.done else self._ask(kind))
+
+    async def _ask(self, kind: str, key: str | None = None) -> Told:
+        turn = next(self._turns)
+        # So that each kind meets each process.
+        api = self._apis[(turn + turn // len(KINDS)) % len(self._apis)]
+        if kind == "mine":
+            answer = await self.caller.get(api, "/mine")
+        elif kind == "reports":
+            answer = await self.caller.get(api, f"/reports/{uuid4() if turn % 3 else 'the same'}")
+        else:
+            answer = await self.caller.post(api, f"/{kind}", key, item=key)
+        told = Told(kind, api, answer)
+        self._told(told)
+        self.confirmed[kind] += told.is_good
+        return told
+
+    async def _insist(self, kind: str) -> None:
+        """Send an order until its outcome is known, or known to be unknown."""
+        key = uuid4().hex
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                told = await self._ask(kind, key)
+                if told.is_good:
+                    self.done[kind].append(key)
+                    return
+                if told.is_unknown:
+                    self.unknown.append(key)
+                    return
+                await asyncio.sleep(0.02)
+
+
+class Load:
+    """``customers`` with credits, and one who has none."""
+
+    def __init__(self, stage: Stage, apis: Sequence[Api]) -> None:
+        self._stage = stage
+        self._apis = apis
+        self._is_on = True
+        self.customers: list[Customer] = []
+        self.told: list[Told] = []
+        self.poor: list[httpx2.Response] = []
+
+    @asynccontextmanager
+    async def running(self, customers: int) -> AsyncIterator[None]:
+        """They use the service as long as the block runs; at its end all of them have an outcome for every order."""
+        for _ in range(customers):
+            user = await self._stage.customer(CREDITS)
+            self.customers.append(Customer(user, self._apis, self.told.append))
+        async with asyncio.TaskGroup() as group:
+            for customer in self.customers:
+                group.create_task(customer.live(lambda: self._is_on))
+            group.create_task(self._live_poor())
+            try:
+                yield
+            finally:
+                self._is_on = False
+
+    async def _live_poor(self) -> None:
+        caller = Caller.of(uuid4())
+        while self._is_on:
+            for api in self._apis:
+                self.poor.append(await caller.post(api, "/paid"))
+
+    async def until_good(self, within_s: float) -> float:
+        """Seconds until each process has done one of everything, counted from now."""
+        wanted = {(kind, id(api)) for kind in KINDS for api in self._apis}
+        return await self._until(lambda told: told.is_good, wanted, within_s)
+
+    async def until_refused(self, kind: str) -> float:
+        """Seconds until each process has said 503 to this."""
+        wanted = {(kind, id(api)) for api in self._apis}
+        return await self._until(lambda told: told.answer.status_code == 503, wanted, PATIENCE_S)
+
+    async def _until(
+        self, counts: Callable[[Told], bool], missing: set[tuple[str, int]], within_s: float
+    ) -> float:
+        started = time.monotonic()
+        first = seen = len(self.told)
+        while missing:
+            assert time.monotonic() - started < within_s, (missing, self.summary(first))
+            await asyncio.sleep(0.01)
+            missing -= {(told.kind, id(told.api)) for told in self.told[seen:] if counts(told)}
+            seen = len(self.told)
+        return time.monotonic() - started
+
+    def summary(self, since: int = 0) -> Counter[tuple[str, int, str | None]]:
+        """What was told how often."""
+        return Counter((told.kind, told.answer.status_code, told.reason) for told in self.told[since:])

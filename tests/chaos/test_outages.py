@@ -1,0 +1,105 @@
+"""Servers that die, stall and come back while everybody uses the service: nobody sees a 500, a false 402 or a false 429, every order is
+done once, every credit is there, and the processes recover by themselves.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.chaos.load import CREDITS, Customer, Load
+from tests.chaos.stage import Stage, until
+from tests.processes import Api
+
+Pair = tuple[Api, Api]
+CUSTOMERS = 31
+RECOVERY_S = 3.0
+OUTAGE_S = 1.0
+EXPECTED = {
+    "durable": {(201, None), (409, "in_flight")},
+    "quick": {(201, None), (409, "in_flight"), (409, "outcome_unknown")},
+    "batched": {(200, None)},
+    "paid": {(200, None)},
+    "reports": {(200, None)},
+    "mine": {(200, None)},
+}
+"""What may be told besides 503. All limits are so wide that any 429 would be a false one, and customers have credits."""
+
+
+def assert_only_expected(load: Load) -> None:
+    for told in load.told:
+        answer = told.answer
+        assert answer.status_code == 503 or (answer.status_code, told.reason) in EXPECTED[told.kind], (
+            told.kind,
+            answer.status_code,
+            answer.text,
+        )
+        if answer.status_code >= 400:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert told.is_unknown or int(answer.headers["retry-after"]) >= 1
+    # Who has nothing is never served, and an outage is never told as a lack of credits by mistake: he really has none.
+    assert {answer.status_code for answer in load.poor} <= {402, 503}
+    assert any(answer.status_code == 402 for answer in load.poor)
+
+
+async def assert_books_are_right(
+    stage: Stage, customer: Customer, *, loses_claims: bool, loses_answers: bool
+) -> None:
+    user = customer.caller.user
+    done = {kind: await stage.rows(user, kind) for kind in ("durable", "quick")}
+    # Exactly once, and what was confirmed is there.
+    assert sorted(done["durable"]) == sorted(customer.done["durable"])
+    assert set(customer.done["quick"]) <= set(done["quick"]) <= {*customer.done["quick"], *customer.unknown}
+    if not loses_claims:
+        assert len(set(done["quick"])) == len(done["quick"])
+
+    # Charged once per order, also where Valkey has lost the claim and the order was done again.
+    assert await stage.debits(user, "durable") == len(done["durable"])
+    assert await stage.debits(user, "quick") == len(set(done["quick"]))
+    paid = await stage.debits(user, "paid")
+    assert paid >= customer.confirmed["paid"] if loses_answers else paid == customer.confirmed["paid"]
+
+    async def batches_are_written() -> bool:
+        return await stage.debits(user, "batched") == customer.confirmed["batched"]
+
+    await until(batches_are_written, "every batched charge is in the ledger, once")
+    await stage.check_account(user, CREDITS - await stage.debits(user))
+
+
+async def check(stage: Stage, load: Load, *, loses_claims: bool = False, loses_answers: bool = False) -> None:
+    """``loses_claims``: Valkey comes back empty. ``loses_answers``: a commit's outcome may be unknown, as PostgreSQL died under it."""
+    assert_only_expected(load)
+    await asyncio.gather(
+        *(
+            assert_books_are_right(stage, customer, loses_claims=loses_claims, loses_answers=loses_answers)
+            for customer in load.customers
+        )
+    )
+
+
+async def outage(load: Load, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    async with load.running(CUSTOMERS):
+        await load.until_good(within_s=30)
+        begin()
+        try:
+            await load.until_refused("durable")
+            await asyncio.sleep(OUTAGE_S)
+        finally:
+            end()
+        await load.until_good(within_s=RECOVERY_S)
+
+
+async def test_valkey_is_killed_and_comes_back_empty(stage: Stage, pair: Pair) -> None:
+    load = Load(stage, pair)
+    await outage(load, stage.valkey.kill, stage.valkey.restart)
+    await check(stage, load, loses_claims=True)
+
+
+async def test_valkey_stalls(stage: Stage, pair: Pair) -> None:
+    load = Load(stage, pair)
+    await outage(load, stage.valkey.stop_signal, stage.valkey.cont)
+    await check(stage, load)
+
+
+async def test_postgres_is_killed_and_comes_back(stage: Stage, pair: Pair) -> None:
+    load = Load(stage, pair)
+    await outage(load, stage.postgres.kill, stage.postgres.restart)
+    await check(stage, load, loses_answers=True)
