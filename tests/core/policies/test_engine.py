@@ -1,6 +1,7 @@
 """Work that is no request, under a policy: who may, what it takes, what it costs, what is left when it fails; on real servers."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,6 +210,18 @@ class TestCredits:
             assert await office.run(PAID) == "done"
         await office.ledger.aclose()
         assert await office.left() == (1, 0)
+
+    async def test_an_account_that_cannot_be_loaded_stops_nobody_in_shadow_mode(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def away(_: str) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(office.ledger, "balance", away)
+        config = JobConfig(rate_limit=None, credits=Credits(cost=2))
+        with pytest.raises(Unavailable):
+            await office.run(config)
+        assert await office.run(replace(config, shadow=True), name="watched") == "done"
 
     async def test_an_outage_is_503_before_the_work(self, database: Database) -> None:
         store = ValkeyClient("valkey://127.0.0.1:1/0")
