@@ -254,6 +254,7 @@ def _lifespan(
         deadlines = Deadlines()
         switches = platform.switches
         platform.routes = _audit(app, settings, features, platform, deadlines)
+        await platform.cluster_mode.learn()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
             await platform.admitter.learn_time()
             await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS])

@@ -221,7 +221,8 @@ class Settings(BaseSettings):
         description="Milliseconds a policy waits for Valkey before its degraded mode",
     )
     valkey_clustered: bool = Field(
-        default=False, description="The server runs in Cluster mode: keys of one slot per script"
+        default=False,
+        description="Treat Valkey as a Cluster even if it does not say so (a proxy, no right to INFO); otherwise it is asked",
     )
     valkey_max_pending: int = Field(
         default=10000,

@@ -15,6 +15,7 @@ from app.core.http._turnstile import Keeping
 from app.core.observability import EventHub
 from app.core.policies import (
     Admitter,
+    ClusterMode,
     CreditLedger,
     Engine,
     EngineParts,
@@ -61,6 +62,13 @@ class Platform:
     breakers: Breakers = field(default_factory=Breakers)
     switches: Switches | None = None
     work: dict[str, JobConfig] = field(default_factory=dict)
+
+    @cached_property
+    def cluster_mode(self) -> ClusterMode:
+        """Tells the admitter when the store is a Cluster."""
+        return ClusterMode(
+            self.store, hub=self.hub, tell=self.admitter.use_slots, start=self.background.start
+        )
 
     @cached_property
     def engine(self) -> Engine:

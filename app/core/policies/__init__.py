@@ -10,6 +10,7 @@ from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup,
 from app.core.policies._attempt_limit import AttemptLimit
 from app.core.policies._calendar import Window, window_at
 from app.core.policies._circuit import Breaker, CircuitOpen
+from app.core.policies._cluster_mode import ClusterMode
 from app.core.policies._concurrency import Bulkhead, Concurrency, NoCapacity, TooManyInFlight
 from app.core.policies._credits import (
     CREDIT,
@@ -73,6 +74,7 @@ __all__ = [
     "Caller",
     "CircuitOpen",
     "Claim",
+    "ClusterMode",
     "Concurrency",
     "CostExceedsLimit",
     "CostRequest",

@@ -46,6 +46,15 @@ class Settler:
         self._local_ask = LocalAsk(replicas)
         self._tasks: set[asyncio.Task[object]] = set()
 
+    def use_slots(self) -> None:
+        """The store is a Cluster: from now on a script is sent keys of one slot only."""
+        self._clustered = True
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether each slot gets a script call of its own."""
+        return self._clustered
+
     async def settle(
         self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
     ) -> Settled:

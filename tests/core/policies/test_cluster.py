@@ -1,9 +1,7 @@
 """ADMIT on a real Cluster node that owns all slots: undeclared keys and keys of several slots fail there, and nothing of ours does."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +18,7 @@ from app.core.policies import (
 )
 from app.core.resilience import SystemClock
 from app.core.valkey import Script, StoreReplyError, StoreTimeout, ValkeyClient
-from app.dev import EmbeddedValkey
+from tests.cluster import cluster_node, own_all_slots
 from tests.core.policies.asking import (
     ALICE,
     FAR,
@@ -34,7 +32,7 @@ from tests.core.policies.asking import (
     quota,
     slot,
 )
-from tests.servers import new_folder
+from tests.servers import PrivateServer
 
 USER = RateLimit.fixed_window("user", limit=100, window=FAR)
 IP = RateLimit.fixed_window("ip", limit=100, window=FAR, scope="ip")
@@ -43,32 +41,16 @@ PLAN = Plan("orders", [USER, IP, EVERYBODY])
 POOL = Slot("{s:*.pool}:v1:s:*.pool", 2, 10_000, False, "local", "pool", "global")
 
 
-class ClusterNode(EmbeddedValkey):
-    """One node; it owns every slot once it was told to."""
-
-    def command(self) -> list[str]:
-        return [*super().command(), "--cluster-enabled", "yes"]
-
-
 @pytest.fixture(scope="module")
-def node() -> Iterator[ClusterNode]:
-    folder: Path = new_folder()
-    server = ClusterNode(folder / "valkey", durable=False)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder)
+def node() -> Iterator[PrivateServer]:
+    with cluster_node() as node:
+        yield node
 
 
 @pytest.fixture
-async def cluster(node: ClusterNode) -> AsyncIterator[ValkeyClient]:
-    client = ValkeyClient(node.url(), timeout_s=2.0)
-    if b"cluster_slots_assigned:16384" not in await client.execute("CLUSTER", "INFO"):
-        await client.execute("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    for _ in range(500):
-        if b"cluster_state:ok" in await client.execute("CLUSTER", "INFO"):
-            break
-        await asyncio.sleep(0.02)
+async def cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
+    client = ValkeyClient(node.url, timeout_s=2.0)
+    await own_all_slots(client)
     await client.execute("FLUSHALL")
     yield client
     await client.close()
