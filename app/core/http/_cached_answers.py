@@ -32,12 +32,13 @@ Scope = Mapping[str, Any]
 class Sought(NamedTuple):
     """An answer that was looked for: its key in the store and the tags it depends on.
 
-    ``lead``: it is computed for callers of this process, because the store is away.
+    ``lead``: it is computed for callers of this process, because the store is away. ``is_anew``: nothing that is kept may be given.
     """
 
     key: str
     tags: tuple[str, ...]
     lead: LocalLead | None = None
+    is_anew: bool = False
 
 
 class CachedAnswers:
@@ -66,7 +67,17 @@ class CachedAnswers:
         """What this request would be answered with; None when it is not a GET or HEAD."""
         if scope["method"] not in ("GET", "HEAD"):
             return None
-        return Sought(self._key(scope, caller), self._tags(scope, caller))
+        return Sought(
+            self._key(scope, caller), self._tags(scope, caller), is_anew=self._is_anew(scope, caller)
+        )
+
+    def _is_anew(self, scope: Scope, caller: Caller) -> bool:
+        """Whether he asks for it (RFC 9111 section 5.2.1.4) and may."""
+        principal = caller.principal
+        if principal is None or principal.roles.isdisjoint(self.config.refresh_roles):
+            return False
+        control = b",".join(values_of(scope["headers"], b"cache-control")).lower()
+        return b"no-cache" in {directive.strip() for directive in control.split(b",")}
 
     def lookup(self, sought: Sought, *, must_compute: bool = False) -> Lookup:
         """The same as a question to ADMIT."""

@@ -134,7 +134,7 @@ class Turnstile:
             claim = self._keys.claim(key, scope, incoming.template, body, caller)
         sought = self._cached.seek(scope, caller) if self._cached is not None else None
         request = cost_request(scope) if self._asks_cost else NO_REQUEST
-        must_compute = lacks_account = False
+        must_compute, lacks_account = sought is not None and sought.is_anew, False
         former: Admission | None = None
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
@@ -293,6 +293,8 @@ class Turnstile:
     def _stale(self, admission: Admission, sought: Sought | None, scope: Scope) -> Answer | None:
         cached = self._cached
         if cached is None or sought is None or not admission.is_leader or not admission.tail:
+            return None
+        if sought.is_anew:
             return None
         entry = Entry.parse(admission.tail)
         answer = cached.open(entry, sought.key)

@@ -28,6 +28,8 @@ class ResponseCache:
     eager: refresh in the background before the end, with the probability of XFetch (Vattani et al., VLDB 2015), so that nobody waits.
     hit_cost: 1 charges a hit to the attempt limits like any request, 0 does not. Quota, credits and slots are never charged.
     max_body: bytes of the largest answer that is kept.
+    refresh_roles: callers with one of these roles get an answer that is computed for them, and kept, when they send
+        ``Cache-Control: no-cache``. From everybody else that header is ignored: it would take the cache away from what it protects.
 
     Never kept: other statuses than 200, 203, 204, 301, 404, 410, answers with Set-Cookie or ``no-store``. While Valkey is down
     nothing is kept; equal requests that meet in one process are one computation, and at most 16 of an endpoint run at once.
@@ -46,6 +48,7 @@ class ResponseCache:
     hit_cost: Literal[0, 1] = 1
     max_body: int = 262_144
     shared_with_all: bool = False
+    refresh_roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("ResponseCache", "scope", self.scope, CacheScope)

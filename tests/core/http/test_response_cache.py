@@ -147,6 +147,36 @@ class TestHit:
         assert statuses == [200, 200, 429]
 
 
+ANEW = {"Cache-Control": "max-age=0, No-Cache"}
+
+
+class TestAnew:
+    """``Cache-Control: no-cache`` of a request."""
+
+    async def test_who_may_gets_a_new_answer_and_so_do_all_after_him(self, settings: Settings) -> None:
+        page = Page(ResponseCache(ttl=60, stale=600, soft_timeout=0.001, refresh_roles=("db_reader",)))
+        async with page.open(settings) as client:
+            assert await run_of(client) == 1
+            assert await run_of(client, headers={**as_(READER), **ANEW}) == 2
+            assert await run_of(client, headers={**as_(READER), "Cache-Control": "no-store"}) == 2
+            assert await run_of(client) == 2
+
+    async def test_he_is_not_given_the_stale_one_when_computing_fails(self, settings: Settings) -> None:
+        page = Page(ResponseCache(ttl=60, stale=600, refresh_roles=("db_reader",)))
+        async with page.open(settings) as client:
+            await run_of(client)
+            page.outcome = HTTPException(500, "broken")
+            answer = await client.get("/page/a", headers={**as_(READER), **ANEW})
+            assert answer.status_code == 500
+            assert await run_of(client) == 1
+
+    @pytest.mark.parametrize("roles", [(), ("admin",)])
+    async def test_from_anybody_else_it_is_ignored(self, settings: Settings, roles: tuple[str, ...]) -> None:
+        page = Page(ResponseCache(ttl=60, refresh_roles=roles))
+        async with page.open(settings) as client:
+            assert [await run_of(client, headers={**as_(READER), **ANEW}) for _ in range(2)] == [1, 1]
+
+
 class TestScope:
     async def test_nobody_sees_anothers_answer(self, settings: Settings) -> None:
         page = Page(ResponseCache(ttl=60))
