@@ -10,6 +10,7 @@ from starlette.types import Scope, Send
 
 from app.core.http._problem import problem_for
 from app.core.policies import IdempotencyKeyInUse
+from app.core.security import SealBroken, Sealer
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -51,12 +52,7 @@ class Answer(NamedTuple):
         await send({"type": "http.response.body", "body": body})
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
-        refusal = IdempotencyKeyInUse(
-            "This request was done, but its answer was too long to be kept.",
-            extensions={"reason": "result_not_retained"},
-        )
-        status, body, headers = problem_for(refusal, scope)
-        headers += [header for header in self.headers if header[0] == b"location"]
+        status, body, headers = problem_for(not_retained(self), scope)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -74,6 +70,16 @@ class Answer(NamedTuple):
         lengths = [header for header in response.raw_headers if header[0] == b"content-length"]
         response.raw_headers = [*self.headers, *lengths]
         return response
+
+
+def not_retained(answer: Answer) -> IdempotencyKeyInUse:
+    """The error for a request that was done and whose answer cannot be given again; with the location of what was made, if it had one."""
+    location = answer.header(b"location")
+    return IdempotencyKeyInUse(
+        "This request was done, but its answer was not kept.",
+        headers={"Location": location.decode("latin-1")} if location is not None else None,
+        extensions={"reason": "result_not_retained"},
+    )
 
 
 def body_of(response: Response) -> bytes | None:
@@ -113,6 +119,16 @@ def unpack(blob: bytes) -> Answer:
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         body if has_body else None,
     )
+
+
+def replay_of(blob: bytes, key: str, sealer: Sealer | None) -> Answer:
+    """A kept result as its replay. Without a body when the key that it was sealed with is gone: the request was done all the same."""
+    if sealer is not None:
+        try:
+            blob = sealer.open(blob, key.encode())
+        except SealBroken:
+            return Answer(409, [], None)
+    return unpack(blob).with_headers((b"idempotent-replayed", b"true"))
 
 
 def etag_of(body: bytes) -> bytes:

@@ -16,7 +16,7 @@ from starlette.types import Receive
 
 from app.core.db import SessionScope, find_result, keep_result
 from app.core.errors import NotAuthenticated, PermissionDenied, Unavailable
-from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, pack, unpack
+from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, not_retained, pack, replay_of
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._problem import response_to
 from app.core.policies import (
@@ -163,8 +163,10 @@ class Claims:
                 "This Idempotency-Key belongs to another request.", policy=self._keeper.policy
             )
         await self._settle(stored.result, None)
-        answer = unpack(self._opened(stored.result, claim.key))
-        return answer.with_headers((b"idempotent-replayed", b"true")).response()
+        answer = replay_of(stored.result, claim.key, self._keeper.sealer)
+        if answer.body is None:
+            raise not_retained(answer)
+        return answer.response()
 
     async def _succeeded(self, response: Response, sessions: SessionScope) -> Response:
         self._has_failed = response.status_code >= 500
@@ -287,10 +289,6 @@ class Claims:
         blob = pack(answer_of(response, keep=keep, most=policy.max_body))
         sealer = self._keeper.sealer
         return sealer.seal(blob, claim.key.encode()) if sealer is not None else blob
-
-    def _opened(self, blob: bytes, key: str) -> bytes:
-        sealer = self._keeper.sealer
-        return sealer.open(blob, key.encode()) if sealer is not None else blob
 
     def _for_cache(self, response: Response) -> Response:
         """The response as its caller gets it; what may be kept of it is stored after the last byte."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from starlette.types import Receive
 
 from app.core.errors import ConfigurationError, Unavailable
-from app.core.http._answer import Answer, unpack
+from app.core.http._answer import Answer, replay_of
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._claims import Claims, Keeper
 from app.core.http._cost_request import cost_request
@@ -34,7 +34,7 @@ from app.core.policies import (
     Terms,
     Verdict,
 )
-from app.core.security import SealBroken, Sealer
+from app.core.security import Sealer
 from app.core.valkey import Cache, Entry, StoreError
 
 _TRIES = 4
@@ -280,15 +280,9 @@ class Turnstile:
         )
 
     def _replay(self, admission: Admission) -> Answer:
-        claim, blob = admission.ask.claim, admission.tail
+        claim = admission.ask.claim
         assert claim is not None  # noqa: S101 - nothing else is replayed
-        if self._sealer is not None:
-            try:
-                blob = self._sealer.open(blob, claim.key.encode())
-            except SealBroken:
-                # The key it was sealed with is gone: the request was done, what was answered cannot be read.
-                return Answer(409, [], None)
-        return unpack(blob).with_headers((b"idempotent-replayed", b"true"))
+        return replay_of(admission.tail, claim.key, self._sealer)
 
     def _stale(self, admission: Admission, sought: Sought | None, scope: Scope) -> Answer | None:
         cached = self._cached
