@@ -17,6 +17,7 @@ from app.core.valkey import StoreError
 from app.settings import Settings
 from tests.core.http.gated import READER, WRITER
 from tests.core.http.workshop import Workshop
+from tests.servers import PrivateServer
 
 CACHE = ResponseCache(ttl=60, tags=("work",))
 
@@ -177,3 +178,26 @@ async def test_who_waits_takes_no_slot(no_store: Settings, followers: Followers)
         shop.free.set()
         assert [(await call).status_code for call in calls] == [200] * 5
     assert shop.runs == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "stop_signal"])
+async def test_a_server_that_goes_away_in_the_middle_and_comes_back(
+    make_settings: Any, private_valkey: PrivateServer, followers: Followers, how: str
+) -> None:
+    """Killed, or alive and silent: then each call waits for the budget before it is given up."""
+    async with shop_of().open(make_settings(valkey_url=private_valkey.url)) as shop:
+        assert [(await shop.get()).json()["run"] for _ in range(2)] == [1, 1]
+        getattr(private_valkey, how)()
+        shop.runs = 0
+        answers = await together(shop, followers, *[READER] * 50)
+        assert (shop.runs, {answer.status_code for answer in answers}) == (1, {200})
+        if how == "kill":
+            private_valkey.restart()
+        else:
+            private_valkey.cont()
+        for _ in range(1000):
+            if "detail=store_down" not in (await shop.get()).headers["cache-status"]:
+                break
+            await asyncio.sleep(0.01)
+        kept = await shop.get()
+        assert kept.headers["cache-status"].startswith("gatehouse; hit")
