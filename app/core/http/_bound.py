@@ -233,7 +233,7 @@ class BoundGate:
                 state.refresh = caller
             return passage.answer
         if passage.claims is None:
-            raise admission.refusal()
+            raise passage.refusal or admission.refusal()
         state.claims = passage.claims
         return self._ticket(caller.principal, admission, state, passage.claims)
 

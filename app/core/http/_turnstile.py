@@ -20,6 +20,7 @@ from app.core.policies import (
     Admitter,
     Ask,
     Caller,
+    CircuitOpen,
     Claim,
     CostRequest,
     CreditLedger,
@@ -63,12 +64,15 @@ class Incoming(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """What became of a request: admitted with ``claims``, answered at once, or (both None) refused as ``admission`` says."""
+    """What became of a request: admitted with ``claims``, answered at once, or (both None) refused: with ``refusal``, or as ``admission``
+    says.
+    """
 
     admission: Admission
     claims: Claims | None = None
     answer: Answer | None = None
     is_due: bool = False
+    refusal: CircuitOpen | None = None
 
 
 class Turnstile:
@@ -254,7 +258,7 @@ class Turnstile:
         if admission.verdict is Verdict.REPLAY:
             return Passage(admission, answer=self._replay(admission))
         if admission.verdict is Verdict.OPEN and (circuit := self._resilience.open_circuit()) is not None:
-            raise circuit
+            return Passage(admission, refusal=circuit)
         if not admission.allowed:
             return Passage(admission)
         stale = self._stale(admission, sought, incoming.scope)
