@@ -3,6 +3,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
 
 from app.core.db import Database, upgrade
@@ -24,12 +25,15 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         postgres.start()
         valkey.wait_ready()
         await upgrade(postgres.url())
+        pool = asyncpg.create_pool(postgres.url().replace("+asyncpg", ""), min_size=0, max_size=5)
+        await pool
         database, store = Database(postgres.url()), ValkeyClient(valkey.url(), timeout_s=5.0)
         stage = Stage(
             PrivateServer(postgres, postgres.url),
             PrivateServer(valkey, valkey.url),
             database,
             store,
+            pool,
             tmp_path_factory.mktemp("gates"),
         )
         async with stage.sql() as sql:
@@ -37,6 +41,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
             await sql.execute("ALTER DATABASE postgres SET synchronous_commit = on")
             await sql.execute(TABLES)
         yield stage
+        await stage.check_books()
+        await pool.close()
         await store.close()
         await database.close()
     finally:

@@ -49,7 +49,7 @@ class Wreck:
 
 async def insist(send: Callable[[], Awaitable[httpx2.Response]]) -> tuple[set[str], httpx2.Response]:
     """Send it until nobody is at it any more. What it was told meanwhile, and the last answer."""
-    reasons = set()
+    reasons: set[str] = set()
     async with asyncio.timeout(LEASE_S + 10):
         while True:
             answer = await send()
