@@ -46,6 +46,7 @@ from app.core.policies import (
     EXTEND,
     HOLD_SCRIPTS,
     SETTLE,
+    SETTLE_AND_KEEP,
     Admitter,
     HoldBook,
     Overrides,
@@ -257,7 +258,9 @@ def _lifespan(
         await platform.cluster_mode.learn()
         with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
             await platform.admitter.learn_time()
-            await platform.store.preload([ADMIT, SETTLE, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS])
+            await platform.store.preload(
+                [ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS]
+            )
         configure(platform.database)
         configure_cache(platform.cache)
         configure_engine(platform.engine)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter as FastAPIRouter
@@ -14,10 +15,11 @@ from valkey.asyncio import Valkey
 from app.core import APIRouter, JobConfig, RateLimit, Security, api_worker, enforce_all_policies
 from app.core.context import Principal
 from app.core.http import TokenVerifier
+from app.core.policies import Concurrency, Credits, Quota, ResponseCache
 from app.core.resilience import SystemClock
 from app.core.security import TokenKey, TokenService
 from app.main import create_app
-from app.registry import Feature
+from app.registry import FEATURES, Feature
 from app.settings import Settings
 
 SECRET = "bench-secret-that-is-long-enough-to-sign"  # a benchmark's, worth nothing
@@ -63,13 +65,34 @@ def token_service() -> TokenService:
 
 def gated() -> FastAPI:
     """Token, scope, a limit per user and one per IP, metrics, access log."""
-    config = JobConfig(
-        security=Security(scopes=("read:records",)),
-        rate_limit=(
-            RateLimit.token_bucket("user", max_tokens=PLENTY, refill_rate=PLENTY),
-            RateLimit.fixed_window("ip", limit=100 * PLENTY, window=60, scope="ip"),
+    return _service(GATED, ())
+
+
+def everything() -> FastAPI:
+    """The same with quota, credits, a concurrency slot and a response cache, on the ledger that the service has."""
+    credit = next(feature for feature in FEATURES if feature.name == "credits")
+    return _service(
+        replace(
+            GATED,
+            quota=Quota(per="day", limit=PLENTY),
+            credits=Credits(cost=1, settle="batched"),
+            concurrency=Concurrency(max=1000),
+            cache=ResponseCache(ttl=300),
         ),
+        (replace(credit, router=None),),
     )
+
+
+GATED = JobConfig(
+    security=Security(scopes=("read:records",)),
+    rate_limit=(
+        RateLimit.token_bucket("user", max_tokens=PLENTY, refill_rate=PLENTY),
+        RateLimit.fixed_window("ip", limit=100 * PLENTY, window=60, scope="ip"),
+    ),
+)
+
+
+def _service(config: JobConfig, features: tuple[Feature, ...]) -> FastAPI:
     router = APIRouter()
 
     @router.get("/records/{record_id}", dependencies=[enforce_all_policies("records_get", config)])
@@ -83,11 +106,13 @@ def gated() -> FastAPI:
     settings = Settings(
         _env_file=None,
         app_env="test",
-        database_url="postgresql+asyncpg://nobody@127.0.0.1:1/none",  # never connected
+        database_url=os.environ["BENCH_DATABASE_URL"],
         valkey_url=os.environ["BENCH_VALKEY_URL"],
         valkey_timeout_ms=1000,
     )
-    return create_app(settings, registry=[Feature(name="records", router=router, provides=provides)])
+    return create_app(
+        settings, registry=[Feature(name="records", router=router, provides=provides), *features]
+    )
 
 
 _BUCKET = """

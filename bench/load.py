@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from typing import Any, cast
 
 import psutil
@@ -17,6 +18,8 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from app.cli._serve import tune_collector
+
+_numbers = count(1_000_000)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ class Server:
     async def load(
         self, path: str, headers: dict[str, str], *, connections: int, requests: int
     ) -> Measurement:
-        """``requests`` in all over that many keep-alive connections; every answer must be 200."""
+        """``requests`` in all over that many keep-alive connections; every answer must be 200.
+
+        ``{n}`` in the path becomes another number in each request of this process.
+        """
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET {path} HTTP/1.1\r\nhost: bench\r\n{lines}\r\n".encode()
         cpu, started = self.cpu_s(), time.perf_counter()
@@ -111,14 +117,17 @@ class _Client(asyncio.Protocol):
     """Sends one request, waits for its answer, sends the next. Reads just enough HTTP to know where an answer ends."""
 
     def __init__(self, request: bytes, times: int) -> None:
-        self._request = request
+        self._parts = request.split(b"{n}")
         self._left = times
         self._buffer = b""
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are not registered as asyncio's
-        self._transport.write(self._request)
+        self._ask()
+
+    def _ask(self) -> None:
+        self._transport.write((b"%d" % next(_numbers)).join(self._parts))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -134,7 +143,7 @@ class _Client(asyncio.Protocol):
             return
         self._left -= 1
         if self._left:
-            self._transport.write(self._request)
+            self._ask()
         else:
             self.done.set_result(None)
 

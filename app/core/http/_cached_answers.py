@@ -21,7 +21,7 @@ from app.core.http._answer import (
 from app.core.http._local_flights import LocalFlights, LocalLead
 from app.core.policies import Caller, Lookup, ResponseCache, tenant_partition, user_partition
 from app.core.security import SealBroken, Sealer
-from app.core.valkey import Cache, Entry, escape, is_due, tag_key
+from app.core.valkey import Cache, Entry, Put, escape, is_due, tag_key
 
 _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
@@ -179,32 +179,28 @@ class CachedAnswers:
             return
         self.cache.announce(sought.key, self._lease_ms)
 
-    async def store(
-        self, sought: Sought, answer: Answer, *, versions: str, token: str, took_s: float
-    ) -> None:
-        """Keep it, if the lease is still ours."""
+    def entry(self, sought: Sought, answer: Answer, *, versions: str, took_s: float) -> Put | None:
+        """The answer as SETTLE stores it, if the lease is still ours; None while there is no store."""
         if sought.lead is not None:
-            sought.lead.land(answer)
-            return
+            return None
         blob = pack(answer)
         if self._sealer is not None:
             blob = self._sealer.seal(blob, sought.key.encode())
-        await self.cache.store(
+        return self.cache.put(
             sought.key,
             blob,
             ttl_ms=int(self._ttl(answer) * 1000),
             stale_ms=0 if answer.status in _NEGATIVE else int(self.config.stale * 1000),
             delta_ms=int(took_s * 1000),
             versions=versions,
-            token=token,
         )
 
-    async def release(self, sought: Sought, token: str) -> None:
-        """It was not computed, or is not for others: somebody else may."""
+    def end(self, sought: Sought, answer: Answer | None) -> None:
+        """The computation is over, the store knows already: those who wait in this process get the answer, or look for themselves."""
         if sought.lead is not None:
-            sought.lead.land(None)
+            sought.lead.land(answer)
         else:
-            await self.cache.release(sought.key, token)
+            self.cache.told(sought.key)
 
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""

@@ -34,7 +34,7 @@ from app.core.policies import (
     set_charged,
 )
 from app.core.security import Sealer
-from app.core.valkey import StoreError
+from app.core.valkey import Put, StoreError
 
 _log = structlog.get_logger(__name__)
 _NOT_RESULTS = frozenset({401, 403, 409, 425, 429, 503})
@@ -185,9 +185,10 @@ class Claims:
             await sessions.rollback()
             await self._not_committed(error)
             raise
+        response = self._for_cache(response)
         if blob is not None or balance is not None:
             await self._settle(blob, balance)
-        return self._for_cache(response)
+        return response
 
     async def _write(self, blob: bytes | None, charge: int, sessions: SessionScope) -> Balance | None:
         """What belongs into the handler's transaction: its result and its debit."""
@@ -220,8 +221,9 @@ class Claims:
         """Give everything back, unless the commit may have happened all the same: then database and leases decide."""
         if isinstance(error, Unavailable) and (self._is_durable or self.admission.ask.hold is not None):
             self.is_settled = True
-            await self._release_lease()
+            await self._throttle()
             await self._keeper.admitter.abort(self.admission, keep_claim=True, keep_hold=True)
+            self._tell_followers()
         else:
             await self.abort()
 
@@ -229,7 +231,6 @@ class Claims:
         """An error is a result too, once the handler has begun; returns it, or gives everything back and raises."""
         negative = await self._negative(request, error)
         if negative is not None:
-            await self._settle(None, None)
             return self._for_cache(negative)
         self._has_failed = True
         response = await self._result_of_error(request, error)
@@ -306,7 +307,8 @@ class Claims:
 
     async def _settle(self, blob: bytes | None, balance: Balance | None) -> None:
         self.is_settled = True
-        await self._keeper.admitter.settle(self._without_late_hold(), blob, balance)
+        await self._keeper.admitter.settle(self._without_late_hold(), blob, balance, self._entry())
+        self._tell_followers()
 
     def _without_late_hold(self) -> Admission:
         """A batched debit keeps its hold until it is in the ledger."""
@@ -318,10 +320,12 @@ class Claims:
         """After the last byte: free what is still taken, write what was put off. Never raises for the store."""
         if not self.is_settled:
             self.is_settled = True
-            self._keeper.admitter.settle_soon(self._without_late_hold(), None, None)
+            await self._throttle()
+            self._keeper.admitter.settle_soon(self._without_late_hold(), entry=self._entry())
+            # Calls go out in their order: who looks now finds what was just sent.
+            self._tell_followers()
         if self._owes_credits:
             self._debit_later()
-        await self._fill_cache()
 
     def _debit_later(self) -> None:
         ledger, holds, hold = self._keeper.ledger, self._keeper.holds, self.admission.ask.hold
@@ -335,40 +339,33 @@ class Claims:
 
         ledger.debit_later(debit, done)
 
-    async def _fill_cache(self) -> None:
-        cached, sought = self._keeper.cached, self.sought
-        if cached is None or sought is None:
-            return
-        if self._kept is None:
-            await self._release_lease()
-            return
-        self.sought = None
-        admission = self.admission
-        with suppress(StoreError):  # the next caller computes it again
-            await cached.store(
-                sought,
-                self._kept,
-                versions=admission.versions.decode(),
-                token=admission.rid,
-                took_s=monotonic() - self._began,
-            )
+    def _entry(self) -> Put | None:
+        """What was computed for the cache, if it may be kept; else its lease is given up."""
+        cached, sought, kept = self._keeper.cached, self.sought, self._kept
+        if cached is None or sought is None or kept is None:
+            return None
+        versions, took_s = self.admission.versions.decode(), monotonic() - self._began
+        return cached.entry(sought, kept, versions=versions, took_s=took_s)
 
-    async def _release_lease(self) -> None:
-        """Let others compute; after a failure, where a stale answer can be given, not at once."""
+    def _tell_followers(self) -> None:
         cached, sought = self._keeper.cached, self.sought
-        if cached is None or sought is None:
-            return
-        self.sought = None
-        with suppress(StoreError):  # the lease then ends by itself
-            if self._has_failed and self.stale is not None:
+        if cached is not None and sought is not None:
+            self.sought = None
+            cached.end(sought, self._kept)
+
+    async def _throttle(self) -> None:
+        """After a failure, where a stale answer can be given, others do not try at once."""
+        cached, sought = self._keeper.cached, self.sought
+        if cached is not None and sought is not None and self._has_failed and self.stale is not None:
+            with suppress(StoreError):  # the lease then ends by itself
                 await cached.throttle(sought, self.admission.rid)
-            else:
-                await cached.release(sought, self.admission.rid)
 
     async def abort(self, *, keep_claim: bool = False) -> None:
         """Give back claim, slots, quota and credits. Doing it again does nothing."""
-        await self._release_lease()  # also of an answer that was settled and never went out
         if self.is_settled:
+            self._tell_followers()  # cancelled while it was settled
             return
         self.is_settled = True
+        await self._throttle()
         await self._keeper.admitter.abort(self.admission, keep_claim=keep_claim)
+        self._tell_followers()

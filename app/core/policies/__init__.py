@@ -45,7 +45,7 @@ from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
 from app.core.policies._security import InsufficientScope, RoleMissing, Security
-from app.core.policies._settlement import EXTEND, SETTLE, Settled
+from app.core.policies._settlement import EXTEND, SETTLE, SETTLE_AND_KEEP, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
 from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
@@ -59,6 +59,7 @@ __all__ = [
     "NOTHING",
     "NO_REQUEST",
     "SETTLE",
+    "SETTLE_AND_KEEP",
     "SWITCHES",
     "AccountPlan",
     "Admission",

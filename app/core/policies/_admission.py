@@ -128,9 +128,10 @@ class Admission(NamedTuple):
 
     @property
     def is_owed_settlement(self) -> bool:
-        """Whether settling does anything: a claim, a slot or a hold was taken."""
+        """Whether settling does anything: a claim, a slot, a hold or the lease of a computation was taken."""
+        ask = self.ask
         return self.allowed and (
-            self.ask.claim is not None or bool(self.ask.slots) or self.ask.hold is not None
+            ask.claim is not None or bool(ask.slots) or ask.hold is not None or self.is_leader
         )
 
     def unpaid(self, costs: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,9 +7,11 @@ from app.core.policies._keys import slot_of
 from app.core.policies._plan import ATTEMPT
 from app.core.policies._providers import Balance
 from app.core.policies._questions import lease_key
-from app.core.valkey import Script
+from app.core.valkey import Put, Script
 
 SETTLE = Script.load("app.core.policies", "lua/settle.lua")
+SETTLE_AND_KEEP = Script("settle_and_keep", SETTLE.source.replace("#!lua flags=allow-oom", "#!lua", 1))
+"""The same for calls that store an entry of the cache: a server without memory refuses them, and SETTLE is sent instead."""
 EXTEND = Script.load("app.core.policies", "lua/extend.lua")
 _NOTHING_GIVEN_BACK = b"0"
 _MARK_MS = b"10000"  # longer than any retry of the same call could take
@@ -21,9 +23,10 @@ class Call:
     ``rid`` names the receipt, where there is one; ``head`` are the arguments before the parts.
     """
 
-    __slots__ = ("_first", "_head", "_parts", "_rid")
+    __slots__ = ("_first", "_head", "_parts", "_rid", "script")
 
-    def __init__(self, *head: bytes, rid: str = "", first: str = "") -> None:
+    def __init__(self, *head: bytes, script: Script = SETTLE, rid: str = "", first: str = "") -> None:
+        self.script = script
         self._head = head
         self._rid = rid
         self._first = first
@@ -32,6 +35,17 @@ class Call:
     def add(self, key: str, *arguments: bytes) -> None:
         """One more part."""
         self._parts.append((key, arguments))
+
+    def keep(self, put: Put) -> None:
+        """Store an entry of the cache; the part that gives up its lease must follow."""
+        self.script = SETTLE_AND_KEEP
+        self.add(put.key, b"p", *put.arguments)
+
+    def without_entry(self) -> "Call":
+        """The same, storing nothing."""
+        call = Call(*self._head, rid=self._rid, first=self._first)
+        call._parts = [part for part in self._parts if part[1][0] != b"p"]
+        return call
 
     def __bool__(self) -> bool:
         return bool(self._parts)
@@ -80,13 +94,21 @@ class Settled(NamedTuple):
 NOTHING_OWED = Settled()
 
 
-def settle_call(admission: Admission, result: bytes | None, balance: Balance | None) -> Call | None:
-    """The claim becomes ``result`` (None: it is given up), slots and hold are freed. None when nothing was taken."""
+def settle_call(
+    admission: Admission, result: bytes | None, balance: Balance | None, entry: Put | None
+) -> Call | None:
+    """The claim becomes ``result`` (None: it is given up), slots and hold are freed, the answer that was computed for the cache is kept
+    (None: somebody else may compute it). None when nothing was taken.
+    """
     if not admission.is_owed_settlement:
         return None
     call = _begin(admission, _NOTHING_GIVEN_BACK)
     _end_claim(call, admission, result)
     _free(call, admission, balance, keep_hold=False)
+    if admission.is_leader and admission.ask.lookup is not None:
+        if entry is not None:
+            call.keep(entry)
+        call.add(lease_key(admission.ask.lookup), b"e")
     return call or None
 
 
@@ -121,7 +143,7 @@ def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | No
     """All leases of the request. None when it has none."""
     if not admission.allowed:
         return None
-    call = Call(admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms)
+    call = Call(admission.rid.encode(), b"%d" % lease_ms, b"%d" % until_ms, script=EXTEND)
     ask = admission.ask
     if ask.claim is not None:
         call.add(ask.claim.key, b"i")

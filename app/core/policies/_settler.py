@@ -1,8 +1,9 @@
 """The end of a request: what its admission took is kept, given back or renewed."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,9 +12,8 @@ from app.core.policies._admission import Admission
 from app.core.policies._local_ask import LocalAsk
 from app.core.policies._providers import Balance
 from app.core.policies._settlement import (
-    EXTEND,
     NOTHING_OWED,
-    SETTLE,
+    SETTLE_AND_KEEP,
     Call,
     Settled,
     abort_call,
@@ -22,7 +22,7 @@ from app.core.policies._settlement import (
     unknown_call,
 )
 from app.core.policies._store_calls import Store, call
-from app.core.valkey import Script, StoreError
+from app.core.valkey import Put, StoreError
 
 _NO_END_MS = 2**53
 _LOST = Settled(is_lost=True)
@@ -44,7 +44,7 @@ class Settler:
         self._clustered = clustered
         self._on_settled = on_settled
         self._local_ask = LocalAsk(replicas)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     def use_slots(self) -> None:
         """The store is a Cluster: from now on a script is sent keys of one slot only."""
@@ -56,18 +56,26 @@ class Settler:
         return self._clustered
 
     async def settle(
-        self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
+        self,
+        admission: Admission,
+        result: bytes | None = None,
+        balance: Balance | None = None,
+        entry: Put | None = None,
     ) -> Settled:
-        """Keep ``result`` under the claim (None: the claim is given up), free slots and hold, and take over a newer ``balance``. May be
-        repeated. Never raises for the store: then leases and the sweeper end what was taken.
+        """Keep ``result`` under the claim (None: the claim is given up), free slots and hold, take over a newer ``balance``, and store the
+        ``entry`` that was computed. May be repeated. Never raises for the store: then leases and the sweeper end what was taken.
         """
-        return await self._end(admission, self._settlement(admission, result, balance))
+        return await self._end(admission, self._settlement(admission, result, balance, entry))
 
     def settle_soon(
-        self, admission: Admission, result: bytes | None = None, balance: Balance | None = None
+        self,
+        admission: Admission,
+        result: bytes | None = None,
+        balance: Balance | None = None,
+        entry: Put | None = None,
     ) -> None:
         """The same without waiting for it."""
-        self._end_soon(admission, self._settlement(admission, result, balance))
+        self._end_soon(admission, self._settlement(admission, result, balance, entry))
 
     async def abort(
         self,
@@ -95,16 +103,18 @@ class Settler:
         extension = None if admission.degraded else extend_call(admission, lease_ms, until_ms)
         if extension is None:
             return True
-        return all(int(reply) == 1 for reply in await self._send(EXTEND, extension))
+        return all(int(reply) == 1 for reply in await self._send(extension))
 
     async def close(self) -> None:
         """Wait for what ``settle_soon`` and ``abort_soon`` began."""
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _settlement(self, admission: Admission, result: bytes | None, balance: Balance | None) -> Call | None:
+    def _settlement(
+        self, admission: Admission, result: bytes | None, balance: Balance | None, entry: Put | None
+    ) -> Call | None:
         if not admission.degraded:
-            return settle_call(admission, result, balance)
+            return settle_call(admission, result, balance, entry)
         self._local_ask.free(admission.rid, admission.taken)
         return None
 
@@ -127,24 +137,32 @@ class Settler:
     async def _undo(self, what: Call | None) -> None:
         if what is not None:
             with suppress(StoreError):
-                await self._send(SETTLE, what)
+                await self._send(what)
 
-    async def _send(self, script: Script, what: Call) -> list[bytes]:
-        requests = what.requests(clustered=self._clustered)
+    async def _send(self, what: Call) -> list[bytes]:
+        requests, store, script = what.requests(clustered=self._clustered), self._store, what.script
         if len(requests) == 1:
-            return [await call(self._store, script, *requests[0], is_patient=True)]
-        return await asyncio.gather(*(call(self._store, script, *each, is_patient=True) for each in requests))
+            return [await call(store, script, *requests[0], is_patient=True)]
+        return await asyncio.gather(*(call(store, script, *each, is_patient=True) for each in requests))
 
     async def _end(self, admission: Admission, what: Call | None) -> Settled:
         if what is None:
             return NOTHING_OWED
         try:
-            replies = await self._send(SETTLE, what)
+            replies = await self._send_or_lighten(what)
         except StoreError as error:
             _log.warning("settlement.lost", policy=admission.plan.policy, reason=error.reason)
             return self._told(admission, _LOST)
-        fenced = any(reply.startswith(b"1") for reply in replies)
-        return self._told(admission, Settled(fenced, any(reply.endswith(b"1") for reply in replies)))
+        return self._told(admission, _settled(replies))
+
+    async def _send_or_lighten(self, what: Call) -> list[bytes]:
+        try:
+            return await self._send(what)
+        except StoreError:
+            if what.script is not SETTLE_AND_KEEP:
+                raise
+            # Nobody misses an entry that is not kept, and perhaps it was that which there was no room for.
+            return await self._send(what.without_entry())
 
     def _told(self, admission: Admission, settled: Settled) -> Settled:
         if self._on_settled is not None:
@@ -152,10 +170,36 @@ class Settler:
         return settled
 
     def _end_soon(self, admission: Admission, what: Call | None) -> None:
-        if what is not None:
+        """Without a task for as long as all is well: this is done after every request that took something."""
+        if what is None:
+            return
+        requests = what.requests(clustered=self._clustered)
+        if len(requests) > 1:
             self._start(self._end(admission, what))
+            return
+        try:
+            reply = asyncio.ensure_future(self._store.submit(what.script, *requests[0]))
+        except StoreError:
+            self._start(self._end(admission, what))
+            return
+        self._tasks.add(reply)
+        reply.add_done_callback(partial(self._ended, admission, what))
+
+    def _ended(self, admission: Admission, what: Call, reply: asyncio.Future[bytes]) -> None:
+        self._tasks.discard(reply)
+        if reply.cancelled() or reply.exception() is not None:
+            # In a task, which waits longer; what the first try did is not done twice.
+            self._start(self._end(admission, what))
+        else:
+            self._told(admission, _settled([reply.result()]))
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _settled(replies: Sequence[bytes]) -> Settled:
+    return Settled(
+        any(reply.startswith(b"1") for reply in replies), any(reply.endswith(b"1") for reply in replies)
+    )

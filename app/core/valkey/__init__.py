@@ -7,7 +7,7 @@ from app.core.valkey._cache_calls import (
     get_or_set_cache,
     get_or_set_many,
 )
-from app.core.valkey._cache_entries import CACHE_SCRIPTS, Seen
+from app.core.valkey._cache_entries import CACHE_SCRIPTS, Put, Seen
 from app.core.valkey._cache_entry import Entry, Freshness, freshness, is_due
 from app.core.valkey._cache_options import CacheOptions
 from app.core.valkey._cache_values import Sealer
@@ -22,6 +22,7 @@ __all__ = [
     "CacheOptions",
     "Entry",
     "Freshness",
+    "Put",
     "Script",
     "Sealer",
     "Seen",

@@ -48,6 +48,13 @@ class Seen(NamedTuple):
         return self.entry is not None and freshness(self.entry, self.now_ms) is Freshness.FRESH
 
 
+class Put(NamedTuple):
+    """An entry on its way into the store, as the scripts take it: fresh_ms, stale_ms, delta_ms, versions, payload."""
+
+    key: str
+    arguments: tuple[bytes, bytes, bytes, bytes, bytes]
+
+
 def lease_key(key: str) -> str:
     """Where the lease of computing an entry stands."""
     return f"{key}:l"
@@ -105,6 +112,26 @@ class Entries:
         seen = _seen(reply, versions)
         return seen._replace(is_leased=True, is_ours=seen.is_leased)
 
+    def put(
+        self,
+        key: str,
+        payload: bytes,
+        *,
+        ttl_ms: int,
+        stale_ms: int,
+        delta_ms: int,
+        versions: str,
+        jitter: float = 0.1,
+    ) -> Put:
+        """``store`` for a script of the caller's own, which must see that the lease is his; ``told`` says that it was sent."""
+        ttl_ms = max(round(ttl_ms * (1 + jitter * (2 * self._rng() - 1))), 1)
+        numbers = (b"%d" % ttl_ms, b"%d" % stale_ms, b"%d" % max(delta_ms, 0))
+        return Put(key, (*numbers, versions.encode(), payload))
+
+    def told(self, key: str) -> None:
+        """Wake those who wait in this process: the entry was stored, or its lease given up, in another way than by a method of this."""
+        self._wake(key)
+
     async def store(
         self,
         key: str,
@@ -122,10 +149,19 @@ class Entries:
         ``versions`` must have been read before the computation began. ``ttl_ms`` is changed by up to ``jitter`` of it either way.
         Those who wait for the entry in this process are woken in any case.
         """
-        ttl_ms = max(round(ttl_ms * (1 + jitter * (2 * self._rng() - 1))), 1)
-        args = (token or "", ttl_ms, stale_ms, max(delta_ms, 0), versions, payload)
+        put = self.put(
+            key,
+            payload,
+            ttl_ms=ttl_ms,
+            stale_ms=stale_ms,
+            delta_ms=delta_ms,
+            versions=versions,
+            jitter=jitter,
+        )
         try:
-            return bool(await self._store.submit(_STORE, (key, lease_key(key)), args))
+            return bool(
+                await self._store.submit(_STORE, (key, lease_key(key)), (token or "", *put.arguments))
+            )
         finally:
             self._wake(key)
 

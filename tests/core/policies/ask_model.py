@@ -47,13 +47,16 @@ class Said:
     took_hold: bool = False
 
 
+Entry = tuple[int, int, bytes]
+
+
 @dataclass
 class Model:
     now: int = 0
     attempts: int = 0
     admitted: int = 0
     records: dict[str, Record] = field(default_factory=dict)
-    entry: tuple[int, int, bytes] | None = None
+    entry: Entry | None = None
     leader: int | None = None
     used: int = 0
     slots: dict[int, int] = field(default_factory=dict)
@@ -165,9 +168,20 @@ class Model:
         if said.took_hold:
             self.holds[rid] = wish.amount
 
-    def end(self, rid: int, wish: Wish, said: Said, *, result: bytes | None, balance: int | None) -> bool:
+    def end(
+        self,
+        rid: int,
+        wish: Wish,
+        said: Said,
+        *,
+        result: bytes | None,
+        balance: int | None,
+        kept: Entry | None,
+    ) -> bool:
         """SETTLE; whether it was fenced."""
         is_fenced = False
+        if said.is_leader and self.leader == rid:
+            self.entry, self.leader = kept or self.entry, None
         if wish.key:
             is_fenced = self._end_claim(rid, wish, said, result)
         self.slots.pop(rid, None)

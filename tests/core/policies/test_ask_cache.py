@@ -1,12 +1,13 @@
 """Cached answers in ADMIT: fresh, stale, gone; one leader; never valid across a change of a tag."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.core.policies import Admitter, Ask, Verdict
+from app.core.policies import Admission, Admitter, Ask, Settled, Verdict
 from app.core.resilience import SystemClock
-from app.core.valkey import ValkeyClient
+from app.core.valkey import Put, ValkeyClient
 from tests.core.policies.asking import (
     ALICE,
     LIMITED,
@@ -20,6 +21,7 @@ from tests.core.policies.asking import (
     slot,
     timed,
 )
+from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 TAGGED = lookup(tags=("a", "b"))
@@ -38,6 +40,14 @@ async def put(
     entry = head + versions + b"\n" + body
     await time.store.execute("SET", lookup().key, entry, "PX", 600_000)
     return entry
+
+
+def settled_soon(admitter: Admitter) -> Callable[..., Awaitable[None]]:
+    async def settle(admission: Admission, entry: Put) -> None:
+        admitter.settle_soon(admission, entry=entry)
+        await admitter.close()
+
+    return settle
 
 
 class TestStates:
@@ -113,13 +123,44 @@ class TestStates:
         await admitter.abort(first)
         assert (await admitter.admit(NO_LIMITS, ALICE, None, Ask(lookup=lookup()))).is_leader
 
-    async def test_settling_leaves_the_lease_to_the_one_who_stores_the_answer(
+    async def test_settling_gives_the_lease_up_and_stores_the_answer_of_the_one_who_had_it(
         self, store: ValkeyClient
     ) -> None:
-        admitter = Admitter(store, clock=SystemClock())
-        first = await admitter.admit(NO_LIMITS, ALICE, None, Ask(lookup=lookup(), slots=(slot(),)))
+        admitter, time = await timed(store)
+        ask = Ask(lookup=lookup(), slots=(slot(),))
+        first = await admitter.admit(NO_LIMITS, ALICE, None, ask)
         await admitter.settle(first)
-        assert await store.execute("GET", f"{lookup().key}:l") == first.rid.encode()
+        second = await admitter.admit(NO_LIMITS, ALICE, None, ask)
+        assert second.is_leader
+        entry = Put(lookup().key, (b"1000", b"500", b"7", b"-", b"a body"))
+        await admitter.settle(first, entry=entry)  # his lease is another's by now
+        assert await store.execute("GET", lookup().key) is None
+        expected = b"%d %d %d 7 -\na body" % (time.now_ms, time.now_ms + 1000, time.now_ms + 1500)
+        for _ in range(2):
+            await admitter.settle(second, entry=entry)
+            assert await store.execute("GET", lookup().key) == expected
+            assert await store.execute("PTTL", lookup().key) > 1000
+            await time.at(1)
+        third = await admitter.admit(NO_LIMITS, ALICE, None, ask)
+        assert (third.is_leader, third.tail) == (True, expected)  # stale by now
+
+    async def test_what_there_is_no_room_for_is_not_kept_and_all_else_is_settled(
+        self, private_valkey: PrivateServer
+    ) -> None:
+        store = ValkeyClient(private_valkey.url, timeout_s=1)
+        try:
+            await store.execute("CONFIG", "SET", "maxmemory-policy", "noeviction")
+            admitter = Admitter(store, clock=SystemClock())
+            for settle in (admitter.settle, settled_soon(admitter)):
+                first = await admitter.admit(NO_LIMITS, ALICE, None, Ask(lookup=lookup(), slots=(slot(1),)))
+                await store.execute("CONFIG", "SET", "maxmemory", "1")
+                entry = Put(lookup().key, (b"1000", b"500", b"7", b"-", b"a body"))
+                assert await settle(first, entry=entry) in (Settled(), None)
+                await store.execute("CONFIG", "SET", "maxmemory", "0")
+                assert await store.execute("EXISTS", lookup().key, f"{lookup().key}:l", slot(1).key) == 0
+        finally:
+            await store.execute("CONFIG", "SET", "maxmemory", "0")
+            await store.close()
 
 
 class TestOpenCircuit:

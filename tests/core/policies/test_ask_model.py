@@ -15,7 +15,7 @@ from app.core.policies import (
     Verdict,
 )
 from app.core.resilience import SystemClock
-from app.core.valkey import ValkeyClient
+from app.core.valkey import Put, ValkeyClient
 from tests.core.policies.ask_model import (
     ALLOWANCE,
     LEASE,
@@ -138,9 +138,13 @@ class Both:
             result = b"%d" % step.number if step.number % 3 else None
             balance = step.which if said.took_hold and self.model.balance is not None else None
             version = self.model.version + 1
-            is_fenced = self.model.end(rid, wish, said, result=result, balance=balance)
+            kept = self.entry(step.number) if step.which % 2 else None
+            is_fenced = self.model.end(rid, wish, said, result=result, balance=balance, kept=kept)
             newer = Balance(balance * CREDIT, version) if balance is not None else None
-            settled = await self.admitter.settle(admission, result, newer)
+            times = (b"%d" % step.number, b"%d" % step.number, b"1", b"-", b"body%d" % step.number)
+            settled = await self.admitter.settle(
+                admission, result, newer, Put(lookup().key, times) if kept else None
+            )
             assert settled.is_fenced == is_fenced
             return
         keep = step.act == "keep"
@@ -149,11 +153,16 @@ class Both:
             await self.admitter.abort(admission, keep_claim=keep)
             self.aborted.add(rid)
 
-    async def put(self, number: int) -> None:
+    def entry(self, number: int) -> tuple[int, int, bytes]:
+        """An entry that is fresh for ``number`` ms and then stale for as long."""
         model, now = self.model, self.time.now_ms
-        entry = f"{now} {now + number} {now + 2 * number} 1 -\nbody{number}".encode()
-        model.entry, model.leader = (model.now + number, model.now + 2 * number, entry), None
-        await self.store.execute("SET", lookup().key, entry, "PX", 600_000)
+        stored = f"{now} {now + number} {now + 2 * number} 1 -\nbody{number}".encode()
+        return model.now + number, model.now + 2 * number, stored
+
+    async def put(self, number: int) -> None:
+        entry = self.entry(number)
+        self.model.entry, self.model.leader = entry, None
+        await self.store.execute("SET", lookup().key, entry[2], "PX", 600_000)
         await self.store.execute("DEL", f"{lookup().key}:l")
 
     async def fund(self, amount: int) -> None:

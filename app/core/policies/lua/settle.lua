@@ -10,11 +10,13 @@
 --   q cost                                            quota is given back
 --   g a cost                                          so is a token bucket (a: microseconds a token takes to refill)
 --   w window cost                                     so is a window, by its number; the one after it counts it as its previous
+--   p fresh_ms stale_ms delta_ms versions payload     what was computed is kept (as in cache_store.lua), if the lease is still ours;
+--                                                     the next part must be e with that lease
 --   e                                                 the lease of a computation is given up, if it is still ours
 --
 -- Reply: "fenced late". fenced: the claim belongs to somebody else by now; late: a slot's or hold's lease was over and it was freed.
 --
--- It frees memory, so it runs on a full server too. KEEPTTL: what is changed keeps the life time that it has.
+-- It frees memory, so it runs on a full server too; calls with p use more and are sent without that flag (_settlement.py). KEEPTTL: what is changed keeps the life time that it has.
 
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -22,7 +24,7 @@ local match, max = string.match, math.max
 local int = function(n) return string.format('%.0f', n) end
 
 local rid = ARGV[1]
-local sizes = { i = 6, s = 1, h = 3, q = 2, g = 3, w = 3, e = 1 }
+local sizes = { i = 6, s = 1, h = 3, q = 2, g = 3, w = 3, p = 6, e = 1 }
 local fenced, late = 0, 0
 local given_back = ARGV[2] ~= '0' and redis.call('GET', KEYS[1]) == '-1 0 0'
 
@@ -32,7 +34,7 @@ for k = 2, #KEYS do
   local kind = ARGV[at]
   if kind == 's' then found[k] = redis.call('ZSCORE', KEYS[k], rid)
   elseif kind == 'h' then found[k] = redis.call('HMGET', KEYS[k], 'v', 'h', 'r' .. rid)
-  else found[k] = redis.call('GET', KEYS[k]) end
+  elseif kind ~= 'p' then found[k] = redis.call('GET', KEYS[k]) end
   at = at + sizes[kind]
 end
 
@@ -63,6 +65,15 @@ for k = 2, #KEYS do
       redis.call('HSET', KEYS[k], 'b', ARGV[at + 1], 'v', ARGV[at + 2])
     end
     if version or hold then redis.call('PEXPIRE', KEYS[k], 3600000, 'GT') end
+
+  elseif kind == 'p' then
+    if found[k + 1] == rid then
+      local ms = math.floor(now / 1000)
+      local fresh = ms + ARGV[at + 1]
+      local stale = fresh + ARGV[at + 2]
+      local head = string.format('%.0f %.0f %.0f %s %s\n', ms, fresh, stale, ARGV[at + 3], ARGV[at + 4])
+      redis.call('SET', KEYS[k], head .. ARGV[at + 5], 'PX', int(stale - ms + 1))
+    end
 
   elseif kind == 'e' then
     if state == rid then redis.call('DEL', KEYS[k]) end

@@ -7,6 +7,7 @@
 -- ARGV[5]  versions of its tags, read before it was computed; ARGV[6]  payload
 -- Reply: 1 stored, 0 not
 --
+-- SETTLE (core/policies/lua/settle.lua, part p) writes entries of the same form.
 -- Versions are not compared here: an entry that was computed before an invalidation carries the old ones, so no reader takes it.
 
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
