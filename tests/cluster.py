@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,9 @@ class ClusterNode(EmbeddedValkey):
     """One node; it owns every slot once it was told to."""
 
     def command(self) -> list[str]:
-        return [*super().command(), "--cluster-enabled", "yes"]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]  # several runs may have a node at once
+        return [*super().command(), "--cluster-enabled", "yes", "--cluster-port", str(port)]
 
 
 @contextmanager

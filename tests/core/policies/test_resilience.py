@@ -169,7 +169,7 @@ class TestRetry:
         with pytest.raises(AttemptTimeout) as refusal:
             await bench.resilience.run(forever)
         assert refusal.value.status == 504
-        assert [event[1] for event in bench.events] == ["retried", "exhausted"]
+        assert [event[-1] for event in bench.events] == ["retried", "exhausted"]
 
     async def test_each_attempt_is_a_call_to_the_breaker(self) -> None:
         bench = Bench(retry=RETRY, circuit_breaker=weather())

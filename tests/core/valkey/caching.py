@@ -18,7 +18,7 @@ class Watched:
     def __init__(self, store: ValkeyClient, **options: Any) -> None:
         self.events: Counter[str] = Counter()
         hub = EventHub()
-        hub.subscribe(CacheEvent, lambda event: self.events.update([event[0]]))
+        hub.subscribe(CacheEvent, lambda event: self.events.update([str(event[0])]))
         self.cache = Cache(store, hub=hub, **options)
 
 

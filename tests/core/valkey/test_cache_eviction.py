@@ -1,15 +1,12 @@
 """The cache on a server that is full, under each of Valkey's ways to make room; and its scripts in a cluster."""
 
-import shutil
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from app.core.valkey import Cache, CacheOptions, ValkeyClient, tag_key
-from app.dev import EmbeddedValkey
-from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, until, until_free
-from tests.servers import new_folder
+from tests.cluster import cluster_node, own_all_slots
+from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, until_free
 
 POLICIES = [
     "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "noeviction",
@@ -122,44 +119,13 @@ class TestNoEviction:
         assert await watched.cache.get_or_set(KEY, Source("after"), MINUTE) == "after"
 
 
-class ClusterNode(EmbeddedValkey):
-    """A node that holds every slot: it refuses keys of several slots in one script, and undeclared ones."""
-
-    def command(self) -> list[str]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        return [
-            *super().command(),
-            "--cluster-enabled",
-            "yes",
-            "--cluster-port",
-            str(port),
-            "--databases",
-            "1",
-        ]
-
-
 @pytest.fixture
-def cluster_node() -> Iterator[str]:
-    folder = new_folder()
-    node = ClusterNode(folder / "node", durable=False)
-    node.start()
-    yield node.url()
-    node.kill()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def cluster(cluster_node: str) -> AsyncIterator[ValkeyClient]:
-    store = ValkeyClient(cluster_node, timeout_s=2.0)
-    await store.execute("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    await until(lambda: _is_cluster_ok(store))
-    yield store
-    await store.close()
-
-
-async def _is_cluster_ok(store: ValkeyClient) -> bool:
-    return b"cluster_state:ok" in await store.execute("CLUSTER", "INFO")
+async def cluster() -> AsyncIterator[ValkeyClient]:
+    with cluster_node() as node:
+        store = ValkeyClient(node.url, timeout_s=2.0)
+        await own_all_slots(store)
+        yield store
+        await store.close()
 
 
 class TestCluster:
