@@ -48,6 +48,11 @@ DURABLE = JobConfig(
 QUICK = JobConfig(
     rate_limit=UNLIMITED, idempotency=Idempotency(required=True, lease=LEASE_S), credits=Credits()
 )
+RERUN = JobConfig(
+    rate_limit=UNLIMITED,
+    idempotency=Idempotency(required=True, lease=LEASE_S, on_expired_claim="rerun"),
+    credits=Credits(),
+)
 BATCHED = JobConfig(rate_limit=UNLIMITED, credits=Credits(settle="batched"))
 PAID = JobConfig(rate_limit=UNLIMITED, credits=Credits())
 REPORT = JobConfig(
@@ -127,6 +132,12 @@ async def durable(order: Order, db: Db, stops: Stops) -> dict[str, Any]:
 @api_worker(QUICK)
 async def quick(order: Order, db: Db, stops: Stops) -> dict[str, Any]:
     return await _order("quick", order, db, stops)
+
+
+@router.post("/rerun", status_code=201, dependencies=[enforce_all_policies("rerun", RERUN)])
+@api_worker(RERUN)
+async def rerun(order: Order, db: Db, stops: Stops) -> dict[str, Any]:
+    return await _order("rerun", order, db, stops)
 
 
 @router.post("/sent", status_code=201, dependencies=[enforce_all_policies("sent", SENT)])

@@ -16,10 +16,10 @@ from tests.chaos.stage import Caller, Stage
 from tests.processes import PATIENCE_S, Api
 
 CREDITS = 1000
-ORDERS = ("durable", "quick")
+ORDERS = ("durable", "quick", "sent")
 OTHERS = ("batched", "paid", "reports", "mine")
 KINDS = ORDERS + OTHERS
-GOOD = {"durable": 201, "quick": 201}
+GOOD = dict.fromkeys(ORDERS, 201)
 
 
 class Told(NamedTuple):

@@ -119,6 +119,11 @@ class Stage:
         async with self.pool.acquire() as connection:
             yield connection
 
+    async def is_waiting_for_a_lock(self) -> bool:
+        """Whether anybody waits for somebody else's transaction."""
+        async with self.sql() as sql:
+            return bool(await sql.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
+
     async def rows(self, user: UUID, policy: str) -> list[str]:
         """The items of the orders that are committed."""
         async with self.sql() as sql:

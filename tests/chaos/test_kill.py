@@ -4,33 +4,20 @@ One process dies with a request in hand at each of the points. What it leaves be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
-from tests.chaos.app import HARD_TIMEOUT_S, LEASE_S
-from tests.chaos.stage import Caller, Gate, Stage, frozen_process, until
-from tests.processes import Api
+from tests.chaos.orders import Lost, insist
+from tests.chaos.stage import Caller, Stage, frozen_process, until
+from tests.processes import PATIENCE_S, Api
 
 Pair = tuple[Api, Api]
 REPORT = f"/reports/{uuid4().hex}"
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A request that was in hand when its process died: who sent it, where, under which key, and where it stood."""
-
-    caller: Caller
-    path: str
-    key: str
-    gate: Gate
-
-    async def send(self, api: Api, **options: Any) -> httpx2.Response:
-        return await self.caller.post(api, self.path, self.key, **options)
 
 
 @dataclass(frozen=True)
@@ -41,71 +28,48 @@ class Wreck:
     committed: Lost
     quick_running: Lost
     quick_committed: Lost
+    rerun: Lost
     answered: Lost
     answer: httpx2.Response
     crowd: Caller
     unwritten: Caller
 
 
-async def insist(send: Callable[[], Awaitable[httpx2.Response]]) -> tuple[set[str], httpx2.Response]:
-    """Send it until nobody is at it any more. What it was told meanwhile, and the last answer."""
-    reasons: set[str] = set()
-    async with asyncio.timeout(LEASE_S + 10):
-        while True:
-            answer = await send()
-            if answer.status_code not in (409, 429) or answer.json()["reason"] == "outcome_unknown":
-                return reasons, answer
-            assert int(answer.headers["retry-after"]) >= 1
-            reasons.add(answer.json()["reason"])
-            await asyncio.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 async def wreck(stage: Stage, pair: Pair) -> Wreck:
     """A process is killed with kill -9 while it has a request at each point."""
-
-    async def lose(path: str) -> Lost:
-        return Lost(Caller.of(await stage.customer(10)), path, uuid4().hex, stage.gate())
-
-    running, committed = await lose("/durable"), await lose("/durable")
-    quick_running, quick_committed = await lose("/quick"), await lose("/quick")
-    answered = await lose("/durable")
-    crowd, unwritten = Caller.of(await stage.customer(10)), Caller.of(await stage.customer(10))
-    crowded, computing = stage.gate(), stage.gate()
-    async with stage.process() as victim, stage.sql() as sql:
+    running, committed, answered = [await Lost.new(stage, "/durable") for _ in range(3)]
+    quick_running, quick_committed = [await Lost.new(stage, "/quick") for _ in range(2)]
+    rerun, crowd = await Lost.new(stage, "/rerun"), await Lost.new(stage, "/durable")
+    unwritten, computing = Caller.of(await stage.customer(10)), stage.gate()
+    async with stage.process() as victim:
         answer = await answered.send(victim)
-        requests = [
-            lost.send(victim, headers=lost.gate.stop(point))
-            for lost, point in (
-                (running, "handler"),
-                (committed, "committed"),
-                (quick_running, "handler"),
-                (quick_committed, "committed"),
-            )
-        ]
-        requests += [
-            crowd.post(victim, "/durable", uuid4().hex, headers=crowded.stop("handler")) for _ in range(2)
-        ]
-        requests.append(crowd.get(victim, REPORT, headers=computing.stop("handler")))
-        tasks = [asyncio.create_task(request) for request in requests]
-        for lost in (running, committed, quick_running, quick_committed):
-            await lost.gate.reached()
-        await crowded.reached(by=2)
+        in_handler = [lost.send_to("handler", victim) for lost in (running, quick_running, crowd)]
+        in_handler.append(replace(crowd, key=uuid4().hex).send_to("handler", victim))
+        in_handler.append(crowd.caller.get(victim, REPORT, computing.stop("handler")))
+        at_commit = [lost.send_to("committed", victim) for lost in (committed, quick_committed, rerun)]
+        tasks = [asyncio.create_task(request) for request in (*in_handler, *at_commit)]
+        for gate in (lost.gate for lost in (running, quick_running, committed, quick_committed, rerun)):
+            await gate.reached()
+        await crowd.gate.reached(by=2)
         await computing.reached()
-        async with sql.transaction():
-            # The charge of this one waits for the account's row when its process dies.
-            await sql.execute("SELECT 1 FROM credit_accounts WHERE id = $1 FOR UPDATE", str(unwritten.user))
+        async with charge_delayed(stage, unwritten.user):
             assert (await unwritten.post(victim, "/batched")).status_code == 200
-            waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
-
-            async def is_waiting() -> bool:
-                return bool(await sql.fetchval(waits))
-
-            await until(is_waiting, "the charge waits for its account")
+            await until(stage.is_waiting_for_a_lock, "the charge waits for its account")
             victim.process.kill()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(outcome, httpx2.TransportError) for outcome in outcomes), outcomes
-    return Wreck(running, committed, quick_running, quick_committed, answered, answer, crowd, unwritten)
+    return Wreck(
+        running, committed, quick_running, quick_committed, rerun, answered, answer, crowd.caller, unwritten
+    )
+
+
+@asynccontextmanager
+async def charge_delayed(stage: Stage, user: UUID) -> AsyncIterator[None]:
+    """Charges of this user wait for his account's row."""
+    async with stage.sql() as sql, sql.transaction():
+        await sql.execute("SELECT 1 FROM credit_accounts WHERE id = $1 FOR UPDATE", str(user))
+        yield
 
 
 class TestDurable:
@@ -166,6 +130,17 @@ class TestQuick:
         assert await stage.debits(lost.caller.user) == 1
         await stage.check_account(lost.caller.user, 9)
 
+    async def test_where_it_may_be_done_twice_it_is_charged_once_all_the_same(
+        self, stage: Stage, pair: Pair, wreck: Wreck
+    ) -> None:
+        lost = wreck.rerun
+        _, answer = await insist(lambda: lost.send(pair[0]))
+        assert answer.status_code == 201
+        assert "idempotent-replayed" not in answer.headers
+        assert await stage.rows(lost.caller.user, "rerun") == ["tea", "tea"]
+        assert await stage.debits(lost.caller.user) == 1
+        await stage.check_account(lost.caller.user, 9)
+
 
 async def test_slots_of_a_killed_process_are_free_when_their_leases_end(
     stage: Stage, pair: Pair, wreck: Wreck
@@ -188,7 +163,7 @@ async def test_a_batched_charge_that_a_killed_process_did_not_write_is_not_made(
 async def test_what_a_killed_process_was_computing_is_computed_by_who_has_waited_long_enough(
     stage: Stage, pair: Pair, wreck: Wreck
 ) -> None:
-    async with asyncio.timeout(HARD_TIMEOUT_S + 10):
+    async with asyncio.timeout(PATIENCE_S):  # less than the 40 seconds of the dead one's lease
         answers = await asyncio.gather(*(wreck.crowd.get(api, REPORT) for api in pair))
     assert [answer.status_code for answer in answers] == [200, 200]
     assert 1 <= await stage.reports(REPORT.removeprefix("/reports/")) <= 2

@@ -5,7 +5,7 @@ done once, every credit is there, and the processes recover by themselves.
 import asyncio
 from collections.abc import Callable, Mapping, Set
 
-from tests.chaos.load import CREDITS, Customer, Load
+from tests.chaos.load import CREDITS, ORDERS, Customer, Load
 from tests.chaos.stage import Stage, until
 from tests.processes import Api
 
@@ -15,6 +15,7 @@ RECOVERY_S = 3.0
 OUTAGE_S = 1.0
 EXPECTED: Mapping[str, Set[tuple[int, str | None]]] = {
     "durable": {(201, None), (409, "in_flight")},
+    "sent": {(201, None), (409, "in_flight")},
     "quick": {(201, None), (409, "in_flight"), (409, "outcome_unknown")},
     "batched": {(200, None)},
     "paid": {(200, None)},
@@ -44,9 +45,10 @@ async def assert_books_are_right(
     stage: Stage, customer: Customer, *, loses_claims: bool, loses_answers: bool
 ) -> None:
     user = customer.caller.user
-    done = {kind: await stage.rows(user, kind) for kind in ("durable", "quick")}
+    done = {kind: await stage.rows(user, kind) for kind in ORDERS}
     # Exactly once, and what was confirmed is there.
-    assert sorted(done["durable"]) == sorted(customer.done["durable"])
+    for kind in ("durable", "sent"):
+        assert sorted(done[kind]) == sorted(customer.done[kind])
     assert set(customer.done["quick"]) <= set(done["quick"]) <= {*customer.done["quick"], *customer.unknown}
     if not loses_claims:
         assert len(set(done["quick"])) == len(done["quick"])
@@ -76,31 +78,58 @@ async def check(stage: Stage, load: Load, *, loses_claims: bool = False, loses_a
     )
 
 
-async def outage(load: Load, begin: Callable[[], None], end: Callable[[], None]) -> None:
+async def outage(
+    load: Load, begin: Callable[[], None], end: Callable[[], None], *, refused: Set[str], served: Set[str]
+) -> None:
+    """``refused``: what is never confirmed while the server is away. ``served``: what is never refused all the same."""
     async with load.running(CUSTOMERS):
         await load.until_good(within_s=30)
         begin()
         try:
             await load.until_refused("durable")
-            await asyncio.sleep(OUTAGE_S)
+            await asyncio.sleep(OUTAGE_S / 2)  # who was served at the beginning has his answer by now
+            told = len(load.told)
+            await asyncio.sleep(OUTAGE_S / 2)
+            meanwhile = load.told[told:]
         finally:
             end()
         await load.until_good(within_s=RECOVERY_S)
+    assert {told.kind for told in meanwhile if told.is_good} & refused == set()
+    assert {told.kind for told in meanwhile if not told.is_good} & served == set()
+    assert {told.kind for told in meanwhile} >= refused | served
 
 
 async def test_valkey_is_killed_and_comes_back_empty(stage: Stage, pair: Pair) -> None:
     load = Load(stage, pair)
-    await outage(load, stage.valkey.kill, stage.valkey.restart)
+    await outage(
+        load,
+        stage.valkey.kill,
+        stage.valkey.restart,
+        refused={*ORDERS, "paid", "batched"},
+        served={"mine", "reports"},
+    )
     await check(stage, load, loses_claims=True)
 
 
 async def test_valkey_stalls(stage: Stage, pair: Pair) -> None:
     load = Load(stage, pair)
-    await outage(load, stage.valkey.stop_signal, stage.valkey.cont)
+    await outage(
+        load,
+        stage.valkey.stop_signal,
+        stage.valkey.cont,
+        refused={*ORDERS, "paid", "batched"},
+        served={"mine", "reports"},
+    )
     await check(stage, load)
 
 
 async def test_postgres_is_killed_and_comes_back(stage: Stage, pair: Pair) -> None:
     load = Load(stage, pair)
-    await outage(load, stage.postgres.kill, stage.postgres.restart)
+    await outage(
+        load,
+        stage.postgres.kill,
+        stage.postgres.restart,
+        refused={*ORDERS, "paid"},
+        served={"mine", "batched"},
+    )
     await check(stage, load, loses_answers=True)
