@@ -47,7 +47,7 @@ class Told(NamedTuple):
 class Customer:
     """Asks one thing after the other, alternately of all processes. ``done``: the keys of the orders that were confirmed."""
 
-    def __init__(self, user: UUID, apis: Sequence[Api], told: Callable[[Told], None]) -> None:
+    def __init__(self, user: UUID, apis: Sequence[Api], told: Callable[[Told], None], number: int) -> None:
         self.caller = Caller.of(user)
         self.done: dict[str, list[str]] = {kind: [] for kind in ORDERS}
         self.unknown: list[str] = []
@@ -57,11 +57,12 @@ class Customer:
         self._told = told
         self._turns = count()
         self._others = cycle(OTHERS)
+        self._orders = ORDERS[number % len(ORDERS) :] + ORDERS[: number % len(ORDERS)]
 
     async def live(self, goes_on: Callable[[], bool]) -> None:
         """Until it is over; orders that are begun are brought to their end."""
         while goes_on():
-            for kind in ORDERS:
+            for kind in self._orders:
                 await self._insist(kind)
 
     async def _ask(self, kind: str, key: str | None = None) -> Told:
@@ -108,9 +109,9 @@ class Load:
     @asynccontextmanager
     async def running(self, customers: int) -> AsyncIterator[None]:
         """They use the service as long as the block runs; at its end all of them have an outcome for every order."""
-        for _ in range(customers):
+        for number in range(customers):
             user = await self._stage.customer(CREDITS)
-            self.customers.append(Customer(user, self._apis, self.told.append))
+            self.customers.append(Customer(user, self._apis, self.told.append, number))
         async with asyncio.TaskGroup() as group:
             for customer in self.customers:
                 group.create_task(customer.live(lambda: self._is_on))
@@ -131,9 +132,9 @@ class Load:
         wanted = {(kind, id(api)) for kind in KINDS for api in self._apis}
         return await self._until(lambda told: told.is_good, wanted, within_s)
 
-    async def until_refused(self, kind: str) -> float:
-        """Seconds until each process has said 503 to this."""
-        wanted = {(kind, id(api)) for api in self._apis}
+    async def until_refused(self) -> float:
+        """Seconds until each process has said 503 to an order of each kind. Who was told so goes on asking for it."""
+        wanted = {(kind, id(api)) for kind in ORDERS for api in self._apis}
         return await self._until(lambda told: told.answer.status_code == 503, wanted, PATIENCE_S)
 
     async def _until(

@@ -86,7 +86,7 @@ async def outage(
         await load.until_good(within_s=30)
         begin()
         try:
-            await load.until_refused("durable")
+            await load.until_refused()
             await asyncio.sleep(OUTAGE_S / 2)  # who was served at the beginning has his answer by now
             told = len(load.told)
             await asyncio.sleep(OUTAGE_S / 2)
