@@ -11,12 +11,13 @@ from app.core.policies._admitter import Admitter
 from app.core.resilience import Clock, SystemClock
 from app.core.valkey import StoreError
 
+_LOOK_S = 0.25  # a lease may be as short as a second
 _log = structlog.get_logger(__name__)
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class Renewals:
-    """All work of one process that holds leases. One task looks once a second and renews what has used a third of its lease.
+    """All work of one process that holds leases. One task looks four times a second and renews what has used a third of its lease.
 
     The task runs while there is anything to look after.
     """
@@ -45,7 +46,7 @@ class Renewals:
 
     async def _watch(self) -> None:
         while self._due:
-            await self._sleep(1.0)
+            await self._sleep(_LOOK_S)
             await self.renew_due()
 
     async def renew_due(self) -> None:
