@@ -28,6 +28,12 @@ class Principal:
     expires_at: float = 0.0
     authenticated_at: float = 0.0
     methods: tuple[str, ...] = field(default=())
+    rights: str = field(init=False, repr=False, compare=False)
+    """Scopes and roles as one text: equal for callers of equal rights."""
+
+    def __post_init__(self) -> None:
+        # Once per token, not once per request: verified tokens are remembered with their principals.
+        object.__setattr__(self, "rights", repr((sorted(self.scopes), sorted(self.roles))))
 
 
 class RequestContext(NamedTuple):

@@ -116,7 +116,7 @@ def unpack(blob: bytes) -> Answer:
     status, headers, has_body = orjson.loads(head)
     return Answer(
         status,
-        [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        tuple([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]),
         body if has_body else None,
     )
 

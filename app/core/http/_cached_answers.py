@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -26,6 +27,7 @@ from app.core.valkey import Cache, Entry, Put, escape, is_due, tag_key
 _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
 _THROTTLE_MS = 30_000
+_SHORT = 8192
 Scope = Mapping[str, Any]
 
 
@@ -73,30 +75,33 @@ class CachedAnswers:
 
     def _is_anew(self, scope: Scope, caller: Caller) -> bool:
         """Whether he asks for it (RFC 9111 section 5.2.1.4) and may."""
-        principal = caller.principal
-        if principal is None or principal.roles.isdisjoint(self.config.refresh_roles):
+        principal, roles = caller.principal, self.config.refresh_roles
+        if not roles or principal is None or principal.roles.isdisjoint(roles):
             return False
         control = b",".join(values_of(scope["headers"], b"cache-control")).lower()
         return b"no-cache" in {directive.strip() for directive in control.split(b",")}
 
     def lookup(self, sought: Sought, *, must_compute: bool = False) -> Lookup:
         """The same as a question to ADMIT."""
-        tags = tuple([tag_key(tag) for tag in sought.tags])
+        tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
         return Lookup(sought.key, tags, self._lease_ms, must_compute, self.config.hit_cost)
 
     def _key(self, scope: Scope, caller: Caller) -> str:
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if self.config.query is not None:
-            query = [pair for pair in query if pair[0] in self.config.query]
-        varying = [(name, values_of(scope["headers"], name)) for name in self._vary]
         principal = caller.principal
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
-        rights = (sorted(principal.scopes), sorted(principal.roles)) if principal is not None else None
-        if self.config.scope == "public":
-            rights = None
-        parts = (scope["method"], scope["path"], sorted(query), varying, rights)
-        digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        rights = principal.rights if principal is not None and self.config.scope != "public" else ""
+        varying = [(name, values_of(scope["headers"], name)) for name in self._vary] if self._vary else ""
+        query = self._query(scope["query_string"]) if scope["query_string"] else ""
+        # repr tells where one part ends and the next begins, whatever is in them.
+        parts = f"{scope['method']} {scope['path']!r} {query!r} {varying!r} {rights!r}"
+        digest = blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         return f"{{{self._partition(caller, digest)}}}:v1:e:{self._policy}:{digest}"
+
+    def _query(self, text: bytes) -> list[tuple[str, str]] | str:
+        query = parse_qsl(text.decode("latin-1"), keep_blank_values=True)
+        if self.config.query is not None:
+            query = [pair for pair in query if pair[0] in self.config.query]
+        return sorted(query) or ""
 
     def _partition(self, caller: Caller, digest: str) -> str:
         if self.config.scope == "public":
@@ -106,6 +111,14 @@ class CachedAnswers:
     def _tags(self, scope: Scope, caller: Caller) -> tuple[str, ...]:
         return filled(self.config.tags, scope, caller)
 
+    def read(self, stored: bytes, key: str) -> tuple[Entry, Answer] | None:
+        """What ADMIT found; None when it cannot be read."""
+        if self._sealer is None and len(stored) <= _SHORT:
+            return _read(stored)
+        entry = Entry.parse(stored)
+        answer = self.open(entry, key)
+        return (entry, answer) if answer is not None else None
+
     def open(self, entry: Entry, key: str) -> Answer | None:
         """The stored answer; None when it cannot be read (a key of encryption is gone): it is then as good as missing."""
         payload = entry.payload
@@ -114,17 +127,18 @@ class CachedAnswers:
         except (SealBroken, ValueError):
             return None
 
-    def hit(self, answer: Answer, entry: Entry, scope: Scope, status: str = "hit") -> Answer:
+    def hit(self, answer: Answer, entry: Entry, scope: Scope, status: bytes = b"hit") -> Answer:
         """A stored answer, ready to go out: with its age, or 304 for a caller who has it already."""
         now = self._now_ms()
         left_s = (entry.fresh - now) // 1000
         headers = [
+            *answer.headers,
             (b"age", b"%d" % max((now - entry.created) // 1000, 0)),
-            (b"cache-status", b"gatehouse; %s; ttl=%d" % (status.encode(), left_s)),
+            (b"cache-status", b"gatehouse; %s; ttl=%d" % (status, left_s)),
         ]
         if answer.header(b"cache-control") is None:
             headers.append(self._cache_control(max(left_s, 0)))
-        return _conditional(answer.with_headers(*headers), scope)
+        return _conditional(Answer(answer.status, headers, answer.body), scope)
 
     def _cache_control(self, seconds: int) -> tuple[bytes, bytes]:
         who = b"public" if self.config.scope == "public" else b"private"
@@ -205,6 +219,16 @@ class CachedAnswers:
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
+
+
+@lru_cache(maxsize=512)
+def _read(stored: bytes) -> tuple[Entry, Answer] | None:
+    """What many callers get is taken apart once. This remembers no answers: only the store knows which one is to be given."""
+    entry = Entry.parse(stored)
+    try:
+        return entry, unpack(entry.payload)
+    except ValueError:
+        return None
 
 
 def filled(templates: tuple[str, ...], scope: Scope, caller: Caller) -> tuple[str, ...]:

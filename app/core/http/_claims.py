@@ -7,6 +7,7 @@ that gives back claim, slots, quota and credits; attempt limits stay charged.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -333,11 +334,7 @@ class Claims:
         if ledger is None or holds is None or hold is None or self.actual is None:
             return
         debit, rid = self._debit(self.actual), self.admission.rid
-
-        async def done(balance: Balance) -> None:
-            await holds.free(debit.account, rid, balance)
-
-        ledger.debit_later(debit, done)
+        ledger.debit_later(debit, partial(holds.free_soon, debit.account, rid))
 
     def _entry(self) -> Put | None:
         """What was computed for the cache, if it may be kept; else its lease is given up."""

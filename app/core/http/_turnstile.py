@@ -36,7 +36,7 @@ from app.core.policies import (
     Verdict,
 )
 from app.core.security import Sealer
-from app.core.valkey import Cache, Entry, StoreError
+from app.core.valkey import Cache, StoreError
 
 _TRIES = 4
 _CACHED = frozenset({Verdict.FRESH, Verdict.STALE, Verdict.WAIT})
@@ -240,12 +240,12 @@ class Turnstile:
     def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
         cached = self._cached
         assert cached is not None  # noqa: S101 - somebody looked an answer up
-        entry = Entry.parse(admission.tail)
-        answer = cached.open(entry, sought.key)
-        if answer is None:
+        found = cached.read(admission.tail, sought.key)
+        if found is None:
             return None
+        entry, answer = found
         is_fresh = admission.verdict is Verdict.FRESH
-        status = "hit" if is_fresh else "hit; detail=stale"
+        status = b"hit" if is_fresh else b"hit; detail=stale"
         return Passage(
             admission,
             answer=cached.hit(answer, entry, scope, status),
@@ -294,9 +294,8 @@ class Turnstile:
             return None
         if sought.is_anew:
             return None
-        entry = Entry.parse(admission.tail)
-        answer = cached.open(entry, sought.key)
-        return cached.hit(answer, entry, scope, "hit; detail=stale") if answer is not None else None
+        found = cached.read(admission.tail, sought.key)
+        return cached.hit(found[1], found[0], scope, b"hit; detail=stale") if found is not None else None
 
     async def lead(self, incoming: Incoming, caller: Caller) -> Claims | None:
         """Take the lease of an answer that is about to end, to compute it in the background; None when somebody else has it."""

@@ -92,7 +92,7 @@ class Admitter(Settler):
         if ask is NOTHING and not keys:
             return Admission(plan, True, 0, (), degraded=False)
         if ask is not NOTHING or (self._clustered and not share_a_slot(keys)):
-            return await self._admit_all(Admission(plan, True, 0, (), False, "", 0, keys, costs, ask))
+            return await self._admit_all(plan, keys, costs, ask)
         rid = self._next_rid()
         names = [receipt_key(keys[0], rid), *keys]
         values = (_RECEIPT_MS, plan.size, *plan.arguments(costs))
@@ -103,42 +103,41 @@ class Admitter(Settler):
         verdict, cause, now_ms, *numbers = map(int, reply.split())
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
-    async def _admit_all(self, asked: Admission) -> Admission:
-        answer = None
-        while answer is None:
-            asked = asked._replace(rid=self._next_rid())
+    async def _admit_all(
+        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask
+    ) -> Admission:
+        while True:
+            asked = Admission(plan, True, 0, (), False, self._next_rid(), 0, keys, costs, ask)
             try:
                 answer = await (self._in_parts(asked) if self._clustered else self._in_one(asked))
             except StoreError:
                 self._take_back(asked)
                 return self._degraded(asked)
+            if answer is not None:
+                break
         self._note_time(answer.now_ms)
         if answer.answer is not None and answer.answer.quotas and answer.verdict is not Verdict.CLOCK:
-            self._local_ask.remember(asked.ask.allowances, answer.answer.quotas)
-        if asked.ask.claim is not None and answer.allowed and answer.generation > 1 and self._on_takeover:
-            self._on_takeover(asked.plan.policy)
+            self._local_ask.remember(ask.allowances, answer.answer.quotas)
+        if ask.claim is not None and answer.allowed and answer.generation > 1 and self._on_takeover:
+            self._on_takeover(plan.policy)
         return answer
 
     async def _in_one(self, asked: Admission, versions: bytes = b"") -> Admission | None:
         """One script call. None: what a lost first answer showed is gone by now, the request is a new one."""
-        plan, ask = asked.plan, asked.ask
-        names = [receipt_key(first_key(asked), asked.rid), *asked.keys]
-        values = [_RECEIPT_MS, plan.size, *plan.arguments(asked.costs)]
+        plan, keys, costs, ask, rid = asked.plan, asked.keys, asked.costs, asked.ask, asked.rid
+        names = [receipt_key(first_key(asked), rid), *keys]
+        values = [_RECEIPT_MS, plan.size, *plan.arguments(costs)]
         if ask is not NOTHING:
-            more_keys, more = flatten(ask, asked.rid, versions=versions)
-            names += more_keys
-            values += more
+            flatten(ask, rid, names, values, versions=versions)
         is_patient = plan.has_closed or _must_have_store(ask)
         reply = await call(self._store, ADMIT, names, values, is_patient=is_patient)
         if reply.startswith(b"-1 "):
             return None
         head, _, rest = reply.partition(b"\n")
         verdict, cause, now_ms, *numbers = map(int, head.split())
-        at = 4 * len(asked.keys)
+        at = 4 * len(keys)
         answer = answer_of(verdict, numbers[at:], ask, rest, self._top_up_url) if ask is not NOTHING else None
-        return asked._replace(
-            allowed=not verdict, cause=cause, numbers=numbers[:at], now_ms=now_ms, answer=answer
-        )
+        return Admission(plan, not verdict, cause, numbers[:at], False, rid, now_ms, keys, costs, ask, answer)
 
     async def _in_parts(self, asked: Admission) -> Admission | None:
         """A script call per slot, all at once. If they do not all agree, what any of them took is given back."""

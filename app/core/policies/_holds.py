@@ -5,12 +5,16 @@ a field ``r<rid>`` per hold. ADMIT adds holds, SETTLE and ABORT take them away; 
 times are the server's. An account lives for an hour after the last write, and in any case a minute longer than its longest hold.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import structlog
 
 from app.core.policies._providers import Balance
 from app.core.policies._terms import account_key
-from app.core.valkey import Script, ValkeyClient
+from app.core.valkey import Script, StoreError, ValkeyClient
 
 ACCOUNTS_KEY = "{b:credits}:v1:c:x"
 """Which accounts are in the store: a sorted set by the time when each was loaded."""
@@ -18,6 +22,7 @@ MOST_MICRO = 2**53 - 1
 """The largest balance: what Lua's numbers count exactly."""
 _LIST_GRACE_MS = 60_000  # far longer than a load takes between listing the account and writing it
 _PAGE = 500
+_log = structlog.get_logger(__name__)
 
 _balance, _expired, _free, _forget, _list = (
     Script.load("app.core.policies.lua", f"hold_{name}.lua")
@@ -53,6 +58,8 @@ class HoldBook:
 
     def __init__(self, store: ValkeyClient) -> None:
         self._store = store
+        self._ending: dict[str, tuple[Balance, list[str]]] = {}
+        self._answers: set[asyncio.Future[Any]] = set()
 
     async def load(self, account: str, balance: Balance) -> bool:
         """Put a COLD account into the store, or a newer balance over the one that is there. False: what is there is as new.
@@ -97,9 +104,39 @@ class HoldBook:
 
     async def free(self, account: str, rid: str, balance: Balance | None = None) -> int | None:
         """Give a hold back, and write the balance after its charge if that is newer. The micro-credits freed; None: no such hold."""
-        after = () if balance is None else (balance.micro, balance.version)
-        freed = await self._store.run(_free, [account_key(account)], [rid, *after])
+        after = ("", "") if balance is None else (balance.micro, balance.version)
+        (freed,) = await self._store.run(_free, [account_key(account)], [*after, rid])
         return None if freed is None else int(freed)
+
+    def free_soon(self, account: str, rid: str, balance: Balance) -> None:
+        """The same without waiting, together with all others of this turn of the event loop; if the store does not answer, the sweeper does
+        it.
+        """
+        if not self._ending:
+            asyncio.get_running_loop().call_soon(self._free_all)
+        newest, rids = self._ending.get(account, (balance, []))
+        rids.append(rid)
+        self._ending[account] = (max(newest, balance, key=lambda known: known.version), rids)
+
+    def _free_all(self) -> None:
+        ending, self._ending = self._ending, {}
+        for account, (balance, rids) in ending.items():
+            with suppress(StoreError):
+                answer = self._store.submit(
+                    _free, [account_key(account)], [balance.micro, balance.version, *rids]
+                )
+                self._answers.add(answer)
+                answer.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Any]) -> None:
+        self._answers.discard(answer)
+        if not answer.cancelled() and answer.exception() is not None:
+            _log.warning("credits.hold_left", error=type(answer.exception()).__name__)
+
+    async def close(self) -> None:
+        """Wait for what ``free_soon`` began."""
+        while self._ending or self._answers:
+            await (asyncio.wait(self._answers) if self._answers else asyncio.sleep(0))
 
     async def accounts(self) -> AsyncIterator[list[str]]:
         """All accounts that were loaded, in pages of some hundreds; one may come twice, and one that left the store still come."""

@@ -1,6 +1,7 @@
 """What one piece of admitted work took, until it is settled or given back."""
 
 from contextlib import suppress
+from functools import partial
 
 from app.core.context import current_context
 from app.core.db import AsyncSession
@@ -56,11 +57,7 @@ class Permit:
         ledger, holds, admission = self._parts.ledger, self._parts.holds, self.admission
         assert ledger is not None and holds is not None and admission is not None  # noqa: S101, PT018 - see owes
         debit, rid = self.debit(), admission.rid
-
-        async def done(balance: Balance) -> None:
-            await holds.free(debit.account, rid, balance)
-
-        ledger.debit_later(debit, done)
+        ledger.debit_later(debit, partial(holds.free_soon, debit.account, rid))
         self.admission, self._balance = admission._replace(ask=admission.ask._replace(hold=None)), None
         await self.settle()
 

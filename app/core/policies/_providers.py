@@ -1,6 +1,6 @@
 """What features must bring for some policies to work; the boot audit refuses a policy whose provider is absent, by name."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,7 +36,7 @@ class CreditLedger(Protocol):
         already changes nothing.
         """
 
-    def debit_later(self, debit: Debit, done: Callable[[Balance], Awaitable[None]]) -> None:
+    def debit_later(self, debit: Debit, done: Callable[[Balance], None]) -> None:
         """Write it within 50 ms, with others; then call ``done`` with the balance after it."""
 
 

@@ -1,12 +1,14 @@
 """What is asked beyond rate limits, as the ADMIT script takes it, and its answer as objects."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Verdict
 
 _EXACT = 2**53  # above this a double, and so Lua, is not exact
 _FLAGS = (b"0", b"1")
+_VERDICTS = {int(verdict.value): verdict for verdict in Verdict}
 
 
 class Answer(NamedTuple):
@@ -30,13 +32,12 @@ class Answer(NamedTuple):
     top_up_url: str | None = None
 
 
-def flatten(ask: Ask, rid: str, *, versions: bytes = b"") -> tuple[list[str], list[bytes]]:
-    """Keys and arguments of the parts, in the script's order. ``versions`` of the lookup's tags, where they were read elsewhere.
+def flatten(ask: Ask, rid: str, keys: list[str], arguments: list[bytes], *, versions: bytes = b"") -> None:
+    """Append keys and arguments of the parts, in the script's order. ``versions`` of the lookup's tags, where they were read elsewhere.
 
     Raises ValueError for numbers that Lua cannot count exactly and for text that would break a record.
     """
-    keys: list[str] = []
-    arguments = [rid.encode(), _FLAGS[ask.circuit_open]]
+    arguments += (rid.encode(), _FLAGS[ask.circuit_open])
     if ask.claim is not None:
         _claim(ask.claim, keys, arguments)
     if ask.lookup is not None:
@@ -45,10 +46,9 @@ def flatten(ask: Ask, rid: str, *, versions: bytes = b"") -> tuple[list[str], li
         _allowance(allowance, keys, arguments)
     for slot in ask.slots:
         keys.append(slot.key)
-        arguments += (b"s", b"%d" % slot.most, b"%d" % slot.lease_ms, _FLAGS[slot.shadow])
+        arguments += _slot_arguments(slot.most, slot.lease_ms, slot.shadow)
     if ask.hold is not None:
         _hold(ask.hold, keys, arguments)
-    return keys, arguments
 
 
 def _claim(claim: Claim, keys: list[str], arguments: list[bytes]) -> None:
@@ -66,27 +66,15 @@ def _claim(claim: Claim, keys: list[str], arguments: list[bytes]) -> None:
 def _lookup(lookup: Lookup, keys: list[str], arguments: list[bytes], versions: bytes) -> None:
     tags = () if versions else lookup.tag_keys
     keys += (lookup.key, lease_key(lookup), *tags)
-    arguments += (
-        b"l",
-        b"%d" % lookup.lease_ms,
-        _FLAGS[lookup.must_compute],
-        b"%d" % lookup.hit_cost,
-        b"%d" % len(tags),
-        versions,
-    )
+    arguments += _lookup_arguments(lookup.lease_ms, lookup.must_compute, lookup.hit_cost, len(tags))
+    arguments.append(versions)
 
 
 def _allowance(allowance: Allowance, keys: list[str], arguments: list[bytes]) -> None:
     if max(allowance.limit, allowance.cost) >= _EXACT // 2:
         raise ValueError(f"the quota {allowance.name} is too large to be counted exactly")
     keys.append(allowance.key)
-    arguments += (
-        b"q",
-        b"%d" % allowance.end_ms,
-        b"%d" % allowance.limit,
-        b"%d" % allowance.cost,
-        _FLAGS[allowance.shadow],
-    )
+    arguments += _quota_arguments(allowance.end_ms, allowance.limit, allowance.cost, allowance.shadow)
 
 
 def _hold(hold: Hold, keys: list[str], arguments: list[bytes]) -> None:
@@ -100,6 +88,24 @@ def _hold(hold: Hold, keys: list[str], arguments: list[bytes]) -> None:
         _word(hold.settlement_key),
         _FLAGS[hold.shadow],
     )
+
+
+# An endpoint asks with the same few numbers again and again.
+
+
+@lru_cache(maxsize=1024)
+def _slot_arguments(most: int, lease_ms: int, shadow: bool) -> tuple[bytes, ...]:
+    return (b"s", b"%d" % most, b"%d" % lease_ms, _FLAGS[shadow])
+
+
+@lru_cache(maxsize=1024)
+def _lookup_arguments(lease_ms: int, must_compute: bool, hit_cost: int, tags: int) -> tuple[bytes, ...]:
+    return (b"l", b"%d" % lease_ms, _FLAGS[must_compute], b"%d" % hit_cost, b"%d" % tags)
+
+
+@lru_cache(maxsize=4096)
+def _quota_arguments(end_ms: int, limit: int, cost: int, shadow: bool) -> tuple[bytes, ...]:
+    return (b"q", b"%d" % end_ms, b"%d" % limit, b"%d" % cost, _FLAGS[shadow])
 
 
 def _word(text: str) -> bytes:
@@ -124,6 +130,6 @@ def answer_of(verdict: int, numbers: Sequence[int], ask: Ask, tail: bytes, top_u
         quotas = tuple([(bool(numbers[i]), numbers[i + 1]) for i in range(5, at, 2)])
         slots = tuple([bool(passed) for passed in numbers[at:]])
     return Answer(
-        Verdict(verdict), generation, left_ms, bool(leader), available, credit, quotas, slots, versions, tail,
+        _VERDICTS[verdict], generation, left_ms, bool(leader), available, credit, quotas, slots, versions, tail,
         top_up_url,
     )  # fmt: skip

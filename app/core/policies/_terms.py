@@ -18,6 +18,7 @@ from app.core.policies._rate_limit import Cost, CostRequest
 
 _MARGIN_S = 10.0  # a lease outlives the deadline by this, for the commit and the settlement
 _DAY_MS = 86_400_000
+_ACCOUNT = ":v1:c"
 NO_REQUEST = CostRequest("", {}, {}, None)
 
 
@@ -91,7 +92,7 @@ class Terms:
         if caller.principal is None:
             raise ConfigurationError(f"The credits of {self._policy} need an account and the caller has none")
         return Hold(
-            account_key(caller.principal.id),
+            f"{{{user_partition(caller)}}}{_ACCOUNT}",
             cost * CREDIT,
             int(self.lease_s * 1000),
             self._settlement_key(claim),
@@ -144,7 +145,7 @@ def _slot(policy: str, slot: Concurrency, config: JobConfig) -> _Slot:
 
 def account_key(account: str) -> str:
     """Where the account's balance and holds stand."""
-    return f"{{{user_partition(Caller.of(account))}}}:v1:c"
+    return f"{{{user_partition(Caller.of(account))}}}{_ACCOUNT}"
 
 
 def cost_of(cost: Cost, request: CostRequest, what: str, most: int) -> int:

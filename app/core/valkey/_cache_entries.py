@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,20 @@ class Seen(NamedTuple):
         return self.entry is not None and freshness(self.entry, self.now_ms) is Freshness.FRESH
 
 
+class _Announced:
+    """That this process computes an entry, until then at most. Most are followed by nobody: the future is made for the first who does."""
+
+    __slots__ = ("done", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.done: asyncio.Future[None] | None = None
+
+    def followed(self) -> asyncio.Future[None]:
+        self.done = self.done or asyncio.get_running_loop().create_future()
+        return self.done
+
+
 class Put(NamedTuple):
     """An entry on its way into the store, as the scripts take it: fresh_ms, stale_ms, delta_ms, versions, payload."""
 
@@ -75,7 +90,7 @@ class Entries:
     def __init__(self, store: ValkeyClient, *, rng: Callable[[], float] = random.random) -> None:
         self._store = store
         self._rng = rng
-        self._announced: dict[str, asyncio.Future[None]] = {}
+        self._announced: dict[str, _Announced] = {}
         self._invalidations = 0
 
     @property
@@ -211,16 +226,16 @@ class Entries:
 
     def announce(self, key: str, lease_ms: int = 10_000) -> None:
         """Say that this process computes ``key``, so that its followers here are woken by ``store``, ``release`` or ``throttle``."""
-        if key not in self._announced:
-            loop = asyncio.get_running_loop()
-            done = self._announced[key] = loop.create_future()
-            timer = loop.call_later(lease_ms / 1000, self._wake, key)
-            done.add_done_callback(lambda _: timer.cancel())
+        announced, now = self._announced, time.monotonic()
+        # Whoever announced and never came back is forgotten by those who come later; leases are about equally long.
+        while announced and (oldest := next(iter(announced.items())))[1].until < now:
+            self._wake(oldest[0])
+        announced.setdefault(key, _Announced(now + lease_ms / 1000))
 
     def _wake(self, key: str) -> None:
-        done = self._announced.pop(key, None)
-        if done is not None and not done.done():
-            done.set_result(None)
+        announced = self._announced.pop(key, None)
+        if announced is not None and announced.done is not None and not announced.done.done():
+            announced.done.set_result(None)
 
     async def wait_for(self, key: str, tags: Sequence[str], timeout: float) -> Entry | None:  # noqa: ASYNC109 - a result, not an error
         """A follower's wait for a fresh entry, at most ``timeout`` seconds. None: the time is over, or nobody computes it any more."""
@@ -236,8 +251,8 @@ class Entries:
             left = end - loop.time()
             if seen.is_fresh or not seen.is_leased or left <= 0:
                 return seen
-            if (done := self._announced.get(key)) is not None:
-                await asyncio.wait({done}, timeout=min(_POLL_OF_OUR_OWN_S, left))
+            if (announced := self._announced.get(key)) is not None:
+                await asyncio.wait({announced.followed()}, timeout=min(_POLL_OF_OUR_OWN_S, left))
             else:
                 await asyncio.sleep(min(poll, left))
                 poll = min(poll * 1.5, _LONGEST_POLL_S)

@@ -14,7 +14,7 @@ from app.core.observability import CreditEvent, EventHub
 from app.core.policies import Balance, Debit
 from app.core.resilience import Clock
 
-Done = Callable[[Balance], Awaitable[None]]
+Done = Callable[[Balance], None]
 Post = Callable[[Sequence[Debit]], Awaitable[Mapping[str, Balance]]]
 _LONGEST_PAUSE_S = 5.0
 _log = structlog.get_logger(__name__)
@@ -126,12 +126,11 @@ class DebitBatch:
         except Exception:  # noqa: BLE001 - the outermost frame of a loop that must go on without the one that is wrong
             return await self._one_by_one(batch)
         self._hub.emit(CreditEvent("posted", len(batch)))
-        outcomes = await asyncio.gather(
-            *(waiting.done(balances[waiting.debit.account]) for waiting in batch), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                _log.warning("credits.not_told", error=type(outcome).__name__)
+        for waiting in batch:
+            try:
+                waiting.done(balances[waiting.debit.account])
+            except Exception as error:  # noqa: BLE001 - one caller's mistake must not keep the news from the others
+                _log.warning("credits.not_told", error=type(error).__name__)
         return True
 
     async def _one_by_one(self, batch: Sequence[_Waiting]) -> bool:

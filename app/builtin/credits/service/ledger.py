@@ -1,6 +1,6 @@
 """The ledger as the policy engine asks for it: ``CreditLedger``."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.builtin.credits.repository import LedgerRepository
 from app.builtin.credits.service.batch import DebitBatch
@@ -42,7 +42,7 @@ class Ledger(CreditLedgerProtocol):
         _check(debit)
         return (await LedgerRepository(session).debit([debit]))[debit.account]
 
-    def debit_later(self, debit: Debit, done: Callable[[Balance], Awaitable[None]]) -> None:
+    def debit_later(self, debit: Debit, done: Callable[[Balance], None]) -> None:
         """Write it within 50 ms, with others; then call ``done`` with the balance after it."""
         _check(debit)
         self.batch.add(debit, done)

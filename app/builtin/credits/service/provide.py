@@ -17,7 +17,7 @@ def provide_credits(platform: Platform, _settings: object) -> Mapping[type[Any],
     ledger = Ledger(platform.database, platform.hub, platform.clock)
     book = platform.holds
     upkeep = Upkeep(platform.database, ledger, book, platform.hub)
-    platform.on_stop += [ledger.aclose, after_commit_idle]
+    platform.on_stop += [ledger.aclose, book.close, after_commit_idle]
     return {
         CreditLedger: ledger,
         PlanSource: Plans(platform.database, platform.clock),

@@ -1,7 +1,7 @@
 """Charges after the answer: together, again when the database was away, never lost by a clean stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -39,8 +39,8 @@ class Poster:
 class Told(dict[str, Balance]):
     """Who was told which balance."""
 
-    def of(self, debit: Debit) -> Callable[[Balance], Awaitable[None]]:
-        async def done(balance: Balance) -> None:
+    def of(self, debit: Debit) -> Callable[[Balance], None]:
+        def done(balance: Balance) -> None:
             self[debit.settlement_key] = balance
 
         return done
@@ -128,7 +128,7 @@ async def test_one_who_cannot_be_told_does_not_disturb_the_others(events: Events
     poster, told = Poster(), Told()
     batch = batch_of(poster, events)
 
-    async def fails(_: Balance) -> None:
+    def fails(_: Balance) -> None:
         raise RuntimeError("no")
 
     batch.add(debit_of("a", 1, "1"), fails)
