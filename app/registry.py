@@ -45,7 +45,6 @@ class Feature:
     periodic: from the platform, when all features have provided, makes what is done again and again (a feature's ``jobs.py``).
     seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
     development_users: the addresses of the users that its seeds make.
-    periodic: what is done again and again while the service runs, made from the platform.
     """
 
     name: str

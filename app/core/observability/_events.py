@@ -12,10 +12,11 @@ import structlog
 class PolicyEvent(NamedTuple):
     """One decision of one gate. A named tuple, because one is made per request and a frozen dataclass costs five times as much.
 
-    ``policy`` is the endpoint's policy name; ``verdict`` one of admitted, limited, unauthenticated,
-    forbidden, unavailable; ``cause`` names the limit or rule that decided; ``shadowed`` lists limits that
-    would have refused in shadow mode; ``degraded`` is true when the store was down and the local substitute
-    decided; ``store_s`` is the time of the round trip, in seconds.
+    ``policy`` is the name of the endpoint's policy, or of what work or a building block runs under. ``verdict``: admitted, replay, hit,
+    unauthenticated, forbidden, invalid, limited, quota, no_credit, held, busy, in_flight, unknown, mismatch, circuit_open, disabled, shed,
+    unavailable, or the name of a rule of ``JobConfig.extra`` that refused (docs/policies.md says which answer each is). ``cause`` names the
+    limit or rule that decided; ``shadowed`` lists what would have refused in shadow mode; ``degraded`` is true when the store was down and
+    the local substitute decided; ``store_s`` is the time of the round trip, in seconds.
     """
 
     policy: str

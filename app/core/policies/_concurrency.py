@@ -24,9 +24,10 @@ class NoCapacity(Unavailable):
 class Concurrency:
     """Slots over all processes, each a lease: a crash frees its slot when the lease ends, never earlier.
 
-    max: requests at once. scope: whose are counted together; ``user`` and ``tenant`` are refused with 429, ``route`` and ``global`` (one
+    max: requests at once, 1 to 100,000.
+    scope: whose are counted together; ``user`` and ``tenant`` are refused with 429, ``route`` and ``global`` (one
         pool for all endpoints that give the same ``name``) with 503.
-    lease: seconds; None: the endpoint's timeout, at most 30, renewed while the handler works.
+    lease: seconds, 1 to 3600; None: the endpoint's timeout, at most 30, renewed while the handler works.
     on_store_down: ``local`` counts in this process with max / REPLICAS, ``open`` does not count.
     """
 
@@ -49,7 +50,8 @@ class Concurrency:
 class Bulkhead:
     """Handlers at once in one process. What does not fit waits in a queue, or is refused with 503.
 
-    max: handlers at once. queue: how many may wait. queue_timeout: seconds one waits, never beyond its deadline.
+    max: handlers at once, 1 to 100,000. queue: how many may wait, 0 to 100,000. queue_timeout: seconds one waits, 0.001 to 60, never beyond
+        its deadline.
     """
 
     max: int

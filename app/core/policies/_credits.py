@@ -33,8 +33,8 @@ class CreditsUnavailable(Unavailable):
 class Credits:
     """What one request costs the caller's account.
 
-    cost: whole credits, or a function of the request's head that returns the most it may take (an estimate; less may be charged with
-        ``set_cost``). 0 takes nothing.
+    cost: whole credits, 0 to 1,000,000,000, or a function of the request's head that returns the most it may take (an estimate;
+        less may be charged with ``set_cost``). 0 takes nothing.
     settle: ``strict`` writes the debit in the handler's transaction, before the first byte of the answer; ``batched`` writes it within
         50 ms after the answer, many at once: a crash in between releases the hold and the request was free.
 

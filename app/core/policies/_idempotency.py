@@ -39,15 +39,17 @@ class Idempotency:
     required: a request without the header is 400. Otherwise it is an ordinary request.
     durability: ``valkey`` runs at most once, except when Valkey loses its last writes in a failover; ``db`` keeps the result as a row in
         the handler's own transaction: exactly once for what the handler writes through its session. Money needs ``db``.
-    retention: seconds that a result is answered again; 60 to 31 days.
-    lease: seconds after which a claim whose request vanished may be decided anew; None: the endpoint's timeout and 5 seconds.
+    retention: seconds that a result is answered again; 60 to 2,678,400 (31 days).
+    lease: seconds, 1 to 3600, after which a claim whose request vanished may be decided anew; None: the endpoint's timeout (30 without one)
+        and 10 seconds.
     on_expired_claim: then ``rerun``, ``refuse`` (409, because the effect is unknown), or ``consult_db`` (done if its row is there, rerun
         if not). None: ``consult_db`` with ``durability="db"``, otherwise ``refuse``.
-    methods: those it applies to; others ignore the header. GET and HEAD are not allowed here.
+    methods: those it applies to, of POST, PATCH, PUT and DELETE; others ignore the header.
     replay_cost: 1 charges a replay to the attempt limits like any request, 0 does not.
     save_errors: keep 5xx answers and exceptions after the handler began as results. None: only with ``valkey``, where the effect is
         unknown; with ``db`` the transaction was rolled back and a retry may run.
-    max_body: bytes of the largest body that is kept. A longer answer is not repeated: its replay is 409 ``result_not_retained``.
+    max_body: bytes of the largest body that is kept, 0 to 1,048,576. A longer answer is not repeated: its replay is 409
+        ``result_not_retained``.
     headers: response headers that are kept besides content type, language, encoding, disposition, location, link, etag and cache control;
         Set-Cookie, Date and rate-limit fields never are.
 

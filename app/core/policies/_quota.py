@@ -25,9 +25,9 @@ class Quota:
     """A plan's allowance of one endpoint, charged only when everything else agrees, and given back when the request fails.
 
     per: the calendar day or month of the account's time zone (UTC unless the account says otherwise).
-    limit: uses per period for everybody, or by plan: ``{"default": 100, "pro": 10_000}``; ``default`` is for all other plans and must be
-        there.
-    cost: uses that one request takes, or a function of its head.
+    limit: uses per period, 0 to 1,000,000,000,000, for everybody, or by plan: ``{"default": 100, "pro": 10_000}``;
+        ``default`` is for all other plans and must be there.
+    cost: uses that one request takes, 0 to 1,000,000,000, or a function of its head.
     name: what callers and metrics see; the period's name if empty.
     shared: endpoints that give the same word spend one quota.
     shadow: record a refusal, do not refuse.

@@ -14,20 +14,20 @@ _TAG = re.compile(r"(?:[A-Za-z0-9._:-]|\{[a-z_][a-z0-9_]*\}){1,120}")
 class ResponseCache:
     """How an endpoint's answers to GET and HEAD are kept and repeated. States: fresh, eager, stale, gone.
 
-    ttl: seconds that an answer is fresh; spread by +-10 % so that entries do not end together.
-    stale: seconds after that in which it may be served while it is computed anew, or because computing failed.
+    ttl: seconds that an answer is fresh, 0.1 to 86,400; spread by +-10 % so that entries do not end together.
+    stale: seconds after that, up to 604,800, in which it may be served while it is computed anew, or because computing failed.
     scope: whose answers are shared: the caller's own, his tenant's, or everybody's. ``public`` on an endpoint that needs a token wants
         ``shared_with_all=True`` beside it. Answers for one set of scopes and roles are never given to another.
-    tags: what an answer depends on; ``invalidate_tags`` ends all answers with a tag in one step. A table's name is a tag. ``{user}``,
-        ``{tenant}`` and path parameters are filled in: ``records:{user}``.
+    tags: what an answer depends on, at most 8; ``invalidate_tags`` ends all answers with a tag in one step. A table's name is a tag.
+        ``{user}``, ``{tenant}`` and path parameters are filled in: ``records:{user}``.
     query: query parameters that select the answer (their order does not matter); None: all of them.
     vary: request headers that select it too.
-    negative_ttl: seconds that a 404 or 410 is kept; 0: not at all.
-    soft_timeout: seconds to wait for a new answer before the stale one is served while the computation goes on.
-    hard_timeout: seconds to wait for another request's computation of the same answer before computing it oneself.
+    negative_ttl: seconds that a 404 or 410 is kept, up to 86,400; 0: not at all.
+    soft_timeout: seconds, 0.001 to 60, to wait for a new answer before the stale one is served while the computation goes on.
+    hard_timeout: seconds, 0.001 to 60, to wait for another request's computation of the same answer before computing it oneself.
     eager: refresh in the background before the end, with the probability of XFetch (Vattani et al., VLDB 2015), so that nobody waits.
     hit_cost: 1 charges a hit to the attempt limits like any request, 0 does not. Quota, credits and slots are never charged.
-    max_body: bytes of the largest answer that is kept.
+    max_body: bytes of the largest answer that is kept, 0 to 1,048,576.
     refresh_roles: callers with one of these roles get an answer that is computed for them, and kept, when they send
         ``Cache-Control: no-cache``. From everybody else that header is ignored: it would take the cache away from what it protects.
 

@@ -11,12 +11,13 @@ class Retry:
 
     retry_safe: must be True: you say that the handler may run twice. An attempt that used the request's session runs in a savepoint, and is
         repeated only for errors that leave the connection usable.
-    attempts: in all, 1 to 10. attempt_timeout: seconds of each; None: only the deadline of all.
-    base, cap: seconds; the wait before attempt n is random in 0 to min(cap, base * 2**(n-1)), or what Retry-After says.
+    attempts: in all, 1 to 10. attempt_timeout: seconds of each, 0.001 to 3600; None: only the deadline of all.
+    base, cap: seconds, 0 to 60 and ``base`` to 300; the wait before attempt n is random in 0 to min(cap, base * 2**(n-1)), or what
+        Retry-After says.
     exceptions: classes that are retried; by default errors with a status of 500 or more, timeouts and connection errors. Cancellation
         and refusals never are.
-    budget: share of retries among requests (Finagle: a tenth is 0.1), above a reserve of 10 a second; when it is used up the last error
-        stands.
+    budget: share of retries among requests, 0 to 1 (Finagle: a tenth is 0.1), above a reserve of 10 a second; when it is used up the
+        last error stands.
     """
 
     retry_safe: bool
