@@ -12,30 +12,23 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from math import ceil
-from typing import Any, NamedTuple, Protocol, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import Any, Protocol, TypeVar
 
 from app.core.context import current_context
-from app.core.db import translate
-from app.core.errors import DeadlineExceeded, PolicyRejected
+from app.core.errors import DeadlineExceeded
 from app.core.observability import RetryEvent
 from app.core.policies._circuit import CircuitOpen
 from app.core.policies._concurrency import NoCapacity
-from app.core.policies._credits import CreditsUnavailable
+from app.core.policies._guards import NEUTRAL, Guards, Watched
 from app.core.policies._job_config import JobConfig
-from app.core.policies._refusals import LimitUnavailable
 from app.core.policies._retry import Retry
 from app.core.resilience import (
     AttemptTimeout,
     Breakers,
     Clock,
-    Leave,
     Retrier,
     RetryBudget,
     RetryRules,
-    RollingBreaker,
     SystemClock,
     ThreadBulkhead,
     deadline_at,
@@ -44,10 +37,6 @@ from app.core.resilience import (
 from app.core.resilience import Bulkhead as Places
 
 R = TypeVar("R")
-_SPREAD = 0.1
-
-# Ours, not the dependency's: neither counted by breakers nor tried again.
-_NEUTRAL = (PolicyRejected, CircuitOpen, NoCapacity, LimitUnavailable, CreditsUnavailable)
 
 
 class Attempt(Protocol):
@@ -62,11 +51,6 @@ class Attempt(Protocol):
     @property
     def is_repeatable(self) -> bool:
         """After a failure: whether another attempt would start from the same place."""
-
-
-class _Guard(NamedTuple):
-    breaker: RollingBreaker
-    records: Callable[[BaseException], bool]
 
 
 class Resilience:
@@ -90,7 +74,7 @@ class Resilience:
         self.name = name
         self._clock = clock or SystemClock()
         self._rng = rng
-        self._guards = tuple(_Guard(breakers.get(options), options.records) for options in config.breakers)
+        self._guards = Guards(name, config.breakers, breakers=breakers, rng=rng)
         self._hub = breakers.hub
         retry = config.retry if config.retry is not None and config.retry.attempts > 1 else None
         self._attempts = retry.attempts if retry is not None else 1
@@ -126,11 +110,7 @@ class Resilience:
 
     def open_circuit(self) -> CircuitOpen | None:
         """The refusal that a call made now would get from a breaker, or None. Takes no place and counts nothing."""
-        for guard in self._guards:
-            wait = guard.breaker.retry_after_s()
-            if wait > 0:
-                return self._circuit_open(wait)
-        return None
+        return self._guards.open_circuit()
 
     async def run(
         self,
@@ -158,7 +138,7 @@ class Resilience:
             once,
             deadline=deadline,
             may_repeat=lambda error: (
-                not isinstance(error, _NEUTRAL) and (surrounding is None or surrounding.is_repeatable)
+                not isinstance(error, NEUTRAL) and (surrounding is None or surrounding.is_repeatable)
             ),
         )
 
@@ -166,7 +146,7 @@ class Resilience:
         self, call: Callable[[], Awaitable[R]], deadline: float | None, surrounding: Attempt | None
     ) -> R:
         limit = self._limit_s(deadline)
-        with self._watched() as watched:
+        with self._guards.watched() as watched:
             watched.result = result = await self._in_time(call, limit, surrounding)
         return result
 
@@ -206,22 +186,22 @@ class Resilience:
         if self._retrier is None:
             return once()
         return self._retrier.run_in_thread(
-            once, deadline=deadline, may_repeat=lambda error: not isinstance(error, _NEUTRAL)
+            once, deadline=deadline, may_repeat=lambda error: not isinstance(error, NEUTRAL)
         )
 
     @asynccontextmanager
     async def stream(self, deadline: float | None = None) -> AsyncIterator[None]:
         """Breakers and bulkhead around a stream; it cannot be tried again, and only its start has a deadline."""
         limit = self._limit_s(deadline)
-        with self._watched():
+        with self._guards.watched():
             async with self._place(limit):
                 yield
 
     @contextmanager
-    def stream_in_thread(self, deadline: float | None = None) -> Iterator["_Watched"]:
+    def stream_in_thread(self, deadline: float | None = None) -> Iterator[Watched]:
         """``stream`` for a plain generator in a thread."""
         limit = self._limit_s(deadline)
-        with self._watched() as watched:
+        with self._guards.watched() as watched:
             if self._threads is None or self._bulkhead is None:
                 yield watched
                 return
@@ -241,44 +221,6 @@ class Resilience:
             raise self._too_late(DeadlineExceeded)
         return left if self._attempt_s is None else min(left, self._attempt_s)
 
-    @contextmanager
-    def _watched(self) -> Iterator["_Watched"]:
-        """Under the breakers: leave first, and a verdict at the end."""
-        leaves = self._leaves() if self._guards else ()
-        watched = _Watched()
-        try:
-            yield watched
-        except BaseException as error:
-            self._give_verdict(leaves, error)
-            raise
-        status = getattr(watched.result, "status_code", None)
-        has_failed = isinstance(status, int) and status >= 500
-        for _, leave in leaves:
-            leave.failed() if has_failed else leave.succeeded()
-
-    def _leaves(self) -> tuple[tuple[_Guard, Leave], ...]:
-        """Leave from every breaker, or from none. Raises CircuitOpen."""
-        leaves: list[tuple[_Guard, Leave]] = []
-        for guard in self._guards:
-            leave = guard.breaker.try_acquire()
-            if leave is None:
-                for _, earlier in leaves:
-                    earlier.abandoned()
-                raise self._circuit_open(guard.breaker.retry_after_s())
-            leaves.append((guard, leave))
-        return tuple(leaves)
-
-    @staticmethod
-    def _give_verdict(leaves: tuple[tuple[_Guard, Leave], ...], error: BaseException) -> None:
-        if isinstance(error, SQLAlchemyError):
-            error = translate(error)
-        counts = isinstance(error, Exception) and not isinstance(error, _NEUTRAL)
-        for guard, leave in leaves:
-            if counts and guard.records(error):
-                leave.failed()
-            else:
-                leave.abandoned()
-
     @asynccontextmanager
     async def _place(self, limit: float | None) -> AsyncIterator[None]:
         if self._places is None or self._bulkhead is None:
@@ -291,13 +233,6 @@ class Resilience:
         finally:
             self._places.release()
 
-    def _circuit_open(self, wait: float) -> CircuitOpen:
-        return CircuitOpen(
-            "Something that this endpoint needs is failing.",
-            retry_after=max(1, ceil(wait * (1 + _SPREAD * self._rng()))),
-            extensions={"policy": self.name, "reason": "circuit_open"},
-        )
-
     def _no_capacity(self) -> NoCapacity:
         return NoCapacity(
             "This endpoint has as much in hand as it takes.",
@@ -308,15 +243,6 @@ class Resilience:
     def _too_late(self, kind: type[DeadlineExceeded]) -> DeadlineExceeded:
         detail = "One attempt took too long." if kind is AttemptTimeout else "The endpoint's time is over."
         return kind(detail, extensions={"policy": self.name})
-
-
-class _Watched:
-    """What a call returned: an answer with a status of 500 or more counts as a failure."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        self.result: object = None
 
 
 def _least(seconds: float, limit: float | None) -> float:
