@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.core.errors import Unavailable
 from app.core.policies._words import between, named
+from app.core.resilience import BreakerRules
 
 
 class CircuitOpen(Unavailable):
@@ -17,28 +18,20 @@ def _is_failure(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(BreakerRules):
     """A breaker per named dependency and process; endpoints that name the same dependency share it, and must give equal numbers.
 
     dependency: what the handler needs, for example ``weather_api``. Never a user's name.
-    failure_rate, slow_rate: shares of the calls in ``window`` seconds that open it, 0 to 1; a call is slow after ``slow_after`` seconds.
+    failure_rate, slow_rate: shares of the calls in ``window`` seconds (1 to 3600) that open it, 0.01 to 1; a call is slow after
+        ``slow_after`` seconds.
     min_calls: fewer calls than this in the window prove nothing.
-    open_for: seconds it stays open, doubled at each failed probe up to ``open_most``.
-    probes: calls that may find out at once whether it works again; each is a lease of ``probe_lease`` seconds.
+    open_for: seconds it stays open, 0.05 to 3600, doubled at each failed probe up to ``open_most``.
+    probes: calls that may find out at once whether it works again, 1 to 1000; each is a lease of ``probe_lease`` seconds.
     records: which exceptions count as failures; by default all but those with a status below 500. Cancellation, refusals of policies
         and our own 503 never count.
     """
 
     dependency: str
-    failure_rate: float = 0.5
-    slow_after: float = 10.0
-    slow_rate: float = 1.0
-    window: float = 10.0
-    min_calls: int = 20
-    open_for: float = 5.0
-    open_most: float = 60.0
-    probes: int = 1
-    probe_lease: float = 30.0
     records: Callable[[BaseException], bool] = _is_failure
 
     def __post_init__(self) -> None:

@@ -23,7 +23,9 @@ _JITTER = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRules:
-    """The numbers of a breaker; times in seconds, rates from 0 to 1. ``Breaker`` of the policies documents and checks them."""
+    """The numbers of a breaker; times in seconds, rates from 0 to 1. ``Breaker`` of the policies, which has them too, says what each is and
+    checks them.
+    """
 
     failure_rate: float = 0.5
     slow_after: float = 10.0
