@@ -29,11 +29,11 @@ class Principal:
     authenticated_at: float = 0.0
     methods: tuple[str, ...] = field(default=())
     rights: str = field(init=False, repr=False, compare=False)
-    """Scopes and roles as one text: equal for callers of equal rights."""
+    """Tenant, scopes and roles as one text: equal for callers of equal rights."""
 
     def __post_init__(self) -> None:
         # Once per token, not once per request: verified tokens are remembered with their principals.
-        object.__setattr__(self, "rights", repr((sorted(self.scopes), sorted(self.roles))))
+        object.__setattr__(self, "rights", repr((self.tenant_id, sorted(self.scopes), sorted(self.roles))))
 
 
 class RequestContext(NamedTuple):

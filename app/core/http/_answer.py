@@ -113,22 +113,25 @@ def pack(answer: Answer) -> bytes:
 def unpack(blob: bytes) -> Answer:
     """The answer again. Raises ValueError for anything that ``pack`` did not make."""
     head, _, body = blob.partition(b"\n")
-    status, headers, has_body = orjson.loads(head)
-    return Answer(
-        status,
-        tuple([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]),
-        body if has_body else None,
-    )
+    try:
+        status, headers, has_body = orjson.loads(head)
+        kept = tuple([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
+    except (AttributeError, TypeError) as error:
+        raise ValueError("not an answer that was kept") from error
+    if type(status) is not int or not 200 <= status < 600:
+        raise ValueError("not the status of an answer that was kept")
+    return Answer(status, kept, body if has_body else None)
 
 
 def replay_of(blob: bytes, key: str, sealer: Sealer | None) -> Answer:
-    """A kept result as its replay. Without a body when the key that it was sealed with is gone: the request was done all the same."""
-    if sealer is not None:
-        try:
-            blob = sealer.open(blob, key.encode())
-        except SealBroken:
-            return Answer(409, [], None)
-    return unpack(blob).with_headers((b"idempotent-replayed", b"true"))
+    """A kept result as its replay. Without a body when it cannot be read, or the key that it was sealed with is gone: the request was
+    done all the same.
+    """
+    try:
+        answer = unpack(blob if sealer is None else sealer.open(blob, key.encode()))
+    except (SealBroken, ValueError):
+        return Answer(409, [], None)
+    return answer.with_headers((b"idempotent-replayed", b"true"))
 
 
 def etag_of(body: bytes) -> bytes:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -101,7 +102,8 @@ class CachedAnswers:
         query = parse_qsl(text.decode("latin-1"), keep_blank_values=True)
         if self.config.query is not None:
             query = [pair for pair in query if pair[0] in self.config.query]
-        return sorted(query) or ""
+        # The order of equal names stays: a handler that takes one value takes the last, one that takes a list takes them in order.
+        return sorted(query, key=itemgetter(0)) or ""
 
     def _partition(self, caller: Caller, digest: str) -> str:
         if self.config.scope == "public":
@@ -115,7 +117,10 @@ class CachedAnswers:
         """What ADMIT found; None when it cannot be read."""
         if self._sealer is None and len(stored) <= _SHORT:
             return _read(stored)
-        entry = Entry.parse(stored)
+        try:
+            entry = Entry.parse(stored)
+        except ValueError:
+            return None
         answer = self.open(entry, key)
         return (entry, answer) if answer is not None else None
 
@@ -123,9 +128,10 @@ class CachedAnswers:
         """The stored answer; None when it cannot be read (a key of encryption is gone): it is then as good as missing."""
         payload = entry.payload
         try:
-            return unpack(self._sealer.open(payload, key.encode()) if self._sealer is not None else payload)
+            answer = unpack(self._sealer.open(payload, key.encode()) if self._sealer is not None else payload)
         except (SealBroken, ValueError):
             return None
+        return answer if answer.body is not None else None
 
     def hit(self, answer: Answer, entry: Entry, scope: Scope, status: bytes = b"hit") -> Answer:
         """A stored answer, ready to go out: with its age, or 304 for a caller who has it already."""
@@ -158,6 +164,7 @@ class CachedAnswers:
             or (answer.status in _NEGATIVE and not self.config.negative_ttl)
             or values_of(response.raw_headers, b"set-cookie")
             or b"no-store" in control
+            or self._varies(response)
         ):
             return None
         if self.config.scope == "public" and b"private" in control:
@@ -165,6 +172,14 @@ class CachedAnswers:
         etag = () if answer.header(b"etag") else ((b"etag", etag_of(answer.body)),)
         vary = () if answer.header(b"vary") else ((b"vary", self._vary_field()),)
         return answer.with_headers(*etag, *vary)
+
+    def _varies(self, response: Response) -> bool:
+        """Whether the answer says of itself that it depends on what the key does not hold (RFC 9111 section 4.1)."""
+        said = b",".join(values_of(response.raw_headers, b"vary")).lower()
+        if not said:
+            return False
+        known = {b"", *self._vary, *((b"authorization",) if self.config.scope == "user" else ())}
+        return not {name.strip() for name in said.split(b",")} <= known
 
     def _vary_field(self) -> bytes:
         return b", ".join((b"Authorization", *self._vary))
@@ -224,11 +239,12 @@ class CachedAnswers:
 @lru_cache(maxsize=512)
 def _read(stored: bytes) -> tuple[Entry, Answer] | None:
     """What many callers get is taken apart once. This remembers no answers: only the store knows which one is to be given."""
-    entry = Entry.parse(stored)
     try:
-        return entry, unpack(entry.payload)
+        entry = Entry.parse(stored)
+        answer = unpack(entry.payload)
     except ValueError:
         return None
+    return (entry, answer) if answer.body is not None else None
 
 
 def filled(templates: tuple[str, ...], scope: Scope, caller: Caller) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import blake2b, sha256
+from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +20,8 @@ Scope = Mapping[str, Any]
 class IdempotencyKeys:
     """One endpoint's idempotency: makes the claim of a request.
 
-    The key's place is the caller, the route, the method and the key, so no caller meets another's; an API key's claims are its own.
+    The key's place is the caller, the tenant he acts for, the route, the method and the key, so no caller meets another's; an API key's
+    claims are its own.
     """
 
     def __init__(self, policy: str, config: Idempotency, lease_s: float) -> None:
@@ -47,8 +49,10 @@ class IdempotencyKeys:
     def claim(self, key: str, scope: Scope, template: str, body: bytes, caller: Caller) -> Claim:
         """What ADMIT is asked to claim for this request."""
         principal = caller.principal
-        api_key = principal.api_key_id if principal is not None and principal.api_key_id else ""
-        place = _digest("\0".join((scope["method"], template, api_key, key)).encode())
+        api_key, tenant = (
+            (principal.api_key_id, principal.tenant_id) if principal is not None else (None, None)
+        )
+        place = _digest("\0".join((scope["method"], template, api_key or "", tenant or "", key)).encode())
         return Claim(
             f"{{{user_partition(caller)}}}:v1:i:{self._policy}:{place}",
             _fingerprint(scope, template, body),
@@ -94,7 +98,9 @@ def _fingerprint(scope: Scope, template: str, body: bytes) -> str:
     """SHA-256 of method, route, path, sorted query, content type and the raw body; of a multipart body without its random boundary."""
     content_type = next(iter(values_of(scope["headers"], b"content-type")), b"")
     content_type, body = _without_boundary(content_type, body)
-    query = sorted(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    query = sorted(
+        parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True), key=itemgetter(0)
+    )
     path = sorted((name, str(value)) for name, value in scope.get("path_params", {}).items())
     head = repr((scope["method"], template, path, query, content_type)).encode()
     return sha256(sha256(head).digest() + body).hexdigest()[:40]

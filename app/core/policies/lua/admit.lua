@@ -155,7 +155,7 @@ if rid then
         elseif state == 'D' then
           verdict, tail, free = 7, sub(record, rest), ARGV[at + 5] == '0'
         else
-          left = max(tonumber(match(record, '^%d+', rest)) - now_ms, 0)
+          left = max((tonumber(match(record, '^%d+', rest)) or 0) - now_ms, 0)
           if left > 0 then verdict = 8
           elseif ARGV[at + 4] == '1' then generation = generation + 1
           else verdict = 10 end

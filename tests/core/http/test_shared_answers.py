@@ -1,0 +1,121 @@
+"""Which requests share a kept answer and which must not, although they look alike."""
+
+from typing import Annotated
+
+import pytest
+from fastapi import Header, Query, Response
+
+from app.core.context import Principal
+from app.core.http import Platform, TokenVerifier
+from app.core.policies import Idempotency, JobConfig, ResponseCache
+from app.settings import Settings
+from tests.core.http.workshop import Workshop
+
+pytestmark = pytest.mark.usefixtures("clean_store")
+
+CACHED = JobConfig(cache=ResponseCache(ttl=60), rate_limit=None)
+
+
+class TokensByTenant:
+    """One person, whose token names the tenant that he acts for."""
+
+    def verify(self, token: str) -> Principal:
+        return Principal("reader", tenant_id=token)
+
+
+def _by_tenant(platform: Platform) -> None:
+    platform.services[TokenVerifier] = TokensByTenant()
+
+
+async def test_one_person_in_two_tenants_is_shown_what_is_of_the_tenant_he_acts_for(
+    settings: Settings,
+) -> None:
+    shop = Workshop(CACHED)
+    async with shop.open(settings, _by_tenant):
+        runs = []
+        for tenant in ("a", "b", "a"):
+            runs.append((await shop.get(who=Principal(tenant))).json()["run"])
+            await shop.settled()
+        assert runs == [1, 2, 1]
+
+
+async def test_a_key_of_one_person_is_another_key_in_another_tenant(settings: Settings) -> None:
+    shop = Workshop(JobConfig(idempotency=Idempotency(), rate_limit=None))
+    async with shop.open(settings, _by_tenant):
+        runs = [
+            (await shop.post(who=Principal(tenant), Idempotency_Key="k")).json()["run"]
+            for tenant in ("a", "b", "a")
+        ]
+        assert runs == [1, 2, 1]
+
+
+async def test_parameters_of_one_name_keep_their_order(settings: Settings) -> None:
+    shop = Workshop(JobConfig(rate_limit=None))
+
+    async def echo(word: Annotated[list[str], Query()]) -> list[str]:
+        return word
+
+    shop.added("/echo", "echo", CACHED, echo)
+    async with shop.open(settings):
+        for first, second in (("a", "b"), ("b", "a")):
+            response = await shop.get(f"/echo?word={first}&word={second}")
+            await shop.settled()
+            assert response.json() == [first, second]
+        again = await shop.get("/echo?x=1&word=a&word=b")
+        await shop.settled()
+        other = await shop.get("/echo?word=a&x=1&word=b")
+        assert "fwd=miss" in again.headers["cache-status"]
+        assert "hit" in other.headers["cache-status"]
+
+
+async def test_a_key_with_parameters_in_another_order_is_another_request(settings: Settings) -> None:
+    shop = Workshop(JobConfig(idempotency=Idempotency(), rate_limit=None))
+    async with shop.open(settings):
+        assert (await shop.post("/work?n=1&n=2&m=3", Idempotency_Key="k")).status_code == 200
+        assert (await shop.post("/work?m=3&n=1&n=2", Idempotency_Key="k")).headers[
+            "idempotent-replayed"
+        ] == "true"
+        assert (await shop.post("/work?n=2&n=1&m=3", Idempotency_Key="k")).status_code == 422
+
+
+@pytest.mark.parametrize("said", ["Accept-Language", "*", "authorization, X-Other"])
+async def test_an_answer_that_varies_by_what_the_key_does_not_hold_is_not_kept(
+    settings: Settings, said: str
+) -> None:
+    shop = Workshop(JobConfig(rate_limit=None))
+
+    async def greet(response: Response, accept_language: Annotated[str, Header()]) -> str:
+        response.headers["Vary"] = said
+        return accept_language
+
+    shop.added("/greet", "greet", CACHED, greet)
+    async with shop.open(settings):
+        for language in ("de", "en"):
+            assert (await shop.get("/greet", accept_language=language)).json() == language
+            await shop.settled()
+
+
+@pytest.mark.parametrize(("said", "scope", "is_kept"), [
+    ("Accept-Language, authorization", "user", True),
+    ("Accept-Language", "public", True),
+    ("Authorization", "public", False),
+    ("Authorization", "tenant", False),
+])  # fmt: skip
+async def test_an_answer_that_varies_by_what_the_key_holds_is_kept(
+    settings: Settings, said: str, scope: str, *, is_kept: bool
+) -> None:
+    shop = Workshop(JobConfig(rate_limit=None))
+    cache = ResponseCache(ttl=60, scope=scope, shared_with_all=True, vary=("accept-language",))  # type: ignore[arg-type]
+
+    async def greet(response: Response) -> str:
+        response.headers["Vary"] = said
+        return "good day"
+
+    shop.added("/greet", "greet", JobConfig(cache=cache, rate_limit=None), greet)
+    async with shop.open(settings):
+        await shop.get("/greet", accept_language="de")
+        await shop.settled()
+        again = await shop.get("/greet", accept_language="de")
+        assert ("hit" in again.headers.get("cache-status", "")) is is_kept
+        other = await shop.get("/greet", accept_language="en")
+        assert "hit" not in other.headers.get("cache-status", "")
