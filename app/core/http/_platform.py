@@ -87,6 +87,7 @@ class Platform:
                 cast("PlanSource | None", self.services.get(PlanSource)),
                 self.overrides,
                 self.switches,
+                self.renewals,
             )
         )
 

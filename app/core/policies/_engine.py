@@ -6,8 +6,8 @@ limits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
 
@@ -24,22 +24,19 @@ from app.core.policies._permit import Permit
 from app.core.policies._plan import Plan
 from app.core.policies._post import Post
 from app.core.policies._rate_limit import CostRequest, is_policy_name
+from app.core.policies._renewals import Renewals
 from app.core.policies._terms import NO_REQUEST
 from app.core.resilience import earliest
 
 R = TypeVar("R")
-Sleep = Callable[[float], Awaitable[object]]
 
 
 class Engine:
-    """Runs work under a policy. One per application; belongs to one event loop.
+    """Runs work under a policy. One per application; belongs to one event loop."""
 
-    ``sleep`` waits between renewals of the leases of long work.
-    """
-
-    def __init__(self, parts: EngineParts, *, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, parts: EngineParts) -> None:
         self.parts = parts
-        self._sleep = sleep
+        self._renewals = parts.renewals or Renewals(parts.admitter, clock=parts.clock)
         self._posts: dict[str, Post] = {}
 
     async def run(
@@ -76,7 +73,7 @@ class Engine:
         post.authorise(caller, request)
         permit = await post.enter(caller, request, settlement_key=settlement_key)
         try:
-            async with self._renewed(permit):
+            with self._renewed(permit.admission):
                 result = await self._work(post, caller, work, permit)
         except BaseException:
             await permit.give_back()
@@ -156,22 +153,17 @@ class Engine:
         else:
             await permit.settle()
 
-    @asynccontextmanager
-    async def _renewed(self, permit: Permit) -> AsyncIterator[None]:
+    @contextmanager
+    def _renewed(self, admission: Admission | None) -> Iterator[None]:
         """Keep the leases of what was taken while the block runs."""
-        if not permit.holds_lease:
+        if admission is None:
             yield
             return
-        renewing = asyncio.create_task(self._renew(permit))
+        self._renewals.add(admission)
         try:
             yield
         finally:
-            renewing.cancel()
-
-    async def _renew(self, permit: Permit) -> None:
-        while True:
-            await self._sleep(permit.shortest_lease_s / 3)
-            await permit.renew()
+            self._renewals.discard(admission)
 
 
 def _caller_of(config: JobConfig, principal: Principal | None, network: str, name: str) -> Caller:

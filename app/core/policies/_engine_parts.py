@@ -14,6 +14,7 @@ from app.core.policies._keys import Caller
 from app.core.policies._overrides import Overrides
 from app.core.policies._plan import Plan
 from app.core.policies._providers import CreditLedger, PlanSource
+from app.core.policies._renewals import Renewals
 from app.core.policies._switches import Switches
 from app.core.resilience import Breakers, Clock
 
@@ -21,7 +22,8 @@ from app.core.resilience import Breakers, Clock
 class EngineParts(NamedTuple):
     """What an engine works with. ``ledger``, ``holds`` and ``plans`` may be absent; a policy that needs one then says so.
 
-    ``overrides`` and ``switches`` are the operators': options changed by name, and what is switched off.
+    ``overrides`` and ``switches`` are the operators': options changed by name, and what is switched off. ``renewals`` keep the leases of
+    long work; without them the engine makes its own.
     """
 
     admitter: Admitter
@@ -34,6 +36,7 @@ class EngineParts(NamedTuple):
     plans: PlanSource | None = None
     overrides: Overrides | None = None
     switches: Switches | None = None
+    renewals: Renewals | None = None
 
 
 async def count(

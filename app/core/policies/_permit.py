@@ -1,16 +1,13 @@
 """What one piece of admitted work took, until it is settled or given back."""
 
-from contextlib import suppress
 from functools import partial
 
 from app.core.context import current_context
 from app.core.db import AsyncSession
 from app.core.policies._admission import Admission
-from app.core.policies._ask import NOTHING
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._keys import Caller
 from app.core.policies._providers import Balance, Debit
-from app.core.valkey import StoreError
 
 
 class Permit:
@@ -31,12 +28,6 @@ class Permit:
     def owes(self) -> bool:
         """Whether the work is to be paid for."""
         return self.admission is not None and self.admission.ask.hold is not None and self.actual != 0
-
-    @property
-    def holds_lease(self) -> bool:
-        """Whether something was taken that ends by itself unless it is renewed."""
-        ask = self.admission.ask if self.admission is not None else NOTHING
-        return bool(ask.slots) or ask.hold is not None
 
     def debit(self) -> Debit:
         """The charge for this work: what it says it cost (``actual``), otherwise what was held."""
@@ -83,20 +74,6 @@ class Permit:
         elif self._end() and self.admission is not None:
             # The hold stays until its lease ends: then the sweeper asks the ledger.
             await self._parts.admitter.abort(self.admission, keep_hold=True)
-
-    @property
-    def shortest_lease_s(self) -> float:
-        """Seconds that the first of the leases lasts; only when one is held."""
-        assert self.admission is not None  # noqa: S101 - see holds_lease
-        ask = self.admission.ask
-        leases = [slot.lease_ms for slot in ask.slots] + ([ask.hold.lease_ms] if ask.hold is not None else [])
-        return min(leases) / 1000
-
-    async def renew(self) -> None:
-        """Keep slots and hold for as long again. Raises nothing for the store: the next renewal may come in time."""
-        assert self.admission is not None  # noqa: S101 - see holds_lease
-        with suppress(StoreError):
-            await self._parts.admitter.extend(self.admission, int(self.shortest_lease_s * 1000))
 
     def _end(self) -> bool:
         was_over, self._is_over = self._is_over, True

@@ -7,7 +7,7 @@ from app.builtin.credits.service import Ledger, Plans
 from app.core.context import Principal
 from app.core.db import Database
 from app.core.observability import Event, EventHub, PolicyEvent, WorkEvent
-from app.core.policies import CREDIT, Admitter, Credits, Engine, EngineParts, HoldBook, JobConfig
+from app.core.policies import CREDIT, Admitter, Credits, Engine, EngineParts, HoldBook, JobConfig, Renewals
 from app.core.resilience import Breakers, SystemClock
 from app.core.valkey import ValkeyClient
 from tests.credited import balance_of
@@ -27,10 +27,10 @@ async def fail() -> None:
 
 
 class Office:
-    """An engine on real servers, what it reported, and what its callers have."""
+    """An engine on real servers, what it reported, and what its callers have. ``renewing``: options of its ``Renewals``."""
 
     def __init__(
-        self, store: ValkeyClient, database: Database, *, parts: dict[str, Any] | None = None, **options: Any
+        self, store: ValkeyClient, database: Database, *, parts: dict[str, Any] | None = None, **renewing: Any
     ) -> None:
         self.events: list[Any] = []
         self.database = database
@@ -41,9 +41,10 @@ class Office:
         self.book = HoldBook(store)
         self.ledger = Ledger(database, hub, clock)
         made = EngineParts(
-            self.admitter, hub, clock, Breakers(hub=hub), database, self.ledger, self.book, Plans(database, clock)
+            self.admitter, hub, clock, Breakers(hub=hub), database, self.ledger, self.book, Plans(database, clock),
+            renewals=Renewals(self.admitter, **renewing),
         )  # fmt: skip
-        self.engine = Engine(made._replace(**(parts or {})), **options)
+        self.engine = Engine(made._replace(**(parts or {})))
 
     def _listen(self, event: Event) -> None:
         self.events.append(event)
