@@ -29,6 +29,7 @@ from app.core.http._traffic import TrafficControl
 from app.core.http._turnstile import Incoming, Keeping, Turnstile
 from app.core.observability import EventHub, PolicyEvent
 from app.core.policies import (
+    VERDICT_WORDS,
     Admission,
     Admitter,
     Caller,
@@ -38,20 +39,11 @@ from app.core.policies import (
     RateLimit,
     Resilience,
     Switches,
-    Verdict,
     shadowed,
 )
 from app.core.resilience import Breakers, Clock, Deadlines
 
 Scope = Mapping[str, Any]
-
-_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
-    Verdict.FRESH: "hit",
-    Verdict.STALE: "hit",
-    Verdict.WAIT: "hit",
-    Verdict.OPEN: "circuit_open",
-}
-"""The verdicts as events and logs call them."""
 
 
 class Overloaded(Unavailable):
@@ -221,7 +213,7 @@ class BoundGate:
         admission = passage.admission
         self._show_limits(admission, state)
         self._report(
-            _WORDS[admission.verdict],
+            VERDICT_WORDS[admission.verdict],
             admission,
             state,
             caller,

@@ -6,7 +6,17 @@
 from app.core.policies._actual_cost import reset_charged, set_charged, set_cost
 from app.core.policies._admission import Admission, LimitState
 from app.core.policies._admitter import ADMIT, Admitter
-from app.core.policies._ask import NOTHING, Allowance, Ask, Claim, Hold, Lookup, Slot, Verdict
+from app.core.policies._ask import (
+    NOTHING,
+    VERDICT_WORDS,
+    Allowance,
+    Ask,
+    Claim,
+    Hold,
+    Lookup,
+    Slot,
+    Verdict,
+)
 from app.core.policies._attempt_limit import AttemptLimit
 from app.core.policies._calendar import Window, window_at
 from app.core.policies._circuit import Breaker, CircuitOpen
@@ -48,7 +58,7 @@ from app.core.policies._security import InsufficientScope, RoleMissing, Security
 from app.core.policies._settlement import EXTEND, SETTLE, SETTLE_AND_KEEP, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
-from app.core.policies._switches import SWITCHES, Board, EndpointDisabled, Switch, Switches, breaker_switch
+from app.core.policies._switches import Board, EndpointDisabled, Switch, Switches, breaker_switch
 from app.core.policies._terms import NO_REQUEST, Terms, account_key
 
 __all__ = [
@@ -60,7 +70,7 @@ __all__ = [
     "NO_REQUEST",
     "SETTLE",
     "SETTLE_AND_KEEP",
-    "SWITCHES",
+    "VERDICT_WORDS",
     "AccountPlan",
     "Admission",
     "Admitter",

@@ -25,6 +25,15 @@ class Verdict(IntEnum):
     CLOCK = 15  # a calendar window of the ask is over by the server's clock: make it again with its time
 
 
+VERDICT_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
+    Verdict.FRESH: "hit",
+    Verdict.STALE: "hit",
+    Verdict.WAIT: "hit",
+    Verdict.OPEN: "circuit_open",
+}
+"""The verdicts as events, metrics and logs call them."""
+
+
 class Claim(NamedTuple):
     """An idempotency key to claim. ``rerun``: an expired claim may be taken over (its generation grows by one)."""
 

@@ -8,7 +8,7 @@ from app.core.errors import GatehouseError
 from app.core.observability import EventHub, PolicyEvent
 from app.core.policies._admission import Admission
 from app.core.policies._admitter import Admitter
-from app.core.policies._ask import NOTHING, Ask, Verdict
+from app.core.policies._ask import NOTHING, VERDICT_WORDS, Ask, Verdict
 from app.core.policies._holds import HoldBook
 from app.core.policies._keys import Caller
 from app.core.policies._overrides import Overrides
@@ -60,7 +60,7 @@ async def count(
         report(
             parts.hub,
             plan.policy,
-            admission.verdict.name.lower(),
+            VERDICT_WORDS[admission.verdict],
             admission.cause_name,
             caller.principal,
             shadowed=admission.shadowed,

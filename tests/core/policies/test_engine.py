@@ -272,7 +272,7 @@ class TestAroundTheWork:
         with pytest.raises(CircuitOpen):
             await office.run(config, fail)
         assert await office.left() == (3, 0)
-        assert office.verdicts == ["admitted", "open"]
+        assert office.verdicts == ["admitted", "circuit_open"]
 
 
 class TestNames:
