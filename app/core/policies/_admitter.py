@@ -7,6 +7,7 @@ from itertools import count
 
 from app.core.policies._admission import Admission
 from app.core.policies._ask import NOTHING, Ask, Verdict
+from app.core.policies._cluster_parts import Part, merge, part_of, share_a_slot, split
 from app.core.policies._keys import Caller
 from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
@@ -14,7 +15,6 @@ from app.core.policies._questions import answer_of, flatten
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
 from app.core.policies._settlement import Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
-from app.core.policies._slots import Part, merge, part_of, share_a_slot, split
 from app.core.policies._store_calls import Store, call
 from app.core.resilience import Clock
 from app.core.valkey import Script, StoreError
