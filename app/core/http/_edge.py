@@ -5,6 +5,7 @@ completes the answer's headers, turns what nobody caught into a 500 problem, and
 last byte is out.
 """
 
+import asyncio
 import random
 import re
 import time
@@ -43,6 +44,10 @@ _METHODS = frozenset(
 )
 
 _log = structlog.get_logger(__name__)
+
+
+class AwaitedWasCancelledError(RuntimeError):
+    """A handler waited for work that somebody else cancelled. Its request was not: it is answered."""
 
 
 class EdgeMiddleware:
@@ -145,7 +150,10 @@ class EdgeMiddleware:
             await self._run(exchange)
         except Exception as exc:  # noqa: BLE001 - the outermost frame of a request
             await self._fail(exchange, exc)
-        except BaseException:
+        except BaseException as exc:
+            if _is_stray(exc):
+                await self._fail(exchange, AwaitedWasCancelledError().with_traceback(exc.__traceback__))
+                return
             exchange.end(CLIENT_CLOSED_REQUEST)
             raise
         finally:
@@ -226,6 +234,12 @@ class EdgeMiddleware:
             state.is_logged,
         )
         self._report(record)
+
+
+def _is_stray(exc: BaseException) -> bool:
+    """Whether this is a cancellation and nobody has cancelled the request: the server would answer it in its own words."""
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 def _sane_request_id(value: bytes | None) -> str | None:

@@ -27,9 +27,12 @@ def set_cost(whole: int = 0, *, micro: int = 0) -> None:
     does not reach for is recorded as overage. Work whose estimate was 0 holds nothing and stays free whatever is said here; so do
     answers of 400 or above.
 
-    Raises ValueError for a negative cost or one that is too high, ConfigurationError where nothing is charged: the policy has no credits,
-    or the answer is under way already (background tasks). Not for ``require_credits``, whose price is fixed.
+    Raises ValueError for a cost that is negative, too high or no whole number (money is never counted in floats), ConfigurationError
+    where nothing is charged: the policy has no credits, or the answer is under way already (background tasks). Not for
+    ``require_credits``, whose price is fixed.
     """
+    if type(whole) is not int or type(micro) is not int:
+        raise ValueError(f"a cost must be whole credits and millionths, not {whole!r} and {micro!r}")
     cost = whole * CREDIT + micro
     if whole < 0 or micro < 0 or cost > MOST_CREDITS * CREDIT:
         raise ValueError(

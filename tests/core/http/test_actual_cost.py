@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from fastapi import BackgroundTasks, Depends
+from fastapi import BackgroundTasks, Depends, HTTPException
 from sqlalchemy import text
 
 from app.core.db import Database, get_db_context
@@ -203,3 +203,23 @@ async def test_the_pages_example_runs(settings: Settings, database: Database) ->
         ]
     assert [answer.status_code for answer in answers] == [200, 200, 422, 422]
     assert await balance_of(database, str(user)) == 5 * CREDIT
+
+
+@pytest.mark.parametrize("settle", ["strict", "batched"])
+@pytest.mark.parametrize("cost", [1.5, float("nan"), float("inf"), True, "3", None])
+async def test_a_cost_that_is_no_whole_number_is_a_mistake_that_charges_nothing(
+    settings: Settings, database: Database, settle: str, cost: Any
+) -> None:
+    said = list[str]()
+
+    async def things() -> str:
+        for options in ({"whole": cost}, {"micro": cost}):
+            with pytest.raises(ValueError, match="a cost must be whole credits and millionths") as error:
+                set_cost(**options)
+            said.append(str(error.value))
+        raise HTTPException(404)
+
+    await give(database, READER.id, 10)
+    (answer,) = await ask(settings, served(things, estimated(settle=settle)), most=2)
+    assert (answer.status_code, len(said)) == (404, 2)
+    assert await balance_of(database, READER.id) == 10 * CREDIT

@@ -151,6 +151,12 @@ def add_troublemakers(app: FastAPI) -> None:
     async def boom() -> None:
         raise RuntimeError("kaputt: password=hunter2")
 
+    @app.get("/stray")
+    async def stray() -> None:
+        inner = asyncio.create_task(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+
     @app.get("/half")
     async def half() -> StreamingResponse:
         async def parts() -> AsyncIterator[bytes]:
@@ -270,6 +276,11 @@ class TestReports:
         bench = Bench()
         await bench.raw({"method": "BREW"}, [])
         assert bench.records[0].method == "OTHER"
+
+    async def test_a_handler_whose_own_work_was_cancelled_is_answered(self) -> None:
+        bench = Bench()
+        assert_problem(await bench.request("GET", "/stray"), 500)
+        assert bench.traffic.in_flight == 0
 
     async def test_a_cancelled_request_is_499_and_leaves_the_count(self) -> None:
         bench = Bench()
