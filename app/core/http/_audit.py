@@ -1,24 +1,21 @@
 """The boot audit: at start every route is walked, and one that nobody guards stops the start with its name and the way to mend it."""
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from starlette.responses import StreamingResponse
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from app.core.db import Database, get_db
+from app.core.db import Database
 from app.core.errors import ConfigurationError
+from app.core.http._audit_route import check_declared, check_effective, gates_of, label_of, path_of
+from app.core.http._audit_sets import ambiguous_paths, shared_names, unequal_buckets, without_method
 from app.core.http._audit_work import WorkAudit
 from app.core.http._bound import BoundGate, GateKit
 from app.core.http._gate import Gate
 from app.core.http._route import Binding, GatedRoute
-from app.core.http._worker import CONFIG
-from app.core.policies import Plan
 
 
 class AuditError(ConfigurationError):
@@ -60,24 +57,24 @@ class BootAudit:
     def run(self) -> tuple[AuditedRoute, ...]:
         """Check every route, then bind all. Raises AuditError with every finding, and binds none."""
         contexts = list(iter_route_contexts(self.app.routes))
-        gates = {id(gate): gate for context in contexts for gate in _gates_of(context)}
+        gates = {id(gate): gate for context in contexts for gate in gates_of(context)}
         findings = self._make_effective(gates)
         findings += [
-            f"{_label(context)}: {finding}" for context in contexts for finding in self._check(context)
+            f"{label_of(context)}: {finding}" for context in contexts for finding in self._check(context)
         ]
         findings += self._frontends()
-        findings += _shared_names(gates.values())
+        findings += shared_names(gates.values())
         if self.work is not None:
             findings += self.work.check({gate.name for gate in gates.values()})
-        findings += _unequal_buckets([*self._effective.values(), *(self.work.gates if self.work else ())])
-        findings += _ambiguous_paths(contexts)
-        findings += _without_method(contexts, self._effective)
+        findings += unequal_buckets([*self._effective.values(), *(self.work.gates if self.work else ())])
+        findings += ambiguous_paths(contexts)
+        findings += without_method(contexts, self._effective)
         if findings:
             raise AuditError(findings)
         bound = self._bound(gates)
         allowed: dict[str, frozenset[str]] = {}
         for context in contexts:
-            path = _path(context)
+            path = path_of(context)
             allowed[path] = allowed.get(path, frozenset()).union(context.methods or ())
         self.app.router.routes = _Sealed(self.app.router.routes)
         return tuple(self._bind(context, bound, allowed) for context in contexts)
@@ -112,8 +109,8 @@ class BootAudit:
     def _bind(
         self, context: RouteContext, bound: Mapping[int, BoundGate], allowed: Mapping[str, frozenset[str]]
     ) -> AuditedRoute:
-        gate = next((bound[id(gate)] for gate in _gates_of(context)), None)
-        route, path = context.original_route, _path(context)
+        gate = next((bound[id(gate)] for gate in gates_of(context)), None)
+        route, path = context.original_route, path_of(context)
         if isinstance(route, GatedRoute):
             route.bind(path, Binding(gate, self.database, allowed[path]))
             # Its work is done before FastAPI solves anything; solving it would cost 22 us a request (measured) for a value that
@@ -149,7 +146,7 @@ class BootAudit:
                     )
 
     def _check(self, context: RouteContext) -> Iterator[str]:
-        gates, open_for = _gates_of(context), self._reason(context.path or "")
+        gates, open_for = gates_of(context), self._reason(context.path or "")
         if isinstance(context.original_route, WebSocketRoute | Mount) or not isinstance(
             context.original_route, Route
         ):
@@ -162,21 +159,8 @@ class BootAudit:
             return
         if open_for is not None:
             yield "has a gate and stands on the open list; take it off the list"
-        if len(gates) > 1:
-            names = " and ".join(gate.name for gate in gates)
-            yield f"has more than one gate ({names}), on the route, its router or an include; keep one"
-        if unheard := {node.call.name for node in _walk(context.dependant) if isinstance(node.call, Gate)} - {
-            gate.name for gate in gates
-        }:
-            yield (
-                f"asks for the ticket of another gate ({', '.join(sorted(unheard))}) in a parameter, which does not run here; "
-                "ask for its own"
-            )
-        if not isinstance(context.original_route, GatedRoute):
-            yield "is not a GatedRoute; make its router with APIRouter of app.core instead of fastapi's"
-        yield from _check_worker(context, gates[0])
-        for check in _CHECKS:
-            yield from check(context, self._effective[id(gates[0])], self.kit)
+        yield from check_declared(context, gates)
+        yield from check_effective(context, self._effective[id(gates[0])], self.kit)
 
 
 class _Sealed(list[Any]):
@@ -188,146 +172,3 @@ class _Sealed(list[Any]):
         )
 
     append = extend = insert = __setitem__ = __iadd__ = _refuse
-
-
-def _path(context: RouteContext) -> str:
-    return context.path_format or context.path or ""
-
-
-def _label(context: RouteContext) -> str:
-    methods = ",".join(sorted(context.methods or ())) or type(context.original_route).__name__
-    endpoint = getattr(context.endpoint, "__qualname__", "")
-    return f"{methods} {context.path}" + (f" ({endpoint})" if endpoint else "")
-
-
-def _gates_of(context: RouteContext) -> list[Gate]:
-    if not isinstance(context.original_route, APIRoute):
-        return []
-    return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
-
-
-def _check_worker(context: RouteContext, gate: Gate) -> Iterator[str]:
-    config = _find(context.endpoint, CONFIG)
-    if config is None:
-        yield f"lacks @api_worker(config) under the route's decorator; add it with the config of the gate {gate.name}"
-    elif config is not gate.config:
-        yield f"@api_worker carries another config than the gate {gate.name}; give both the same object"
-
-
-def _find(function: Any, name: str) -> Any:
-    """An attribute of a function or of whatever it wraps."""
-    while function is not None:
-        if (value := getattr(function, "__dict__", {}).get(name)) is not None:
-            return value
-        function = getattr(function, "__wrapped__", None)
-    return None
-
-
-def _check_provider(_: RouteContext, gate: Gate, kit: GateKit) -> Iterator[str]:
-    config, keeping = gate.config, kit.keeping
-    if not config.security.anonymous and kit.tokens is None:
-        yield f"the gate {gate.name} needs tokens and no feature provides a TokenVerifier; keep builtin/accounts or provide one"
-    if config.credits is not None and (keeping.ledger is None or keeping.holds is None):
-        yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
-    if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
-        yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
-    if config.encryption and keeping.sealer is None:
-        yield f"the gate {gate.name} seals what it keeps and there are no keys; set ENCRYPTION_KEYS"
-
-
-def _check_slot(_: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
-    if gate.config.atomic and (outside := gate.config.outside_slot):
-        yield (
-            f"the gate {gate.name} is atomic and its parts {', '.join(outside)} cannot share the caller's Cluster slot; "
-            "count limits and slots per user, cache for the user and without tags, or drop atomic"
-        )
-
-
-def _check_stream(context: RouteContext, gate: Gate, __: GateKit) -> Iterator[str]:
-    if not _is_stream(context):
-        return
-    if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
-        yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
-    for kept in ("idempotency", "cache"):
-        if getattr(gate.config, kept) is not None:
-            yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
-
-
-_CHECKS: tuple[Callable[[RouteContext, Gate, GateKit], Iterator[str]], ...] = (
-    _check_provider, _check_slot, _check_stream,
-)  # fmt: skip
-
-
-def _is_stream(context: RouteContext) -> bool:
-    endpoint = inspect.unwrap(context.endpoint) if context.endpoint is not None else None
-    if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
-        return True
-    declared = getattr(context.response_class, "value", context.response_class)
-    kinds = [declared, _returned(endpoint)]
-    return any(isinstance(kind, type) and issubclass(kind, StreamingResponse) for kind in kinds)
-
-
-def _returned(endpoint: Any) -> Any:
-    """What a handler is annotated to return; None when that cannot be told (a partial, an object, a name that is not importable)."""
-    try:
-        return get_type_hints(endpoint).get("return")
-    except (TypeError, NameError):
-        return None
-
-
-def _walk(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for child in dependant.dependencies:
-        yield from _walk(child)
-
-
-def _without_method(contexts: Iterable[RouteContext], effective: Mapping[int, Gate]) -> Iterator[str]:
-    """Gates whose cache or idempotency applies to none of their routes' methods."""
-    methods: dict[int, set[str]] = {}
-    for context in contexts:
-        for gate in _gates_of(context):
-            methods.setdefault(id(gate), set()).update(context.methods or ())
-    for key, taken in methods.items():
-        gate = effective[key]
-        policy = gate.config.idempotency
-        if gate.config.cache is not None and not taken & {"GET", "HEAD"}:
-            yield f"the gate {gate.name} has a cache, which is for GET and HEAD, and its routes take neither; drop it"
-        if policy is not None and not taken & set(policy.methods):
-            named = ", ".join(policy.methods)
-            yield f"the gate {gate.name} has idempotency for {named} and its routes take none of them; name their methods or drop it"
-
-
-def _shared_names(gates: Iterable[Gate]) -> Iterator[str]:
-    seen: dict[str, Gate] = {}
-    for gate in gates:
-        if seen.setdefault(gate.name, gate) is not gate:
-            yield f"the name {gate.name} belongs to two gates; make one gate and use it for both routes, or give each its own name"
-
-
-def _ambiguous_paths(contexts: Iterable[RouteContext]) -> Iterator[str]:
-    seen: dict[tuple[int, str], Gate | None] = {}
-    for context in contexts:
-        gate = next(iter(_gates_of(context)), None)
-        if seen.setdefault((id(context.original_route), _path(context)), gate) is not gate:
-            yield f"{_label(context)}: is included twice under one path with two gates; give each include a prefix of its own"
-
-
-def _unequal_buckets(gates: Iterable[Gate]) -> Iterator[str]:
-    seen: dict[str, tuple[str, tuple[object, ...]]] = {}
-    for gate in gates:
-        for bucket, parameters in _shared_buckets(gate):
-            name, first = seen.setdefault(bucket, (gate.name, parameters))
-            if first != parameters:
-                yield f"the gates {name} and {gate.name} share the limit {bucket[1:]} with different parameters; make them equal"
-
-
-def _shared_buckets(gate: Gate) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Everything that several gates may count together, with the numbers that must then be equal."""
-    for bucket, limit in Plan(gate.name, gate.config.limits).buckets():
-        yield bucket, (limit.algorithm, limit.quota, limit.window, limit.burst, limit.scopes)
-    for quota in gate.config.quotas:
-        if quota.shared is not None:
-            yield f"q{quota.shared} ({quota.per})", (sorted(quota.limits.items()),)
-    for slot in gate.config.slots:
-        if slot.scope == "global":
-            yield f"s{slot.name}", (slot.max, slot.lease)
