@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -18,33 +18,28 @@ from prometheus_fastapi_instrumentator import metrics as instrumentator
 from app.core.errors import ConfigurationError
 from app.core.observability._events import (
     CacheEvent,
-    DatabaseEvent,
     Event,
     EventHub,
     PolicyEvent,
     SettlementEvent,
-    StoreEvent,
     WorkEvent,
 )
 from app.core.observability._multiprocess import forget_dead_workers, multiprocess_dir
 from app.core.observability._requests import RequestRecord
 from app.core.observability._resilience_metrics import ResilienceMetrics
+from app.core.observability._server_metrics import FAST_BUCKETS, ServerMetrics
 from app.core.observability._settlement_metrics import SettlementMetrics
 from app.core.observability._work_metrics import WorkMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_FAST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_OPERATIONS = frozenset(
-    {"select", "insert", "update", "delete", "with", "begin", "commit", "rollback", "set", "savepoint"}
-)
 
 _db_latency = Histogram(
     "db_latency_seconds",
     "Time of a piece of database work that the code names",
     ["operation"],
-    buckets=_FAST_BUCKETS,
+    buckets=FAST_BUCKETS,
 )
 
 
@@ -143,6 +138,7 @@ class Metrics:
         self._background = WorkMetrics(registry)
         self._resilience = ResilienceMetrics(registry)
         self._settlements = SettlementMetrics(registry)
+        self._servers = ServerMetrics(registry)
         self._decisions = Counter(
             "gatehouse_policy_decisions_total",
             "Decisions of the gates",
@@ -159,7 +155,7 @@ class Metrics:
         self._store_time = Histogram(
             "gatehouse_policy_store_seconds",
             "Time of the admission round trip",
-            buckets=_FAST_BUCKETS,
+            buckets=FAST_BUCKETS,
             registry=registry,
         )
         self._work = Histogram(
@@ -169,40 +165,23 @@ class Metrics:
         self._failures = Counter(
             "api_errors_total", "Handlers that did not end well", ["endpoint", "outcome"], registry=registry
         )
-        self._statements = Histogram(
-            "gatehouse_db_statement_seconds",
-            "Time of a statement",
-            ["operation"],
-            buckets=_FAST_BUCKETS,
-            registry=registry,
-        )
-        self._db_errors = Counter(
-            "gatehouse_db_errors_total", "Statements that failed", ["error"], registry=registry
-        )
         self._cache = Counter(
             "gatehouse_cache_events_total",
             "What caches did for callers",
             ["cache", "kind"],
             registry=registry,
         )
-        self._store_up = Gauge(
-            "gatehouse_store_up", "1 while Valkey answers", multiprocess_mode="livemin", registry=registry
-        )
-        self._store_changes = Counter(
-            "gatehouse_store_transitions_total", "Valkey became up or down", ["state"], registry=registry
-        )
 
     def subscribe(self, hub: EventHub) -> None:
         """Count every event that this hub carries from now on."""
         self._background.subscribe(hub)
         hub.subscribe(PolicyEvent, self._waiting.append)
-        hub.subscribe(DatabaseEvent, self._on_statement)
-        hub.subscribe(StoreEvent, self._on_store)
         hub.subscribe(WorkEvent, self._waiting.append)
         hub.subscribe(CacheEvent, self._waiting.append)
         hub.subscribe(SettlementEvent, self._waiting.append)
         self._resilience.subscribe(hub)
         self._settlements.subscribe(hub)
+        self._servers.subscribe(hub)
 
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
@@ -235,18 +214,6 @@ class Metrics:
             self._degraded.labels(event.policy).inc()
         elif event.store_s:
             self._store_time.observe(event.store_s)
-
-    def _on_statement(self, event: Event) -> None:
-        assert isinstance(event, DatabaseEvent)  # noqa: S101 - by subscription
-        operation = event.operation if event.operation in _OPERATIONS else "other"
-        self._statements.labels(operation).observe(event.duration_s)
-        if event.error is not None:
-            self._db_errors.labels(event.error).inc()
-
-    def _on_store(self, event: Event) -> None:
-        assert isinstance(event, StoreEvent)  # noqa: S101 - by subscription
-        self._store_up.set(1 if event.state == "up" else 0)
-        self._store_changes.labels(event.state).inc()
 
     def _on_work(self, event: WorkEvent) -> None:
         histogram = self._work_of.get(event.policy)

@@ -1,0 +1,50 @@
+"""Metrics of the servers behind the service: PostgreSQL's statements, and whether Valkey answers."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app.core.observability._events import DatabaseEvent, Event, EventHub, StoreEvent
+
+FAST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""Seconds, for what takes milliseconds."""
+_OPERATIONS = frozenset(
+    {"select", "insert", "update", "delete", "with", "begin", "commit", "rollback", "set", "savepoint"}
+)
+
+
+class ServerMetrics:
+    """Fed at once, not in batches. Operations come from a short list; errors are SQLSTATEs and names of classes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._statements = Histogram(
+            "gatehouse_db_statement_seconds",
+            "Time of a statement",
+            ["operation"],
+            buckets=FAST_BUCKETS,
+            registry=registry,
+        )
+        self._db_errors = Counter(
+            "gatehouse_db_errors_total", "Statements that failed", ["error"], registry=registry
+        )
+        self._store_up = Gauge(
+            "gatehouse_store_up", "1 while Valkey answers", multiprocess_mode="livemin", registry=registry
+        )
+        self._store_changes = Counter(
+            "gatehouse_store_transitions_total", "Valkey became up or down", ["state"], registry=registry
+        )
+
+    def subscribe(self, hub: EventHub) -> None:
+        """Count every event of these kinds that the hub carries from now on."""
+        hub.subscribe(DatabaseEvent, self._on_statement)
+        hub.subscribe(StoreEvent, self._on_store)
+
+    def _on_statement(self, event: Event) -> None:
+        assert isinstance(event, DatabaseEvent)  # noqa: S101 - by subscription
+        operation = event.operation if event.operation in _OPERATIONS else "other"
+        self._statements.labels(operation).observe(event.duration_s)
+        if event.error is not None:
+            self._db_errors.labels(event.error).inc()
+
+    def _on_store(self, event: Event) -> None:
+        assert isinstance(event, StoreEvent)  # noqa: S101 - by subscription
+        self._store_up.set(1 if event.state == "up" else 0)
+        self._store_changes.labels(event.state).inc()
