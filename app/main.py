@@ -54,7 +54,7 @@ from app.core.policies import (
     Renewals,
     configure_engine,
 )
-from app.core.resilience import Breakers, Deadlines, SystemClock
+from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
 from app.core.security import Sealer
 from app.core.valkey import CACHE_SCRIPTS, Cache, StoreError, ValkeyClient, configure_cache
 from app.registry import FEATURES, Feature
@@ -62,6 +62,7 @@ from app.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+_NO_URLS = "DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own"
 _OPEN_ROUTES = {
     "/metrics": "for configured networks, or with its token",
     "/openapi.json": "documentation",
@@ -139,40 +140,11 @@ def _metrics(settings: Settings, metrics: Metrics) -> APIRouter:
 
 
 def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
-    if settings.postgres_url is None or settings.store_url is None:
-        raise ConfigurationError(
-            "DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own"
-        )
     hub, clock = EventHub(), SystemClock()
-    database = Database(
-        settings.postgres_url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout_s=settings.db_pool_timeout,
-        pool_recycle_s=settings.db_pool_recycle,
-        statement_timeout_s=settings.db_statement_timeout_s,
-        application_name=settings.app_name,
-        hub=hub,
-    )
-    store = ValkeyClient(
-        settings.store_url,
-        timeout_s=settings.valkey_timeout_ms / 1000,
-        max_pending=settings.valkey_max_pending,
-        client_name=settings.app_name,
-        hub=hub,
-        clock=clock,
-    )
+    database, store = _database(settings, hub), _store(settings, hub, clock)
     keys = settings.sealing_keys
     sealer = Sealer(keys) if keys else None
-    admitter = Admitter(
-        store,
-        clock=clock,
-        replicas=settings.replicas,
-        top_up_url=settings.top_up_url,
-        clustered=settings.valkey_clustered,
-        on_settled=lambda policy, settled: hub.emit(SettlementEvent(policy, settled.outcome)),
-        on_takeover=lambda policy: hub.emit(SettlementEvent(policy, "takeover")),
-    )
+    admitter = _admitter(settings, store, hub, clock)
     platform = Platform(
         database=database,
         store=store,
@@ -188,13 +160,58 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         breakers=Breakers(clock=clock, hub=hub),
     )
     for feature in features:
-        platform.pings.update(feature.pings)
-        if taken := platform.work.keys() & feature.work.keys():
-            raise ConfigurationError(f"Two features have work under one name: {', '.join(sorted(taken))}")
-        platform.work.update(feature.work)
-        if feature.provides is not None:
-            platform.services.update(feature.provides(platform, settings))
+        _take(platform, settings, feature)
     return platform
+
+
+def _database(settings: Settings, hub: EventHub) -> Database:
+    if settings.postgres_url is None:
+        raise ConfigurationError(_NO_URLS)
+    return Database(
+        settings.postgres_url,
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout_s=settings.db_pool_timeout,
+        pool_recycle_s=settings.db_pool_recycle,
+        statement_timeout_s=settings.db_statement_timeout_s,
+        application_name=settings.app_name,
+        hub=hub,
+    )
+
+
+def _store(settings: Settings, hub: EventHub, clock: Clock) -> ValkeyClient:
+    if settings.store_url is None:
+        raise ConfigurationError(_NO_URLS)
+    return ValkeyClient(
+        settings.store_url,
+        timeout_s=settings.valkey_timeout_ms / 1000,
+        max_pending=settings.valkey_max_pending,
+        client_name=settings.app_name,
+        hub=hub,
+        clock=clock,
+    )
+
+
+def _admitter(settings: Settings, store: ValkeyClient, hub: EventHub, clock: Clock) -> Admitter:
+    return Admitter(
+        store,
+        clock=clock,
+        replicas=settings.replicas,
+        top_up_url=settings.top_up_url,
+        clustered=settings.valkey_clustered,
+        on_settled=lambda policy, settled: hub.emit(SettlementEvent(policy, settled.outcome)),
+        on_takeover=lambda policy: hub.emit(SettlementEvent(policy, "takeover")),
+    )
+
+
+def _take(platform: Platform, settings: Settings, feature: Feature) -> None:
+    """What a feature brings along."""
+    platform.pings.update(feature.pings)
+    if taken := platform.work.keys() & feature.work.keys():
+        raise ConfigurationError(f"Two features have work under one name: {', '.join(sorted(taken))}")
+    platform.work.update(feature.work)
+    if feature.provides is not None:
+        platform.services.update(feature.provides(platform, settings))
 
 
 def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, reports: RequestReports) -> None:
