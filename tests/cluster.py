@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedValkey
@@ -29,6 +29,16 @@ def cluster_node() -> Iterator[PrivateServer]:
     yield PrivateServer(server, server.url)
     server.kill()
     shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def empty_cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
+    """A client of the node, which serves all slots and holds nothing."""
+    client = ValkeyClient(node.url, timeout_s=2.0)
+    await own_all_slots(client)
+    await client.execute("FLUSHALL")
+    yield client
+    await client.close()
 
 
 async def own_all_slots(client: ValkeyClient) -> None:

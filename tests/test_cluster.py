@@ -36,7 +36,7 @@ from app.core.security import PasswordHasher, known_roles, known_scopes
 from app.core.valkey import Cache, ValkeyClient, configure_cache
 from app.registry import Feature
 from app.settings import Settings
-from tests.cluster import cluster_node, own_all_slots
+from tests.cluster import cluster_node, empty_cluster
 from tests.credited import CREDITS, balance_of, give
 from tests.gated import bearer, serving
 from tests.servers import PrivateServer
@@ -55,11 +55,8 @@ def node() -> Iterator[PrivateServer]:
 
 @pytest.fixture
 async def cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
-    client = ValkeyClient(node.url, timeout_s=2.0)
-    await own_all_slots(client)
-    await client.execute("FLUSHALL")
-    yield client
-    await client.close()
+    async with empty_cluster(node) as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Attempts on the request's sessions, with real transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from uuid import uuid4
 
 import pytest
@@ -46,19 +46,21 @@ async def kept(database: Database) -> list[int]:
         return list(await connection.scalars(text("SELECT id FROM entries ORDER BY id")))
 
 
+async def attempt(point: Savepoint, *work: Awaitable[object], error: Exception | None = None) -> None:
+    """Do this within it, one after the other, and fail then."""
+    async with point:
+        for step in work:
+            await step
+        raise error or ValueError("no")
+
+
 async def test_an_attempt_that_failed_leaves_what_was_before_it(
     database: Database, scope: SessionScope, session: AsyncSession
 ) -> None:
     await add(session, 1)
     point = scope.savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            await add(session, 2)
-            raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        await attempt()
+        await attempt(point, add(session, 2))
     assert point.is_repeatable
     async with scope.savepoint():
         await add(session, 3)
@@ -70,14 +72,8 @@ async def test_a_session_that_the_attempt_began_is_rolled_back_whole(
     database: Database, scope: SessionScope, session: AsyncSession
 ) -> None:
     point = scope.savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            await add(session, 2)
-            raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        await attempt()
+        await attempt(point, add(session, 2))
     assert point.is_repeatable
     assert not session.in_transaction()
     async with scope.savepoint():
@@ -92,12 +88,12 @@ async def test_a_statement_that_was_refused_does_not_spoil_the_next_attempt(
     await add(session, 1)
     point = scope.savepoint()
 
-    async def attempt() -> None:
+    async def doing() -> None:
         async with point:
             await add(session, 1)
 
     with pytest.raises(Exception, match="pk_entries"):
-        await attempt()
+        await doing()
     assert point.is_repeatable
     async with scope.savepoint():
         await add(session, 2)
@@ -114,16 +110,10 @@ async def test_nothing_is_sent_for_a_session_that_nobody_uses(
 
 
 async def test_what_was_committed_cannot_be_repeated(scope: SessionScope, session: AsyncSession) -> None:
-    async def attempt(point: Savepoint) -> None:
-        async with point:
-            await session.execute(text("SELECT 1"))
-            await session.commit()
-            raise ValueError("no")
-
     for _ in range(2):  # the second time the session is in a transaction before
         point = scope.savepoint()
         with pytest.raises(ValueError, match="no"):
-            await attempt(point)
+            await attempt(point, session.execute(text("SELECT 1")), session.commit())
         assert not point.is_repeatable
         await session.execute(text("SELECT 1"))
 
@@ -135,14 +125,12 @@ async def test_a_commit_before_the_attempt_is_none_of_its_business(
     await session.commit()
     point = scope.savepoint()
 
-    async def attempt() -> None:
-        async with point:
-            async with session.begin_nested():
-                await session.execute(text("SELECT 1"))
-            raise ValueError("no")
+    async def nest() -> None:
+        async with session.begin_nested():
+            await session.execute(text("SELECT 1"))
 
     with pytest.raises(ValueError, match="no"):
-        await attempt()
+        await attempt(point, nest())
     assert point.is_repeatable
 
 
@@ -151,27 +139,15 @@ async def test_what_the_handler_rolled_back_cannot_be_repeated(
 ) -> None:
     await add(session, 1)
     point = scope.savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            await session.rollback()
-            raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        await attempt()
+        await attempt(point, session.rollback())
     assert not point.is_repeatable
 
 
 async def test_a_lost_race_ends_the_request(scope: SessionScope, session: AsyncSession) -> None:
     point = scope.savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            await session.execute(text("SELECT 1"))
-            raise SerializationFailure
-
     with pytest.raises(SerializationFailure):
-        await attempt()
+        await attempt(point, session.execute(text("SELECT 1")), error=SerializationFailure())
     assert not point.is_repeatable
 
 
@@ -182,14 +158,14 @@ async def test_a_broken_connection_ends_the_request(
     pid = await session.scalar(text("SELECT pg_backend_pid()"))
     point = scope.savepoint()
 
-    async def attempt() -> None:
+    async def doing() -> None:
         async with point:
             async with database.connect() as other:
                 await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
             await add(session, 2)
 
     with pytest.raises(DBAPIError):
-        await attempt()
+        await doing()
     assert not point.is_repeatable
 
 
@@ -199,12 +175,12 @@ async def test_an_attempt_that_was_cut_off_in_a_statement_ends_the_request(
     await add(session, 1)
     point = scope.savepoint()
 
-    async def attempt() -> None:
+    async def doing() -> None:
         async with asyncio.timeout(0.05), point:
             await session.execute(text("SELECT pg_sleep(30)"))
 
     with pytest.raises(TimeoutError):
-        await attempt()
+        await doing()
     assert not point.is_repeatable
 
 
@@ -214,13 +190,13 @@ async def test_an_attempt_that_was_cut_off_elsewhere_can_be_repeated(
     await add(session, 1)
     point = scope.savepoint()
 
-    async def attempt() -> None:
+    async def doing() -> None:
         async with asyncio.timeout(0.05), point:
             await add(session, 2)
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await attempt()
+        await doing()
     assert point.is_repeatable
     await scope.commit()
     assert await kept(database) == [1]
@@ -230,13 +206,8 @@ async def test_an_error_of_work_that_used_no_session_can_be_repeated(
     scope: SessionScope, session: AsyncSession
 ) -> None:
     point = scope.savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            raise DatabaseUnavailable
-
     with pytest.raises(DatabaseUnavailable):
-        await attempt()
+        await attempt(point, error=DatabaseUnavailable())
     assert point.is_repeatable
 
 
@@ -246,12 +217,12 @@ async def test_what_is_refused_when_the_attempt_ends_is_undone(
     await add(session, 1)
     point = scope.savepoint()
 
-    async def attempt() -> None:
+    async def doing() -> None:
         async with point:
             session.add(Record(owner_id=uuid4(), name="of nobody"))
 
     with pytest.raises(IntegrityError):
-        await attempt()
+        await doing()
     assert point.is_repeatable
     await scope.commit()
     assert await kept(database) == [1]
@@ -259,11 +230,6 @@ async def test_what_is_refused_when_the_attempt_ends_is_undone(
 
 async def test_outside_a_request_there_is_nothing_to_undo() -> None:
     point = savepoint()
-
-    async def attempt() -> None:
-        async with point:
-            raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        await attempt()
+        await attempt(point)
     assert point.is_repeatable

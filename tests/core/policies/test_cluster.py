@@ -18,7 +18,7 @@ from app.core.policies import (
 )
 from app.core.resilience import SystemClock
 from app.core.valkey import Script, StoreReplyError, StoreTimeout, ValkeyClient
-from tests.cluster import cluster_node, own_all_slots
+from tests.cluster import cluster_node, empty_cluster
 from tests.core.policies.asking import (
     ALICE,
     FAR,
@@ -49,11 +49,8 @@ def node() -> Iterator[PrivateServer]:
 
 @pytest.fixture
 async def cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
-    client = ValkeyClient(node.url, timeout_s=2.0)
-    await own_all_slots(client)
-    await client.execute("FLUSHALL")
-    yield client
-    await client.close()
+    async with empty_cluster(node) as client:
+        yield client
 
 
 @pytest.fixture

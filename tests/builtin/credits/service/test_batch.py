@@ -73,6 +73,7 @@ async def test_a_full_batch_does_not_wait_for_its_window(events: Events) -> None
     batch = batch_of(poster, events, window_s=3600, per_batch=2)
     add(batch, told, "1", "2")
     await until(lambda: len(told) == 2)
+    assert poster.batches == [["1", "2"]]
 
 
 async def test_after_a_pause_it_begins_again(events: Events) -> None:
@@ -136,6 +137,7 @@ async def test_one_who_cannot_be_told_does_not_disturb_the_others(events: Events
     await until(lambda: "2" in told)
     add(batch, told, "3")
     await until(lambda: "3" in told)
+    assert poster.batches == [["1", "2"], ["3"]]
 
 
 async def test_what_does_not_fit_is_dropped_at_once(events: Events) -> None:
