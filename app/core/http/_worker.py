@@ -17,7 +17,7 @@ from opentelemetry.trace import Tracer
 from app.core.db import savepoint
 from app.core.errors import DeadlineExceeded
 from app.core.http._gate import Ticket, current_ticket
-from app.core.observability import WorkEvent
+from app.core.observability import Run
 from app.core.policies import JobConfig
 
 P = ParamSpec("P")
@@ -61,20 +61,8 @@ def _coroutine(handler: Callable[..., Any]) -> Callable[..., Any]:
         ticket = current_ticket()
         if ticket is None:
             return await handler(*args, **kwargs)
-        started, outcome = monotonic(), "error"
-        try:
-            result = await _spanned(ticket, handler, args, kwargs)
-            outcome = "ok"
-        except DeadlineExceeded:
-            outcome = "timeout"
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            if ticket.config.metrics:
-                ticket.gate.hub.emit(WorkEvent(ticket.name, monotonic() - started, outcome))
-        return result
+        with _run_of(ticket):
+            return await _spanned(ticket, handler, args, kwargs)
 
     return worker
 
@@ -173,22 +161,15 @@ def _reported() -> Iterator[Ticket | None]:
     if ticket is None:
         yield None
         return
-    started, outcome = monotonic(), "error"
-    try:
+    with _run_of(ticket):
         _require_time(ticket)
         tracer = ticket.gate.tracer
         with tracer.start_as_current_span(f"worker {ticket.name}") if tracer else nullcontext():
             yield ticket
-        outcome = "ok"
-    except DeadlineExceeded:
-        outcome = "timeout"
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
-        outcome = "cancelled"
-        raise
-    finally:
-        if ticket.config.metrics:
-            ticket.gate.hub.emit(WorkEvent(ticket.name, monotonic() - started, outcome))
+
+
+def _run_of(ticket: Ticket) -> Run:
+    return Run(ticket.gate.hub if ticket.config.metrics else None, ticket.name)
 
 
 def _require_time(ticket: Ticket) -> None:

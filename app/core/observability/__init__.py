@@ -22,6 +22,7 @@ from app.core.observability._metrics import Metrics, record_db_latency
 from app.core.observability._multiprocess import prepare_multiprocess_dir
 from app.core.observability._redaction import redact, redact_text
 from app.core.observability._requests import RequestRecord, RequestReports
+from app.core.observability._run import Run
 from app.core.observability._sink import LogSink, log_sink
 from app.core.observability._tracing import configure_tracing, get_tracer, shutdown_tracing
 
@@ -42,6 +43,7 @@ __all__ = [
     "RequestRecord",
     "RequestReports",
     "RetryEvent",
+    "Run",
     "SettlementEvent",
     "StoreEvent",
     "WorkEvent",

@@ -5,7 +5,6 @@ attempt timeout > bulkhead > the work; then the debit, and everything that was t
 limits.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -13,8 +12,8 @@ from typing import TypeVar
 
 from app.core.context import Principal, current_context, reset_context, set_context
 from app.core.db import get_db_context
-from app.core.errors import ConfigurationError, DeadlineExceeded, NotAuthenticated, Unavailable
-from app.core.observability import WorkEvent
+from app.core.errors import ConfigurationError, NotAuthenticated, Unavailable
+from app.core.observability import Run
 from app.core.policies._actual_cost import reset_charged, set_charged
 from app.core.policies._admission import Admission
 from app.core.policies._engine_parts import EngineParts, count
@@ -99,10 +98,9 @@ class Engine:
         return await count(self.parts, plan, caller, costs)
 
     async def _work(self, post: Post, caller: Caller, work: Callable[[], Awaitable[R]], permit: Permit) -> R:
-        started, outcome = monotonic(), "error"
         context, timeout = current_context(), post.config.timeout
         principal = caller.principal
-        deadline = earliest(started + timeout if timeout is not None else None, context.deadline)
+        deadline = earliest(monotonic() + timeout if timeout is not None else None, context.deadline)
         token = set_context(
             context._replace(
                 policy=post.name,
@@ -115,20 +113,11 @@ class Engine:
         # Also without credits: work inside of other work must not name the other's cost.
         charged = set_charged(permit if post.config.credits is not None else None)
         try:
-            result = await post.resilience.run(work, deadline=deadline)
-            outcome = "ok"
-        except DeadlineExceeded:
-            outcome = "timeout"
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
+            with Run(self.parts.hub if post.config.metrics else None, post.name):
+                return await post.resilience.run(work, deadline=deadline)
         finally:
             reset_charged(charged)
             reset_context(token)
-            if post.config.metrics:
-                self.parts.hub.emit(WorkEvent(post.name, monotonic() - started, outcome))
-        return result
 
     async def pay(self, permit: Permit, *, is_batched: bool = False) -> None:
         """Write what the work owes in a transaction of its own, or hand it to the ledger's batch, and free what it took.
