@@ -57,7 +57,7 @@ class SessionScope:
     crash between two commits keeps the first.
     """
 
-    __slots__ = ("_committed", "_database", "_ends", "_guarded", "_own", "_sessions", "_token")
+    __slots__ = ("_committed", "_database", "_ends", "_guarded", "_own", "_sessions", "_token", "is_in_doubt")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,6 +67,8 @@ class SessionScope:
         self._own: AsyncSession | None = None
         self._sessions: list[AsyncSession] = []
         self._token: Token[SessionScope | None] | None = None
+        self.is_in_doubt = False
+        """Whether a commit failed that may have reached the server all the same."""
 
     def __enter__(self) -> Self:
         self._token = _active.set(self)
@@ -168,8 +170,10 @@ class SessionScope:
                     begun += 1
                     await session.commit()
         except BaseException as error:
+            end = _end_of(begun, error)
+            self.is_in_doubt = end == "unknown"
             await self._roll_back()
-            await self._ends.after(_end_of(begun, error))
+            await self._ends.after(end)
             raise
         self._committed = True
         for session in self._sessions:

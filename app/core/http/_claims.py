@@ -184,7 +184,7 @@ class Claims:
             return known
         except BaseException as error:
             await sessions.rollback()
-            await self._not_committed(error)
+            await self._not_committed(error, sessions)
             raise
         response = self._for_cache(response)
         if blob is not None or balance is not None:
@@ -218,9 +218,10 @@ class Claims:
             return 0
         return hold.micro if self.actual is None else self.actual
 
-    async def _not_committed(self, error: BaseException) -> None:
+    async def _not_committed(self, error: BaseException, sessions: SessionScope) -> None:
         """Give everything back, unless the commit may have happened all the same: then database and leases decide."""
-        if isinstance(error, Unavailable) and (self._is_durable or self.admission.ask.hold is not None):
+        is_owed = self._is_durable or self.admission.ask.hold is not None
+        if sessions.is_in_doubt or (isinstance(error, Unavailable) and is_owed):
             self.is_settled = True
             await self._throttle()
             await self._keeper.admitter.abort(self.admission, keep_claim=True, keep_hold=True)

@@ -21,6 +21,7 @@ T = TypeVar("T")
 PER_PRINCIPAL = RateLimit(name="user", algorithm="token_bucket", quota=600, window=60, burst=60)
 PER_IP = RateLimit(name="ip", algorithm="token_bucket", quota=300, window=60, burst=60, scope="ip")
 
+_DAY_S = 86_400.0
 # Scopes whose keys live in the caller's own Cluster slot; a set that must be atomic may use no other (reference: slots).
 _CALLERS_SLOT = frozenset(("user", "api_key"))
 
@@ -139,6 +140,13 @@ class JobConfig:
             raise ValueError(
                 "JobConfig.cache: scope='public' on an endpoint that needs a token shows one caller's answer to all; "
                 "say shared_with_all=True if that is meant"
+            )
+
+        if self.credits is not None and self.idempotency is not None and self.idempotency.retention < _DAY_S:
+            # The charge is known by the key and the day: run again under it, the second time would be free.
+            raise ValueError(
+                "JobConfig.idempotency: retention must be at least a day where credits are charged, or the same key would run again "
+                f"and be charged once; it is {self.idempotency.retention:g} seconds"
             )
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.policies import JobConfig, RateLimit, ResponseCache, Security
+from app.core.policies import Credits, Idempotency, JobConfig, RateLimit, ResponseCache, Security
 
 PER_IP = RateLimit.fixed_window("ip", limit=5, window=60, scope="ip")
 
@@ -131,3 +131,10 @@ def test_limits_that_leave_the_callers_slot_are_named(scope: Any, *, outside: bo
 def test_a_cache_that_leaves_the_callers_slot_is_named(cache: ResponseCache, *, outside: bool) -> None:
     config = JobConfig(rate_limit=None, cache=cache)
     assert config.outside_slot == (("cache",) if outside else ())
+
+
+def test_a_key_that_is_charged_is_kept_for_as_long_as_its_charge_is_known_by_it() -> None:
+    with pytest.raises(ValueError, match="retention must be at least a day where credits are charged"):
+        JobConfig(idempotency=Idempotency(retention=86_399), credits=Credits(cost=2))
+    JobConfig(idempotency=Idempotency(retention=86_400), credits=Credits(cost=2))
+    JobConfig(idempotency=Idempotency(retention=60))
