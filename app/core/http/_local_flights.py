@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Hashable
 
 from app.core.http._answer import Answer
-from app.core.resilience import Bulkhead
+from app.core.resilience import Places
 
 _MOST_AT_ONCE = 16
 _MOST_WAITING = 1000
@@ -51,7 +51,7 @@ class LocalFlights:
     """
 
     def __init__(self, *, most: int = _MOST_AT_ONCE) -> None:
-        self.places = Bulkhead(most, queue=_MOST_WAITING)
+        self.places = Places(most, queue=_MOST_WAITING)
         self._leads: dict[Hashable, LocalLead] = {}
 
     def is_computed(self, name: Hashable) -> bool:

@@ -26,15 +26,15 @@ from app.core.resilience import (
     AttemptTimeout,
     Breakers,
     Clock,
+    Places,
     Retrier,
     RetryBudget,
     RetryRules,
     SystemClock,
-    ThreadBulkhead,
+    ThreadPlaces,
     deadline_at,
     earliest,
 )
-from app.core.resilience import Bulkhead as Places
 
 R = TypeVar("R")
 
@@ -82,7 +82,7 @@ class Resilience:
         self._retrier = self._make_retrier(retry, sleep, sleep_in_thread) if retry is not None else None
         bulkhead = self._bulkhead = config.bulkhead
         self._places = Places(bulkhead.max, queue=bulkhead.queue) if bulkhead is not None else None
-        self._threads = ThreadBulkhead(bulkhead.max, queue=bulkhead.queue) if bulkhead is not None else None
+        self._threads = ThreadPlaces(bulkhead.max, queue=bulkhead.queue) if bulkhead is not None else None
         self.is_idle = not (self._guards or bulkhead or retry or self._attempt_s)
 
     def _make_retrier(

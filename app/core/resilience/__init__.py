@@ -6,9 +6,9 @@ Used by the store client, the pools and the policies.
 from app.core.resilience._breaker import CircuitBreaker, Permit
 from app.core.resilience._breakers import BreakerOptions, Breakers
 from app.core.resilience._budget import RetryBudget
-from app.core.resilience._bulkhead import Bulkhead, ThreadBulkhead
 from app.core.resilience._clock import Clock, ManualClock, SystemClock
 from app.core.resilience._deadline import Deadlines, Watch, deadline_at, earliest, remaining_s
+from app.core.resilience._places import Places, ThreadPlaces
 from app.core.resilience._retry import AttemptTimeout, Retrier, RetryRules, is_transient
 from app.core.resilience._retry_decorator import retry_decorator
 from app.core.resilience._rolling import BreakerMode, BreakerRules, BreakerState, Leave, RollingBreaker
@@ -20,19 +20,19 @@ __all__ = [
     "BreakerRules",
     "BreakerState",
     "Breakers",
-    "Bulkhead",
     "CircuitBreaker",
     "Clock",
     "Deadlines",
     "Leave",
     "ManualClock",
     "Permit",
+    "Places",
     "Retrier",
     "RetryBudget",
     "RetryRules",
     "RollingBreaker",
     "SystemClock",
-    "ThreadBulkhead",
+    "ThreadPlaces",
     "Watch",
     "deadline_at",
     "earliest",

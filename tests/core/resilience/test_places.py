@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from app.core.resilience import Bulkhead, ThreadBulkhead
+from app.core.resilience import Places, ThreadPlaces
 
 
 async def settle() -> None:
@@ -11,15 +11,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-class TestBulkhead:
+class TestPlaces:
     async def test_places_are_limited(self) -> None:
-        places = Bulkhead(2)
+        places = Places(2)
         assert [await places.acquire(1) for _ in range(3)] == [True, True, False]
         places.release()
         assert await places.acquire(1)
 
     async def test_who_waits_gets_the_place_in_order(self) -> None:
-        places, order = Bulkhead(1, queue=2), list[str]()
+        places, order = Places(1, queue=2), list[str]()
 
         async def work(name: str) -> None:
             assert await places.acquire(60)
@@ -39,14 +39,14 @@ class TestBulkhead:
         assert (places.in_use, places.waiting) == (0, 0)
 
     async def test_waiting_ends(self) -> None:
-        places = Bulkhead(1, queue=1)
+        places = Places(1, queue=1)
         assert await places.acquire(1)
         assert not await places.acquire(0.001)
         assert not await places.acquire(0)
         assert (places.in_use, places.waiting) == (1, 0)
 
     async def test_who_is_cancelled_leaves_the_queue(self) -> None:
-        places = Bulkhead(1, queue=1)
+        places = Places(1, queue=1)
         await places.acquire(1)
         waiting = asyncio.create_task(places.acquire(60))
         await settle()
@@ -57,7 +57,7 @@ class TestBulkhead:
         assert places.in_use == 0
 
     async def test_a_place_given_to_who_is_cancelled_in_that_moment_goes_on(self) -> None:
-        places = Bulkhead(1, queue=2)
+        places = Places(1, queue=2)
         await places.acquire(1)
         gone, next_one = asyncio.create_task(places.acquire(60)), asyncio.create_task(places.acquire(60))
         await settle()
@@ -72,19 +72,19 @@ class TestBulkhead:
     @pytest.mark.parametrize(("most", "queue"), [(0, 0), (1, -1)])
     def test_numbers_that_make_no_sense_are_refused(self, most: int, queue: int) -> None:
         with pytest.raises(ValueError, match="must be"):
-            Bulkhead(most, queue=queue)
+            Places(most, queue=queue)
 
 
 class TestThreads:
     def test_places_are_limited(self) -> None:
-        places = ThreadBulkhead(1)
+        places = ThreadPlaces(1)
         assert places.acquire(1)
         assert not places.acquire(60)
         places.release()
         assert places.acquire(1)
 
     def test_a_thread_may_wait_for_its_turn(self) -> None:
-        places = ThreadBulkhead(1, queue=1)
+        places = ThreadPlaces(1, queue=1)
         assert places.acquire(1)
         got: list[bool] = []
         thread = threading.Thread(target=lambda: got.append(places.acquire(60)))

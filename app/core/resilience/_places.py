@@ -1,11 +1,11 @@
-"""A bulkhead: so many at once in this process, so many waiting, for so long."""
+"""Places for work: so many at once in this process, so many waiting, for so long."""
 
 import asyncio
 from collections import deque
 from threading import BoundedSemaphore, Lock
 
 
-class Bulkhead:
+class Places:
     """Places for coroutines of one event loop, given in the order of asking. ``queue`` is how many may wait."""
 
     __slots__ = ("_most", "_queue", "_waiting", "in_use")
@@ -62,7 +62,7 @@ class Bulkhead:
             self._waiting.remove(turn)
 
 
-class ThreadBulkhead:
+class ThreadPlaces:
     """The same for threads. Those that wait hold a thread each: keep the queue shorter than the pool."""
 
     __slots__ = ("_lock", "_places", "_queue", "_waiting")
@@ -74,7 +74,7 @@ class ThreadBulkhead:
         self._lock = Lock()
 
     def acquire(self, timeout_s: float) -> bool:
-        """Take a place, waiting as ``Bulkhead.acquire`` does."""
+        """Take a place, waiting as ``Places.acquire`` does."""
         if self._places.acquire(blocking=False):
             return True
         with self._lock:
