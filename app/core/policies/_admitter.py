@@ -17,11 +17,10 @@ from app.core.policies._settlement import Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
 from app.core.policies._store_calls import Store, call
 from app.core.resilience import Clock
-from app.core.valkey import Script, StoreError
+from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
-_TAG = Script.load("app.core.valkey", "lua/cache_tag.lua")
-_TAG_LIFE_MS = b"%d" % (14 * 86_400_000)  # as in the cache: longer than any entry lives
+_TAG_LIFE_MS = b"%d" % TAG_LIFE_MS
 _RECEIPT_MS = b"10000"  # longer than any retry of the same call could take
 
 
@@ -159,7 +158,7 @@ class Admitter(Settler):
         if ask.lookup is None or not ask.lookup.tag_keys:
             return b""
         reads = (
-            call(self._store, _TAG, [key], (_TAG_LIFE_MS,), is_patient=_must_have_store(ask))
+            call(self._store, TAG_SCRIPT, [key], (_TAG_LIFE_MS,), is_patient=_must_have_store(ask))
             for key in ask.lookup.tag_keys
         )
         return b",".join(await asyncio.gather(*reads))

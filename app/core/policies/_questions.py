@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Verdict
+from app.core.valkey import lease_key as entry_lease_key
 
 _EXACT = 2**53  # above this a double, and so Lua, is not exact
 _FLAGS = (b"0", b"1")
@@ -116,7 +117,7 @@ def _word(text: str) -> bytes:
 
 def lease_key(lookup: Lookup) -> str:
     """Where the lease of a computation stands."""
-    return f"{lookup.key}:l"
+    return entry_lease_key(lookup.key)
 
 
 def answer_of(verdict: int, numbers: Sequence[int], ask: Ask, tail: bytes, top_up_url: str | None) -> Answer:

@@ -7,9 +7,9 @@ from app.core.valkey._cache_calls import (
     get_or_set_cache,
     get_or_set_many,
 )
-from app.core.valkey._cache_entries import CACHE_SCRIPTS, Put, Seen
+from app.core.valkey._cache_entries import CACHE_SCRIPTS, TAG_SCRIPT, Put, Seen, lease_key
 from app.core.valkey._cache_entry import Entry, Freshness, freshness, is_due
-from app.core.valkey._cache_options import CacheOptions
+from app.core.valkey._cache_options import TAG_LIFE_MS, CacheOptions
 from app.core.valkey._cache_values import Sealer
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
@@ -18,6 +18,8 @@ from app.core.valkey._script import Script
 
 __all__ = [
     "CACHE_SCRIPTS",
+    "TAG_LIFE_MS",
+    "TAG_SCRIPT",
     "Cache",
     "CacheOptions",
     "Entry",
@@ -39,5 +41,6 @@ __all__ = [
     "get_or_set_cache",
     "get_or_set_many",
     "is_due",
+    "lease_key",
     "tag_key",
 ]

@@ -20,9 +20,10 @@ _LEASE = Script.load(_PACKAGE, "cache_lease.lua")
 _STORE = Script.load(_PACKAGE, "cache_store.lua")
 _RELEASE = Script.load(_PACKAGE, "cache_release.lua")
 _THROTTLE = Script.load(_PACKAGE, "cache_throttle.lua")
-_TAG = Script.load(_PACKAGE, "cache_tag.lua")
+TAG_SCRIPT = Script.load(_PACKAGE, "cache_tag.lua")
+"""Reads the version of a tag, and gives it one if it has none. KEYS[1] the tag's key, ARGV[1] its life in ms."""
 _INVALIDATE = Script.load(_PACKAGE, "cache_invalidate.lua")
-CACHE_SCRIPTS = (_READ, _LEASE, _STORE, _RELEASE, _THROTTLE, _TAG, _INVALIDATE)
+CACHE_SCRIPTS = (_READ, _LEASE, _STORE, _RELEASE, _THROTTLE, TAG_SCRIPT, _INVALIDATE)
 """For ``ValkeyClient.preload``."""
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.010, 0.100
@@ -113,7 +114,7 @@ class Entries:
         entries = [submit(_READ, (key, lease_key(key))) for key in keys]
         found = [(await read)[1] for read in reads]
         missing = [
-            submit(_TAG, (tag_key(tag),), (TAG_LIFE_MS,))
+            submit(TAG_SCRIPT, (tag_key(tag),), (TAG_LIFE_MS,))
             for tag, version in zip(tags, found, strict=True)
             if version is None
         ]
