@@ -71,7 +71,7 @@ class BootAudit:
         findings += without_method(contexts, self._effective)
         if findings:
             raise AuditError(findings)
-        bound = self._bound(gates)
+        bound = self._bound()
         allowed: dict[str, frozenset[str]] = {}
         for context in contexts:
             path = path_of(context)
@@ -94,10 +94,10 @@ class BootAudit:
             findings += overrides.unused([*(gate.name for gate in gates.values()), *work])
         return findings
 
-    def _bound(self, gates: Mapping[int, Gate]) -> dict[int, BoundGate]:
+    def _bound(self) -> dict[int, BoundGate]:
         """Compile every gate. Raises AuditError for those that cannot work together, such as one dependency with two breakers."""
         bound, findings = {}, []
-        for key, gate in gates.items():
+        for key, gate in self._effective.items():
             try:
                 bound[key] = BoundGate(gate, self.kit)
             except ConfigurationError as error:

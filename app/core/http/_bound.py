@@ -89,14 +89,10 @@ class GateKit(NamedTuple):
 
 
 class BoundGate:
-    """One gate, compiled. Built by the boot audit; ``enter`` runs for every request.
-
-    ``config`` is the effective one: what the code says, with the overrides of this application.
-    """
+    """One gate, compiled. Built by the boot audit, with the overrides of this application; ``enter`` runs for every request."""
 
     def __init__(self, gate: Gate, kit: GateKit) -> None:
-        config = gate.config if kit.overrides is None else kit.overrides.apply(gate.name, gate.config)
-        self.config = config = shadowed(config)
+        self.config = config = shadowed(gate.config)
         self.name = gate.name
         self.hub = kit.hub
         self.deadlines = kit.deadlines
