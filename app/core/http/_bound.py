@@ -222,7 +222,6 @@ class BoundGate:
             return passage.answer
         if passage.claims is None:
             raise passage.refusal or admission.refusal()
-        state.claims = passage.claims
         return self._ticket(caller.principal, admission, state, passage.claims)
 
     async def refresh(self, scope: Scope, receive: Receive, caller: Caller) -> Ticket | None:
