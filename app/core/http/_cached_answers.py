@@ -11,8 +11,10 @@ from urllib.parse import parse_qsl
 from starlette.responses import Response
 
 from app.core.http._answer import (
+    NEVER_KEPT,
     Answer,
-    answer_of,
+    Headers,
+    body_of,
     etag_of,
     matches,
     not_modified,
@@ -65,6 +67,7 @@ class CachedAnswers:
         self._lease_ms = int(lease_s * 1000)
         self._now_ms = now_ms
         self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
+        self._vary_field = b", ".join((b"Authorization", *self._vary))
 
     def seek(self, scope: Scope, caller: Caller) -> Sought | None:
         """What this request would be answered with; None when it is not a GET or HEAD."""
@@ -155,49 +158,47 @@ class CachedAnswers:
         return self.config.eager and is_due(entry, self._now_ms(), random.random)
 
     def keepable(self, response: Response) -> Answer | None:
-        """What of this response may be stored; None when it may not."""
-        answer = answer_of(response, keep=None, most=self.config.max_body)
-        control = b",".join(values_of(response.raw_headers, b"cache-control")).lower()
+        """What of this response may be stored; None when it may not. The response gets the validators that are stored with it."""
+        status, body, headers = response.status_code, body_of(response), response.raw_headers
+        control = b",".join(values_of(headers, b"cache-control")).lower()
+        names = {name for name, _ in headers}
         if (
-            answer.status not in _STORABLE
-            or answer.body is None
-            or (answer.status in _NEGATIVE and not self.config.negative_ttl)
-            or values_of(response.raw_headers, b"set-cookie")
+            status not in _STORABLE
+            or body is None
+            or len(body) > self.config.max_body
+            or (status in _NEGATIVE and not self.config.negative_ttl)
+            or b"set-cookie" in names
             or b"no-store" in control
-            or self._varies(response)
+            or (self.config.scope == "public" and b"private" in control)
         ):
             return None
-        if self.config.scope == "public" and b"private" in control:
-            return None
-        etag = () if answer.header(b"etag") else ((b"etag", etag_of(answer.body)),)
-        vary = () if answer.header(b"vary") else ((b"vary", self._vary_field()),)
-        return answer.with_headers(*etag, *vary)
+        if b"etag" not in names:
+            headers.append((b"etag", etag_of(body)))
+        if b"vary" not in names:
+            headers.append((b"vary", self._vary_field))
+        return Answer(status, [header for header in headers if header[0] not in NEVER_KEPT], body)
 
-    def _varies(self, response: Response) -> bool:
-        """Whether the answer says of itself that it depends on what the key does not hold (RFC 9111 section 4.1)."""
-        said = b",".join(values_of(response.raw_headers, b"vary")).lower()
-        if not said:
-            return False
-        known = {b"", *self._vary, *((b"authorization",) if self.config.scope == "user" else ())}
-        return not {name.strip() for name in said.split(b",")} <= known
-
-    def _vary_field(self) -> bytes:
-        return b", ".join((b"Authorization", *self._vary))
-
-    def fresh(self, answer: Answer, scope: Scope, sought: Sought) -> Response:
+    def fresh(self, response: Response, answer: Answer, scope: Scope, sought: Sought) -> Response:
         """The response for the caller who had it computed."""
         status = b"fwd=miss; stored" if sought.lead is None else b"fwd=miss; detail=store_down"
-        return self._new(answer, scope, status).response()
+        if values_of(scope["headers"], b"if-none-match"):
+            return self._new(answer, scope, status).response()
+        response.raw_headers += self._about(answer, status)
+        return response
 
     def collapsed(self, answer: Answer, scope: Scope) -> Answer:
         """The same for a caller of this process who waited for it while the store is away."""
         return self._new(answer, scope, b"fwd=miss; collapsed; detail=store_down")
 
     def _new(self, answer: Answer, scope: Scope, status: bytes) -> Answer:
+        return _conditional(answer.with_headers(*self._about(answer, status)), scope)
+
+    def _about(self, answer: Answer, status: bytes) -> Headers:
+        """What a new answer says of itself."""
         headers = [(b"cache-status", b"gatehouse; " + status)]
         if answer.header(b"cache-control") is None:
             headers.append(self._cache_control(int(self._ttl(answer))))
-        return _conditional(answer.with_headers(*headers), scope)
+        return headers
 
     def _ttl(self, answer: Answer) -> float:
         return self.config.negative_ttl if answer.status in _NEGATIVE else self.config.ttl

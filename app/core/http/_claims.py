@@ -301,7 +301,7 @@ class Claims:
         self._kept = cached.keepable(response)
         if self._kept is None:
             return response
-        final = cached.fresh(self._kept, self.scope, self.sought)
+        final = cached.fresh(response, self._kept, self.scope, self.sought)
         final.background = response.background
         return final
 
