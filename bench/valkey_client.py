@@ -33,6 +33,7 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from app.core.valkey import Script, ValkeyClient
+from bench.machine import description, keep
 
 BUCKET = Script(
     "bucket",
@@ -229,12 +230,16 @@ def main() -> None:
         "--rounds", type=int, default=3, help="rounds, of which the median counts (default 3)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--no-results", action="store_true", help="print only")
     options = parser.parse_args()
+    machine = description()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with running_server() as url:
         cells = uvloop.run(_when_ready(url, options.seconds, options.rounds))
     result = {"cells": cells, "ratios": ratios(cells)}
     sys.stdout.write((json.dumps(result, indent=2) if options.json else table(cells)) + "\n")
+    if not options.no_results:
+        keep("valkey_client", {"seconds": options.seconds, "rounds": options.rounds} | result, machine)
 
 
 async def _when_ready(url: str, seconds: float, rounds: int) -> dict[str, dict[int, dict[str, float]]]:

@@ -137,6 +137,11 @@ class Workshop:
         return self._client
 
     @property
+    def app(self) -> FastAPI:
+        assert self._app is not None
+        return self._app
+
+    @property
     def platform(self) -> Platform:
         assert self._app is not None
         platform: Platform = self._app.state.gatehouse
