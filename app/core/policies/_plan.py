@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.core.errors import ConfigurationError, PolicyRejected, Unprocessable
+from app.core.errors import PolicyRejected
+from app.core.policies._cost import cost_of
 from app.core.policies._keys import Caller, bucket_of, key_of
 from app.core.policies._rate_limit import CostRequest, RateLimit
 
@@ -112,14 +113,7 @@ class Plan:
         """
         costs = []
         for limit in self.limits:
-            try:
-                cost = limit.cost if isinstance(limit.cost, int) else limit.cost(request)
-            except ValueError as error:
-                raise Unprocessable("What this request takes cannot be computed from it.") from error
-            if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
-                raise ConfigurationError(
-                    f"The cost function of {self.policy}.{limit.name} returned {cost!r}; it must return an int >= 0"
-                )
+            cost = cost_of(limit.cost, request, f"{self.policy}.{limit.name}")
             if cost > limit.largest_cost:
                 raise CostExceedsLimit(
                     f"This request costs {cost}; the limit {limit.name} holds {limit.largest_cost}.",

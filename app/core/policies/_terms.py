@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 import uuid_utils
 
-from app.core.errors import ConfigurationError, Unprocessable
+from app.core.errors import ConfigurationError
 from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Slot
 from app.core.policies._calendar import window_at
 from app.core.policies._concurrency import Concurrency
+from app.core.policies._cost import cost_of
 from app.core.policies._credits import CREDIT, MOST_CREDITS
 from app.core.policies._job_config import JobConfig
 from app.core.policies._keys import Caller, tenant_partition, user_partition
 from app.core.policies._providers import AccountPlan, PlanSource
 from app.core.policies._quota import Quota
-from app.core.policies._rate_limit import Cost, CostRequest
+from app.core.policies._rate_limit import CostRequest
 
 _MARGIN_S = 10.0  # a lease outlives the deadline by this, for the commit and the settlement
 _MINUTE_MS = 60_000
@@ -159,22 +160,3 @@ def _slot(policy: str, slot: Concurrency, config: JobConfig) -> _Slot:
 def account_key(account: str) -> str:
     """Where the account's balance and holds stand."""
     return f"{{{user_partition(Caller.of(account))}}}{_ACCOUNT}"
-
-
-def cost_of(cost: Cost, request: CostRequest, what: str, most: int) -> int:
-    """Ask a cost function. Raises Unprocessable (422) when it raises ValueError or asks for more than ``most``, ConfigurationError
-    for nonsense.
-    """
-    if isinstance(cost, int):
-        return cost
-    try:
-        value = cost(request)
-    except ValueError as error:
-        raise Unprocessable("What this request takes cannot be computed from it.") from error
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(
-            f"The cost function of {what} returned {value!r}; it must return an int >= 0"
-        )
-    if value > most:
-        raise Unprocessable(f"This request takes more than the {most:,} that one may.")
-    return value
