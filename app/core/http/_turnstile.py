@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from starlette.types import Receive
 
-from app.core.errors import ConfigurationError, Unavailable
 from app.core.http._answer import Answer, replay_of
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._claims import Claims, Keeper
@@ -34,6 +33,7 @@ from app.core.policies import (
     Resilience,
     Terms,
     Verdict,
+    load_account,
 )
 from app.core.security import Sealer
 from app.core.valkey import Cache, StoreError
@@ -179,17 +179,11 @@ class Turnstile:
         )
 
     async def _load(self, caller: Caller) -> bool:
-        """Bring the account into the store. False: that failed, and in shadow mode credits must not refuse anybody."""
-        ledger, holds, principal = self._keeping.ledger, self._keeping.holds, caller.principal
-        if ledger is None or holds is None or principal is None:
-            raise ConfigurationError("Credits are asked for and no feature provides a CreditLedger")
-        try:
-            await holds.load(principal.id, await ledger.balance(principal.id))
-        except Unavailable:
-            if not self._keeper.config.shadow:
-                raise
-            return False
-        return True
+        assert caller.principal is not None  # noqa: S101 - a hold was asked for
+        keeping = self._keeping
+        return await load_account(
+            caller.principal.id, keeping.ledger, keeping.holds, is_shadow=self._keeper.config.shadow
+        )
 
     async def _shared(
         self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool

@@ -33,7 +33,7 @@ from app.core.policies._describe import Difference, describe, differences
 from app.core.policies._engine import Engine, configure_engine, default_engine
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._extra import ExtraPolicy
-from app.core.policies._holds import HOLD_SCRIPTS, ExpiredHold, HoldBook, Overdue
+from app.core.policies._holds import HOLD_SCRIPTS, ExpiredHold, HoldBook, Overdue, load_account
 from app.core.policies._idempotency import (
     Idempotency,
     IdempotencyKeyInUse,
@@ -148,6 +148,7 @@ __all__ = [
     "describe",
     "differences",
     "is_policy_name",
+    "load_account",
     "reset_charged",
     "set_charged",
     "set_cost",

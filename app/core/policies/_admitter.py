@@ -13,7 +13,7 @@ from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
 from app.core.policies._questions import answer_of, flatten
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
-from app.core.policies._settlement import Settled, first_key, receipt_key
+from app.core.policies._settlement import RECEIPT_MS, Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
 from app.core.policies._store_calls import Store, call
 from app.core.resilience import Clock
@@ -21,7 +21,6 @@ from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
 _TAG_LIFE_MS = b"%d" % TAG_LIFE_MS
-_RECEIPT_MS = b"10000"  # longer than any retry of the same call could take
 
 
 class Admitter(Settler):
@@ -94,7 +93,7 @@ class Admitter(Settler):
             return await self._admit_all(plan, keys, costs, ask)
         rid = self._next_rid()
         names = [receipt_key(keys[0], rid), *keys]
-        values = (_RECEIPT_MS, plan.size, *plan.arguments(costs))
+        values = (RECEIPT_MS, plan.size, *plan.arguments(costs))
         try:
             reply = await call(self._store, ADMIT, names, values, is_patient=plan.has_closed)
         except StoreError:
@@ -125,7 +124,7 @@ class Admitter(Settler):
         """One script call. None: what a lost first answer showed is gone by now, the request is a new one."""
         plan, keys, costs, ask, rid = asked.plan, asked.keys, asked.costs, asked.ask, asked.rid
         names = [receipt_key(first_key(asked), rid), *keys]
-        values = [_RECEIPT_MS, plan.size, *plan.arguments(costs)]
+        values = [RECEIPT_MS, plan.size, *plan.arguments(costs)]
         if ask is not NOTHING:
             flatten(ask, rid, names, values, versions=versions)
         is_patient = plan.has_closed or _must_have_store(ask)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from app.core.policies._providers import Balance
+from app.core.errors import ConfigurationError, Unavailable
+from app.core.policies._providers import Balance, CreditLedger
 from app.core.policies._terms import account_key
 from app.core.valkey import Script, StoreError, ValkeyClient
 
@@ -154,3 +155,21 @@ class HoldBook:
         Also with nothing to take off it keeps the list alive for another day.
         """
         return int(await self._store.run(_forget, [ACCOUNTS_KEY], [_LIST_GRACE_MS, *accounts]))
+
+
+async def load_account(
+    account: str, ledger: CreditLedger | None, holds: HoldBook | None, *, is_shadow: bool
+) -> bool:
+    """Bring a COLD account into the store. False: that failed, and in shadow mode credits must not refuse anybody.
+
+    Raises Unavailable when one of the two does not answer, ConfigurationError when no feature provides them.
+    """
+    if ledger is None or holds is None:
+        raise ConfigurationError("Credits are asked for and no feature provides a CreditLedger")
+    try:
+        await holds.load(account, await ledger.balance(account))
+    except Unavailable:
+        if not is_shadow:
+            raise
+        return False
+    return True

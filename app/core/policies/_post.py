@@ -1,9 +1,10 @@
 """One policy at work outside HTTP: admits, and settles or gives back what was taken. ``Engine`` makes one per name."""
 
-from app.core.errors import ConfigurationError, GatehouseError, Unavailable
+from app.core.errors import ConfigurationError, GatehouseError
 from app.core.policies._ask import NOTHING, Ask, Verdict
 from app.core.policies._credits import CreditsUnavailable
 from app.core.policies._engine_parts import EngineParts, count, report
+from app.core.policies._holds import load_account
 from app.core.policies._job_config import JobConfig
 from app.core.policies._keys import Caller
 from app.core.policies._permit import Permit
@@ -102,13 +103,7 @@ class Post:
         return ask._replace(hold=ask.hold._replace(settlement_key=key))
 
     async def _load(self, caller: Caller) -> bool:
-        """Bring the account into the store. False: that failed, and in shadow mode credits must not refuse anybody."""
-        ledger, holds, principal = self.parts.ledger, self.parts.holds, caller.principal
-        assert ledger is not None and holds is not None and principal is not None  # noqa: S101, PT018 - a hold was asked for
-        try:
-            await holds.load(principal.id, await ledger.balance(principal.id))
-        except Unavailable:
-            if not self.config.shadow:
-                raise
-            return False
-        return True
+        assert caller.principal is not None  # noqa: S101 - a hold was asked for
+        return await load_account(
+            caller.principal.id, self.parts.ledger, self.parts.holds, is_shadow=self.config.shadow
+        )

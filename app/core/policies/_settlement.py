@@ -14,7 +14,8 @@ SETTLE_AND_KEEP = Script("settle_and_keep", SETTLE.source.replace("#!lua flags=a
 """The same for calls that store an entry of the cache: a server without memory refuses them, and SETTLE is sent instead."""
 EXTEND = Script.load("app.core.policies", "lua/extend.lua")
 _NOTHING_GIVEN_BACK = b"0"
-_MARK_MS = b"10000"  # longer than any retry of the same call could take
+RECEIPT_MS = b"10000"
+"""How long an answer is kept under its call's id: longer than any retry of the same call could take."""
 
 
 class Call:
@@ -118,7 +119,7 @@ def abort_call(
     """Everything is given back but what attempt limits took. None when there is nothing to give back."""
     if not admission.allowed or not admission.rid:
         return None
-    call = _begin(admission, _MARK_MS)
+    call = _begin(admission, RECEIPT_MS)
     if not keep_claim:
         _end_claim(call, admission, None)
     _free(call, admission, balance, keep_hold=keep_hold)
@@ -131,7 +132,7 @@ def abort_call(
 
 def unknown_call(admission: Admission) -> Call:
     """After an ADMIT whose answer never came: take back whatever it took, or will take when it runs late."""
-    call = _begin(admission, _MARK_MS)
+    call = _begin(admission, RECEIPT_MS)
     _end_claim(call, admission, None)
     _free(call, admission, None, keep_hold=False)
     if admission.ask.lookup is not None:
