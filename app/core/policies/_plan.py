@@ -113,8 +113,10 @@ class Plan:
         """
         costs = []
         for limit in self.limits:
-            cost = cost_of(limit.cost, request, f"{self.policy}.{limit.name}")
-            if cost > limit.largest_cost:
+            # In shadow the store refuses what is too much, and that is recorded.
+            most = limit.largest_cost + 1 if limit.shadow else None
+            cost = cost_of(limit.cost, request, f"{self.policy}.{limit.name}", most, shadow=limit.shadow)
+            if cost > limit.largest_cost and not limit.shadow:
                 raise CostExceedsLimit(
                     f"This request costs {cost}; the limit {limit.name} holds {limit.largest_cost}.",
                     policy=self.policy,

@@ -22,6 +22,7 @@ _MARGIN_S = 10.0  # a lease outlives the deadline by this, for the commit and th
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
 _ACCOUNT = ":v1:c"
+_MOST_USES = 1_000_000_000  # of one request
 NO_REQUEST = CostRequest("", {}, {}, None)
 
 
@@ -87,20 +88,23 @@ class Terms:
         self, quota: Quota, plan: AccountPlan, partition: str, now: int, request: CostRequest
     ) -> Allowance:
         window = window_at(now, quota.per, plan.time_zone)
+        shadow = quota.shadow or self._shadow
         bucket = f"={quota.shared}" if quota.shared is not None else f"{self._policy}.{quota.name}"
         return Allowance(
             f"{{{partition}}}:v1:q:{bucket}:{quota.per[0]}{window.name}",
             window.end_ms,
             quota.limit_of(plan.plan),
-            cost_of(quota.cost, request, f"{self._policy}.{quota.name}", 1_000_000_000),
-            quota.shadow or self._shadow,
+            cost_of(quota.cost, request, f"{self._policy}.{quota.name}", _MOST_USES, shadow=shadow),
+            shadow,
             quota.on_store_down,
             quota.name,
         )
 
     def _hold(self, caller: Caller, request: CostRequest, claim: Claim | None) -> Hold | None:
         assert self._credits is not None  # noqa: S101 - asked by the caller
-        cost = cost_of(self._credits.cost, request, f"{self._policy}.credits", MOST_CREDITS)
+        cost = cost_of(
+            self._credits.cost, request, f"{self._policy}.credits", MOST_CREDITS, shadow=self._shadow
+        )
         if cost == 0:
             return None
         if caller.principal is None:

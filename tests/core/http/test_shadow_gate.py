@@ -10,6 +10,7 @@ from app.core.db import Database
 from app.core.policies import (
     Breaker,
     Concurrency,
+    CostRequest,
     Credits,
     Idempotency,
     JobConfig,
@@ -23,6 +24,12 @@ from tests.core.http.workshop import LONG, Workshop, fund
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 LIMIT = RateLimit.fixed_window(limit=1, window=LONG)
+
+
+def _unknown(_: CostRequest) -> int:
+    raise ValueError
+
+
 ALL = JobConfig(
     rate_limit=LIMIT,
     quota=Quota(per="month", limit=1),
@@ -43,6 +50,25 @@ class TestWholePolicy:
         assert shop.verdicts == ["admitted"] * 3
         assert shop.events[0].shadowed == ("credits",)
         assert set(shop.events[1].shadowed) >= {"user", "month", "credits"}
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"rate_limit": replace(LIMIT, cost=lambda _: 5)}, ("user",)),
+            ({"quota": Quota(per="day", limit=5, cost=lambda _: 10**12)}, ("day",)),
+            ({"credits": Credits(cost=lambda _: 10**12)}, ("credits",)),
+            ({"rate_limit": replace(LIMIT, cost=_unknown)}, ()),
+            ({"quota": Quota(per="day", limit=5, cost=_unknown)}, ()),
+            ({"credits": Credits(cost=_unknown)}, ()),
+        ],
+    )
+    async def test_a_cost_that_could_never_pass_refuses_nobody(
+        self, settings: Settings, options: dict[str, Any], told: tuple[str, ...]
+    ) -> None:
+        config = JobConfig(**{"rate_limit": None, "shadow": True, **options})
+        async with Workshop(config).open(settings) as shop:
+            assert (await shop.get()).status_code == 200
+        assert shop.events[0].shadowed == told
 
     async def test_a_full_pool_is_told(self, settings: Settings) -> None:
         config = JobConfig(rate_limit=None, concurrency=Concurrency(max=1, scope="global"), shadow=True)
