@@ -1,7 +1,7 @@
 """Circuit breakers at the gate: an open one is answered before anything is taken; who may find out whether it works again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -39,13 +39,17 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def timed(clock: ManualClock) -> Callable[[Platform], None]:
-    """Lets the test move the breakers' time. Open periods are not shortened."""
+async def broken(settings: Settings, clock: ManualClock) -> AsyncIterator[Workshop]:
+    """Two calls failed and opened its circuit; the test moves the breakers' time. Open periods are not shortened."""
 
     def change(platform: Platform) -> None:
         platform.breakers = Breakers(clock=clock, rng=lambda: 0.0, hub=platform.hub)
 
-    return change
+    shop = needing()
+    shop.outcome = ConnectionError()
+    async with shop.open(settings, change):
+        assert await shop.statuses(2) == [500, 500]
+        yield shop
 
 
 def isolate(platform: Platform, dependency: str = "weather") -> None:
@@ -150,65 +154,47 @@ class TestDependency:
 
 class TestRecovery:
     async def test_after_its_time_so_many_may_try_and_a_success_closes_it(
-        self, settings: Settings, clock: ManualClock, timed: Callable[[Platform], None]
+        self, broken: Workshop, clock: ManualClock
     ) -> None:
-        shop = needing()
-        shop.outcome = ConnectionError()
-        async with shop.open(settings, timed):
-            assert await shop.statuses(3) == [500, 500, 503]
-            shop.outcome = None
-            clock.advance(4.9)
-            assert await shop.statuses(1) == [503]
-            clock.advance(0.2)
-            async with shop.in_hand() as probe:
-                assert [(await shop.get()).status_code for _ in range(3)] == [503] * 3
-            assert (await probe).status_code == 200
-            assert await shop.statuses(3) == [200] * 3
+        broken.outcome = None
+        clock.advance(4.9)
+        assert await broken.statuses(1) == [503]
+        clock.advance(0.2)
+        async with broken.in_hand() as probe:
+            assert [(await broken.get()).status_code for _ in range(3)] == [503] * 3
+        assert (await probe).status_code == 200
+        assert await broken.statuses(3) == [200] * 3
 
     async def test_a_failed_try_opens_it_for_twice_as_long(
-        self, settings: Settings, clock: ManualClock, timed: Callable[[Platform], None]
+        self, broken: Workshop, clock: ManualClock
     ) -> None:
-        shop = needing()
-        shop.outcome = ConnectionError()
-        async with shop.open(settings, timed):
-            await shop.statuses(2)
-            clock.advance(5.1)
-            assert await shop.statuses(2) == [500, 503]
-            clock.advance(5.1)
-            assert await shop.statuses(1) == [503]
-            clock.advance(5.1)
-            assert await shop.statuses(1) == [500]
+        clock.advance(5.1)
+        assert await broken.statuses(2) == [500, 503]
+        clock.advance(5.1)
+        assert await broken.statuses(1) == [503]
+        clock.advance(5.1)
+        assert await broken.statuses(1) == [500]
 
     async def test_a_try_whose_caller_leaves_lets_the_next_one_try(
-        self, settings: Settings, clock: ManualClock, timed: Callable[[Platform], None]
+        self, broken: Workshop, clock: ManualClock
     ) -> None:
-        shop = needing()
-        shop.outcome = ConnectionError()
-        async with shop.open(settings, timed):
-            await shop.statuses(2)
-            shop.outcome = None
-            clock.advance(5.1)
-            async with shop.in_hand() as probe:
-                await shop.leave(probe)
-            assert await shop.statuses(2) == [200, 200]
+        broken.outcome = None
+        clock.advance(5.1)
+        async with broken.in_hand() as probe:
+            await broken.leave(probe)
+        assert await broken.statuses(2) == [200, 200]
 
-    async def test_of_fifty_at_once_one_tries(
-        self, settings: Settings, clock: ManualClock, timed: Callable[[Platform], None]
-    ) -> None:
-        shop = needing()
-        shop.outcome = ConnectionError()
-        async with shop.open(settings, timed):
-            await shop.statuses(2)
-            shop.outcome = None
-            clock.advance(5.1)
-            shop.free.clear()
-            calls = [asyncio.create_task(shop.get()) for _ in range(50)]
-            await shop.until(3)
-            refused = []
-            for answer in asyncio.as_completed(calls):
-                refused.append((await answer).status_code)
-                if len(refused) == 49:
-                    break
-            shop.free.set()
-            await asyncio.gather(*calls)
-        assert (refused, shop.runs) == ([503] * 49, 3)
+    async def test_of_fifty_at_once_one_tries(self, broken: Workshop, clock: ManualClock) -> None:
+        broken.outcome = None
+        clock.advance(5.1)
+        broken.free.clear()
+        calls = [asyncio.create_task(broken.get()) for _ in range(50)]
+        await broken.until(3)
+        refused = []
+        for answer in asyncio.as_completed(calls):
+            refused.append((await answer).status_code)
+            if len(refused) == 49:
+                break
+        broken.free.set()
+        await asyncio.gather(*calls)
+        assert (refused, broken.runs) == ([503] * 49, 3)
