@@ -170,6 +170,7 @@ class CachedAnswers:
             or b"set-cookie" in names
             or b"no-store" in control
             or (self.config.scope == "public" and b"private" in control)
+            or (b"vary" in names and self._varies(response))
         ):
             return None
         if b"etag" not in names:
@@ -177,6 +178,12 @@ class CachedAnswers:
         if b"vary" not in names:
             headers.append((b"vary", self._vary_field))
         return Answer(status, [header for header in headers if header[0] not in NEVER_KEPT], body)
+
+    def _varies(self, response: Response) -> bool:
+        """Whether the answer says of itself that it depends on what the key does not hold (RFC 9111 section 4.1)."""
+        said = b",".join(values_of(response.raw_headers, b"vary")).lower()
+        known = {b"", *self._vary, *((b"authorization",) if self.config.scope == "user" else ())}
+        return not {name.strip() for name in said.split(b",")} <= known
 
     def fresh(self, response: Response, answer: Answer, scope: Scope, sought: Sought) -> Response:
         """The response for the caller who had it computed."""

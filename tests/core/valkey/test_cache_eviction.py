@@ -69,7 +69,7 @@ class TestFull:
         else:
             assert await info(full, "stats", "evicted_keys") > KEYS / 2
             assert watched.events["bypass"] == 0
-        await full.execute("FLUSHALL")
+        await full.execute("FLUSHALL", "SYNC")
         assert "x" in await truth.read(watched, 1)
         hits = watched.events["hit"]
         await truth.read(watched, 1)
