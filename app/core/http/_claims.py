@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import structlog
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
 from app.core.db import SessionScope, find_result, keep_result
-from app.core.errors import NotAuthenticated, PermissionDenied, Unavailable
+from app.core.errors import GatehouseError, NotAuthenticated, PermissionDenied, Unavailable
 from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, not_retained, pack, replay_of
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._problem import response_to
@@ -59,6 +61,15 @@ class Keeper(NamedTuple):
 
 class Overtaken(Exception):
     """The result of this key is in the database already: what this request did is rolled back."""
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether something went wrong here. Answers below 500, however they are raised, are answers: no stale one may stand in for them."""
+    if isinstance(error, GatehouseError):
+        return error.status >= 500
+    if isinstance(error, HTTPException):
+        return error.status_code >= 500
+    return isinstance(error, Exception) and not isinstance(error, RequestValidationError)
 
 
 class Claims:
@@ -234,7 +245,7 @@ class Claims:
         negative = await self._negative(request, error)
         if negative is not None:
             return self._for_cache(negative)
-        self._has_failed = True
+        self._has_failed = _is_failure(error)
         response = await self._result_of_error(request, error)
         if response is None:
             await self.abort(keep_claim=self._effect_is_unknown(error))

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import pytest
-from fastapi import Header, Query, Response
+from fastapi import Header, HTTPException, Query, Response
 
 from app.core.context import Principal
 from app.core.http import Platform, TokenVerifier
@@ -119,3 +119,21 @@ async def test_an_answer_that_varies_by_what_the_key_holds_is_kept(
         assert ("hit" in again.headers.get("cache-status", "")) is is_kept
         other = await shop.get("/greet", accept_language="en")
         assert "hit" not in other.headers.get("cache-status", "")
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 429])
+async def test_what_the_handler_refuses_now_is_not_hidden_behind_what_it_said_before(
+    settings: Settings, status: int
+) -> None:
+    shop = Workshop(JobConfig(cache=ResponseCache(ttl=0.1, stale=600), rate_limit=None))
+    async with shop.open(settings):
+        await shop.get()
+        (key,) = await shop.keys("*:v1:e:*")
+        created, _, rest = (await shop.stored("GET", key)).decode().split(" ", 2)
+        await shop.stored("SET", key, f"{created} {created} {rest}", "PX", "60000")
+        shop.outcome = HTTPException(status)
+        for _ in range(3):
+            assert (await shop.get()).status_code == status
+            await shop.settled()
+        shop.outcome = HTTPException(502)
+        assert [(await shop.get()).json() for _ in range(2)] == [{"run": 1}] * 2
