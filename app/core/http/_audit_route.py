@@ -13,6 +13,7 @@ from app.core.http._bound import GateKit
 from app.core.http._gate import Gate
 from app.core.http._route import GatedRoute
 from app.core.http._worker import CONFIG
+from app.core.resilience import function_of
 
 
 def path_of(context: RouteContext) -> str:
@@ -105,7 +106,7 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
 
 
 def _is_stream(context: RouteContext) -> bool:
-    endpoint = inspect.unwrap(context.endpoint) if context.endpoint is not None else None
+    endpoint = function_of(inspect.unwrap(context.endpoint)) if context.endpoint is not None else None
     if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
         return True
     declared = getattr(context.response_class, "value", context.response_class)

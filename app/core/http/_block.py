@@ -18,6 +18,7 @@ from app.core.http._client_address import client_network
 from app.core.http._current import Scope, current_platform, current_scope
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.policies import Caller, Engine, default_engine, is_policy_name
+from app.core.resilience import function_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,13 +55,14 @@ class Block(ABC, Generic[T]):
         """Put the check around ``handler``: async, or sync in a thread as FastAPI runs it. Raises ValueError for a generator: what it
         answers has begun before it runs, so nothing could be refused.
         """
-        if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        function = function_of(handler)
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise ValueError(
-                f"{type(self).__name__} cannot guard the stream {handler.__qualname__}: its answer has begun when it runs. "
+                f"{type(self).__name__} cannot guard the stream {function.__qualname__}: its answer has begun when it runs. "
                 "Use it as a dependency, or JobConfig"
             )
         name = self._name or name_of(handler)
-        wrap = self._coroutine if inspect.iscoroutinefunction(handler) else self._function
+        wrap = self._coroutine if inspect.iscoroutinefunction(function) else self._function
         return cast("Callable[P, R]", wraps(handler)(wrap(name, handler)))
 
     def _coroutine(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from app.core.errors import DeadlineExceeded
 from app.core.http._gate import Ticket, current_ticket
 from app.core.observability import Run
 from app.core.policies import JobConfig
+from app.core.resilience import function_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,11 +48,12 @@ def api_worker(config: JobConfig) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _wrapper_of(handler: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(handler):
+    function = function_of(handler)
+    if inspect.isasyncgenfunction(function):
         return _async_stream(handler)
-    if inspect.isgeneratorfunction(handler):
+    if inspect.isgeneratorfunction(function):
         return _stream(handler)
-    if inspect.iscoroutinefunction(handler):
+    if inspect.iscoroutinefunction(function):
         return _coroutine(handler)
     return _function(handler)
 

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from app.core.context import current_context
+from app.core.resilience._function_of import function_of
 from app.core.resilience._retry import Retrier, RetryRules
 
 P = ParamSpec("P")
@@ -63,9 +64,10 @@ def retry_decorator(
 
 
 def _retried(target: Callable[..., Any], retrier: Retrier) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+    function = function_of(target)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise TypeError("retry_decorator cannot run a generator again: what it has given out is gone")
-    if inspect.iscoroutinefunction(target):
+    if inspect.iscoroutinefunction(function):
 
         @wraps(target)
         async def again(*args: Any, **kwargs: Any) -> Any:
