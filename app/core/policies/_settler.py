@@ -145,7 +145,7 @@ class Settler:
             return [await call(store, script, *requests[0], is_patient=True)]
         return await asyncio.gather(*(call(store, script, *each, is_patient=True) for each in requests))
 
-    async def _end(self, admission: Admission, what: Call | None) -> Settled:
+    async def _end(self, admission: Admission, what: Call | None, *, is_again: bool = False) -> Settled:
         if what is None:
             return NOTHING_OWED
         try:
@@ -153,7 +153,9 @@ class Settler:
         except StoreError as error:
             _log.warning("settlement.lost", policy=admission.plan.policy, reason=error.reason)
             return self._told(admission, _LOST)
-        return self._told(admission, _settled(replies))
+        settled = _settled(replies)
+        # What is gone by now was perhaps freed by the first try.
+        return self._told(admission, settled._replace(is_late=False) if is_again else settled)
 
     async def _send_or_lighten(self, what: Call) -> list[bytes]:
         try:
@@ -189,7 +191,7 @@ class Settler:
         self._tasks.discard(reply)
         if reply.cancelled() or reply.exception() is not None:
             # In a task, which waits longer; what the first try did is not done twice.
-            self._start(self._end(admission, what))
+            self._start(self._end(admission, what, is_again=True))
         else:
             self._told(admission, _settled([reply.result()]))
 
