@@ -91,9 +91,8 @@ class CachedAnswers:
         return Lookup(sought.key, tags, self._lease_ms, must_compute, self.config.hit_cost)
 
     def _key(self, scope: Scope, caller: Caller) -> str:
-        principal = caller.principal
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
-        rights = principal.rights if principal is not None and self.config.scope != "public" else ""
+        rights = _rights(scope, caller) if self.config.scope != "public" else ""
         varying = [(name, values_of(scope["headers"], name)) for name in self._vary] if self._vary else ""
         query = self._query(scope["query_string"]) if scope["query_string"] else ""
         # repr tells where one part ends and the next begins, whatever is in them.
@@ -253,6 +252,14 @@ def _read(stored: bytes) -> tuple[Entry, Answer] | None:
     except ValueError:
         return None
     return (entry, answer) if answer.body is not None else None
+
+
+def _rights(scope: Scope, caller: Caller) -> str:
+    if caller.principal is not None:
+        return caller.principal.rights
+    # Of one network, but perhaps not one person: what a handler knows him by keeps them apart.
+    known = [pair for pair in scope["headers"] if pair[0] in (b"authorization", b"cookie")]
+    return repr(known) if known else ""
 
 
 def filled(templates: tuple[str, ...], scope: Scope, caller: Caller) -> tuple[str, ...]:

@@ -49,10 +49,11 @@ class IdempotencyKeys:
     def claim(self, key: str, scope: Scope, template: str, body: bytes, caller: Caller) -> Claim:
         """What ADMIT is asked to claim for this request."""
         principal = caller.principal
-        api_key, tenant = (
-            (principal.api_key_id, principal.tenant_id) if principal is not None else (None, None)
-        )
-        place = _digest("\0".join((scope["method"], template, api_key or "", tenant or "", key)).encode())
+        if principal is not None:
+            who = f"{principal.api_key_id or ''}\0{principal.tenant_id or ''}"
+        else:  # of one network; a client's own credentials, as OAuth2 sends them, keep clients apart
+            who = b",".join(values_of(scope["headers"], b"authorization")).decode("latin-1")
+        place = _digest("\0".join((scope["method"], template, who, key)).encode())
         return Claim(
             f"{{{user_partition(caller)}}}:v1:i:{self._policy}:{place}",
             _fingerprint(scope, template, body),

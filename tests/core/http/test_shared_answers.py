@@ -137,3 +137,30 @@ async def test_what_the_handler_refuses_now_is_not_hidden_behind_what_it_said_be
             await shop.settled()
         shop.outcome = HTTPException(502)
         assert [(await shop.get()).json() for _ in range(2)] == [{"run": 1}] * 2
+
+
+@pytest.mark.parametrize("header", ["authorization", "cookie"])
+async def test_anonymous_callers_of_one_network_whom_the_handler_knows_apart_share_nothing(
+    settings: Settings, header: str
+) -> None:
+    shop = Workshop(JobConfig.public(cache=ResponseCache(ttl=60)))
+    async with shop.open(settings):
+        runs = []
+        for said in ("Basic YTph", "Basic YjpiCg==", "Basic YTph", None):
+            runs.append(
+                (await shop.client.get("/work", headers={header: said} if said else {})).json()["run"]
+            )
+            await shop.settled()
+        assert runs == [1, 2, 1, 3]
+
+
+async def test_a_key_is_of_one_client_also_where_several_are_on_one_network(settings: Settings) -> None:
+    shop = Workshop(JobConfig.public(idempotency=Idempotency()))
+    async with shop.open(settings):
+        runs = []
+        for said in ("Basic YTph", "Basic YjpiCg==", "Basic YTph"):
+            headers = {"authorization": said, "idempotency-key": "k"}
+            runs.append(
+                (await shop.client.post("/work", headers=headers, json={"name": "tea"})).json()["run"]
+            )
+        assert runs == [1, 2, 1]
