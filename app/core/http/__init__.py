@@ -3,7 +3,7 @@
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
 from app.core.http._audit_work import WorkAudit
 from app.core.http._block import Block
-from app.core.http._bound import BoundGate, GateKit, TokenVerifier
+from app.core.http._bound import BoundGate
 from app.core.http._changed import Changes, invalidate_tags
 from app.core.http._claims import Claims
 from app.core.http._client_address import AddressResolver, client_network
@@ -12,6 +12,7 @@ from app.core.http._current import current_platform
 from app.core.http._dependencies import CurrentPrincipal, platform_of, provided, require_scope, roles_required
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
+from app.core.http._gate_kit import GateKit, TokenVerifier
 from app.core.http._limit_blocks import (
     LimitBlock,
     debounce,

@@ -13,8 +13,9 @@ from app.core.errors import ConfigurationError
 from app.core.http._audit_route import check_declared, check_effective, gates_of, label_of, path_of
 from app.core.http._audit_sets import ambiguous_paths, shared_names, unequal_buckets, without_method
 from app.core.http._audit_work import WorkAudit
-from app.core.http._bound import BoundGate, GateKit
+from app.core.http._bound import BoundGate
 from app.core.http._gate import Gate
+from app.core.http._gate_kit import GateKit
 from app.core.http._route import Binding, GatedRoute
 
 

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute, RouteContext
 from starlette.responses import StreamingResponse
 
 from app.core.db import get_db
-from app.core.http._bound import GateKit
 from app.core.http._gate import Gate
+from app.core.http._gate_kit import GateKit
 from app.core.http._route import GatedRoute
 from app.core.http._worker import CONFIG
 from app.core.resilience import function_of

@@ -5,87 +5,38 @@ selects the keys; authorisation before any cached or stored state is shown; then
 403 is charged to the attempt limits before it is answered, or guessing credentials would be free.
 """
 
-import random
 from collections.abc import Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any
 
-from opentelemetry.trace import Tracer
 from starlette.types import Receive
 
 from app.core.context import Principal
 from app.core.errors import BadRequest, GatehouseError, NotAuthenticated, Unavailable, Unprocessable
 from app.core.http._answer import Answer
-from app.core.http._background import Background
 from app.core.http._bearer import authorization, bearer_token
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
+from app.core.http._denials import Denials
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
-from app.core.http._problem import REDUCED_CAPACITY
+from app.core.http._gate_kit import GateKit
 from app.core.http._state import SCOPE_KEY, RequestState
-from app.core.http._traffic import TrafficControl
-from app.core.http._turnstile import Incoming, Keeping, Turnstile
-from app.core.observability import EventHub, PolicyEvent
+from app.core.http._traffic import Overloaded
+from app.core.http._turnstile import Incoming, Turnstile
+from app.core.observability import PolicyEvent
 from app.core.policies import (
     VERDICT_WORDS,
     Admission,
-    Admitter,
     Caller,
     CostExceedsLimit,
-    Overrides,
     Plan,
-    RateLimit,
     Resilience,
-    Switches,
     shadowed,
 )
-from app.core.resilience import Breakers, Clock, Deadlines
 
 Scope = Mapping[str, Any]
-
-
-class Overloaded(Unavailable):
-    """The process is so busy that requests of this priority are not taken."""
-
-    type = REDUCED_CAPACITY
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The service is busy; requests of this kind wait.",
-            retry_after=random.randint(1, 3),  # noqa: S311 - spreads the callers out, no secret
-        )
-
-
-if TYPE_CHECKING:
-    from app.core.http._changed import Changes
-
-
-class TokenVerifier(Protocol):
-    """Turns a bearer token into its principal; raises NotAuthenticated for any token that is not good."""
-
-    def verify(self, token: str) -> Principal:
-        """Local and quick: no I/O."""
-
-
-class GateKit(NamedTuple):
-    """What every gate of one application works with; put together by the door."""
-
-    tokens: TokenVerifier | None
-    admitter: Admitter
-    hub: EventHub
-    clock: Clock
-    failed_auth: RateLimit
-    deadlines: Deadlines
-    traffic: TrafficControl
-    breakers: Breakers
-    background: Background
-    keeping: Keeping
-    changes: "Changes | None" = None
-    tracer: Tracer | None = None
-    overrides: Overrides | None = None
-    switches: Switches | None = None
 
 
 class BoundGate:
@@ -113,7 +64,7 @@ class BoundGate:
             if limit.charge == "attempt" and not {"user", "api_key", "tenant"} & set(limit.scopes)
         ]
         self._nameless_plan = Plan(gate.name, [kit.failed_auth, *nameless])
-        self._denied = _Denials(kit.clock)
+        self._denied = Denials(kit.clock)
         self._has_shadow = (
             config.shadow
             or any(limit.shadow for limit in config.limits)
@@ -133,24 +84,15 @@ class BoundGate:
         self, scope: Scope, receive: Receive, state: RequestState, template: str
     ) -> Ticket | Answer:
         """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
-        state.gate = self.name
-        state.is_logged = self.config.logging
-        cap = self.config.max_body
-        if cap is not None and (state.body_limit is None or cap < state.body_limit):
-            state.body_limit = cap
-        self._require_open(state)
+        self._begin(state)
         try:
-            principal = self._identify(scope)
+            principal = self._identify(scope, state)
         except GatehouseError as refusal:
             await self._charge_nameless(state, refusal)
             raise
         caller = Caller(principal, client_network(state.client_ip))
-        if principal is not None:
-            state.principal = principal
-            forbidden = self._security.refusal(principal)
-            if forbidden is not None:
-                await self._charge_refused(caller, state, forbidden, "forbidden")
-                raise forbidden
+        if principal is not None and (forbidden := self._security.refusal(principal)) is not None:
+            raise await self._charged(forbidden, "forbidden", caller, state)
         if self.config.extra:
             await self._ask_extra(scope, caller, state)
         try:
@@ -160,7 +102,7 @@ class BoundGate:
             admission = await self._admit(scope, caller, state) if self._plan.limits else None
         except (BadRequest, Unprocessable, CostExceedsLimit) as refusal:
             # Found before ADMIT was asked: charged here, or it could be repeated for nothing.
-            await self._charge_refused(caller, state, refusal, "invalid")
+            await self._charged(refusal, "invalid", caller, state)
             raise
         return self._ticket(principal, admission, state, None)
 
@@ -170,9 +112,7 @@ class BoundGate:
         for rule in self.config.extra:
             refusal = rule.refusal(caller, request)
             if refusal is not None:
-                await self._charge_attempt(caller, state, refusal)
-                self._report_refusal(rule.name, refusal, state)
-                raise refusal
+                raise await self._charged(refusal, rule.name, caller, state)
 
     def _ticket(
         self,
@@ -185,8 +125,13 @@ class BoundGate:
         deadline = monotonic() + timeout if timeout is not None else None
         return Ticket(self.name, self.config, principal, admission, self, deadline, claims, state)
 
-    def _require_open(self, state: RequestState) -> None:
-        """The kill switch, then shedding by priority."""
+    def _begin(self, state: RequestState) -> None:
+        """Put the gate's name on the request; then the kill switch, then shedding by priority."""
+        state.gate = self.name
+        state.is_logged = self.config.logging
+        cap = self.config.max_body
+        if cap is not None and (state.body_limit is None or cap < state.body_limit):
+            state.body_limit = cap
         refusal: GatehouseError | None = None
         if self._switches is not None:
             refusal = self._switches.refusal(self.name)
@@ -247,11 +192,12 @@ class BoundGate:
             fields = (self._policy_field, self._limit_field.of(admission))
         state.headers += with_quotas(fields, admission) if self._shows_quotas else fields
 
-    def _identify(self, scope: Scope) -> Principal | None:
+    def _identify(self, scope: Scope, state: RequestState) -> Principal | None:
         value = authorization(scope["headers"])
         token = bearer_token(value) if value is not None else None
         if token is not None and self._verify is not None:
-            return self._verify(token)
+            state.principal = self._verify(token)
+            return state.principal
         # Another scheme is a client's own credentials, as OAuth2 sends them to a token endpoint: they say nothing to us.
         if self._security.anonymous:
             return None
@@ -288,11 +234,13 @@ class BoundGate:
         self._report_refusal("limited", refusal, state)
         raise admission.refusal() from refusal
 
-    async def _charge_refused(
-        self, caller: Caller, state: RequestState, refusal: GatehouseError, verdict: str
-    ) -> None:
+    async def _charged(
+        self, refusal: GatehouseError, verdict: str, caller: Caller, state: RequestState
+    ) -> GatehouseError:
+        """The refusal, to be raised: charged and reported."""
         await self._charge_attempt(caller, state, refusal)
         self._report_refusal(verdict, refusal, state)
+        return refusal
 
     async def _charge_attempt(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
         """A refusal costs what an attempt costs; 429 takes its place when that is used up."""
@@ -334,29 +282,3 @@ class BoundGate:
                 self.name, verdict, cause, shadowed, degraded, store_s, state.request_id, principal_id
             )
         )
-
-
-class _Denials:
-    """Networks whose failed-auth limit is known to be used up until a time: they are refused without a round trip."""
-
-    def __init__(self, clock: Clock, capacity: int = 10_000) -> None:
-        self._clock = clock
-        self._capacity = capacity
-        self._until: dict[str, float] = {}
-
-    def wait_s(self, network: str) -> float:
-        until = self._until.get(network)
-        if until is None:
-            return 0.0
-        left = until - self._clock.monotonic()
-        if left <= 0:
-            del self._until[network]
-        return left
-
-    def add(self, network: str, admission: Admission) -> None:
-        # Only the first limit of the plan, failed_auth, is about the network alone for certain.
-        if admission.cause != 1 or admission.degraded:
-            return
-        if len(self._until) >= self._capacity:
-            del self._until[next(iter(self._until))]
-        self._until[network] = self._clock.monotonic() + admission.wait_s

@@ -1,5 +1,10 @@
 """Whether this process takes requests, and how many it is working on."""
 
+import random
+
+from app.core.errors import Unavailable
+from app.core.http._problem import REDUCED_CAPACITY
+
 PROBES = frozenset({"/live", "/ready", "/metrics"})
 """Paths that are answered while the process drains or is full: whoever watches must not be shut out."""
 
@@ -59,3 +64,15 @@ class TrafficControl:
         if self._draining:
             return "draining"
         return "full" if self.in_flight >= self.max_in_flight else None
+
+
+class Overloaded(Unavailable):
+    """The process is so busy that requests of this priority are not taken."""
+
+    type = REDUCED_CAPACITY
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service is busy; requests of this kind wait.",
+            retry_after=random.randint(1, 3),  # noqa: S311 - spreads the callers out, no secret
+        )

@@ -1,0 +1,40 @@
+"""What the gates of one application work with."""
+
+from typing import NamedTuple, Protocol
+
+from opentelemetry.trace import Tracer
+
+from app.core.context import Principal
+from app.core.http._background import Background
+from app.core.http._changed import Changes
+from app.core.http._traffic import TrafficControl
+from app.core.http._turnstile import Keeping
+from app.core.observability import EventHub
+from app.core.policies import Admitter, Overrides, RateLimit, Switches
+from app.core.resilience import Breakers, Clock, Deadlines
+
+
+class TokenVerifier(Protocol):
+    """Turns a bearer token into its principal; raises NotAuthenticated for any token that is not good."""
+
+    def verify(self, token: str) -> Principal:
+        """Local and quick: no I/O."""
+
+
+class GateKit(NamedTuple):
+    """What every gate of one application works with; put together by the door."""
+
+    tokens: TokenVerifier | None
+    admitter: Admitter
+    hub: EventHub
+    clock: Clock
+    failed_auth: RateLimit
+    deadlines: Deadlines
+    traffic: TrafficControl
+    breakers: Breakers
+    background: Background
+    keeping: Keeping
+    changes: Changes | None = None
+    tracer: Tracer | None = None
+    overrides: Overrides | None = None
+    switches: Switches | None = None
