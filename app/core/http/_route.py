@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.context import RequestContext, reset_context, set_context
-from app.core.db import Database, session_scope
+from app.core.db import Database, SessionScope, session_scope
 from app.core.errors import GatehouseError, MethodNotAllowed, Unavailable
 from app.core.http._answer import Answer
 from app.core.http._bound import BoundGate
@@ -147,21 +147,34 @@ class GatedRoute(APIRoute):
             sessions = state.sessions
             assert sessions is not None  # noqa: S101 - opened around every handler
             ticket = current_ticket()
-            if ticket is not None and ticket.claims is not None:
-                response = await ticket.claims.run(request, handler, sessions)
-            else:
-                try:
-                    response = await handler(request)
-                except BaseException:
-                    await sessions.rollback()
-                    raise
-                if sessions.is_used:
-                    await sessions.commit()
+            try:
+                if ticket is not None and ticket.claims is not None:
+                    response = await ticket.claims.run(request, handler, sessions)
+                else:
+                    response = await _run(handler, request, sessions)
+            except BaseException:
+                if sessions.is_in_doubt and ticket is not None:
+                    await invalidate_changed(ticket, request.scope, 200)  # as if it had been committed
+                raise
             if ticket is not None and (state.changed is not None or ticket.config.invalidates):
                 await invalidate_changed(ticket, request.scope, response.status_code)
             return response
 
         return settle
+
+
+async def _run(
+    handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request, sessions: SessionScope
+) -> Response:
+    """The handler and the commit of its sessions, where nothing else is owed."""
+    try:
+        response = await handler(request)
+    except BaseException:
+        await sessions.rollback()
+        raise
+    if sessions.is_used:
+        await sessions.commit()
+    return response
 
 
 class APIRouter(FastAPIRouter):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, DatabaseUnavailable, SerializationFailure, get_db
 from app.core.http import api_worker, enforce_all_policies
-from app.core.policies import Credits, Idempotency, JobConfig
+from app.core.policies import Credits, Idempotency, JobConfig, ResponseCache
 from app.settings import Settings
 from tests.core.http.workshop import Workshop, fund
 
@@ -89,3 +89,19 @@ async def test_a_commit_that_was_refused_may_run_again(settings: Settings, datab
         assert await shop.keys("*:v1:i:*") == []
     assert len(statuses) == 1
     assert await effects(database) == 0
+
+
+@pytest.mark.parametrize("kept", [{}, {"idempotency": Idempotency()}])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_what_was_cached_of_before_is_not_shown_any_more(
+    settings: Settings, error: BaseException, kept: dict[str, Any]
+) -> None:
+    config = JobConfig(rate_limit=None, invalidates=("doubtful",), **kept)
+    shop = shop_with(config, error)
+    shop.add("/shown", "shown", JobConfig(rate_limit=None, cache=ResponseCache(ttl=60, tags=("doubtful",))))
+    async with shop.open(settings):
+        before = (await shop.get("/shown")).json()["run"]
+        await shop.settled()
+        assert (await shop.get("/shown")).json()["run"] == before
+        await shop.post("/effects", Idempotency_Key="k")
+        assert (await shop.get("/shown")).json()["run"] == before + 1
