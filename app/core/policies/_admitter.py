@@ -111,6 +111,9 @@ class Admitter(Settler):
             except StoreError:
                 self._take_back(asked)
                 return self._degraded(asked)
+            except asyncio.CancelledError:  # nobody is left to end what it takes
+                self._take_back(asked)
+                raise
             if answer is not None:
                 break
         self._note_time(answer.now_ms)
