@@ -12,7 +12,7 @@ from app.core.http._current import current_platform
 from app.core.http._dependencies import CurrentPrincipal, platform_of, provided, require_scope, roles_required
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
-from app.core.http._gate_kit import GateKit, TokenVerifier
+from app.core.http._gate_kit import GateKit, Keeping, TokenVerifier
 from app.core.http._limit_blocks import (
     LimitBlock,
     debounce,
@@ -31,7 +31,6 @@ from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._threads import limit_threads
 from app.core.http._traffic import TrafficControl
-from app.core.http._turnstile import Keeping
 from app.core.http._worker import api_worker
 
 __all__ = [

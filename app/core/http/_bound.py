@@ -22,9 +22,10 @@ from app.core.http._denials import Denials
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._gate_kit import GateKit
+from app.core.http._incoming import Incoming
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import Overloaded
-from app.core.http._turnstile import Incoming, Turnstile
+from app.core.http._turnstile import Turnstile
 from app.core.observability import PolicyEvent
 from app.core.policies import (
     VERDICT_WORDS,

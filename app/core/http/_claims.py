@@ -5,22 +5,22 @@ own transaction and to the store before the first byte; slots are freed and the 
 that gives back claim, slots, quota and credits; attempt limits stay charged.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import Receive
 
 from app.core.db import SessionScope, find_result, keep_result
 from app.core.errors import GatehouseError, NotAuthenticated, PermissionDenied, Unavailable
 from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, not_retained, pack, replay_of
 from app.core.http._cached_answers import CachedAnswers, Sought
+from app.core.http._incoming import Incoming
 from app.core.http._problem import response_to
 from app.core.policies import (
     Admission,
@@ -78,6 +78,7 @@ class Claims:
     __slots__ = (
         "_began",
         "_has_failed",
+        "_incoming",
         "_keeper",
         "_kept",
         "_owes_credits",
@@ -87,8 +88,6 @@ class Claims:
         "has_started",
         "is_settled",
         "receive",
-        "request_id",
-        "scope",
         "sought",
         "stale",
     )  # fmt: skip
@@ -98,19 +97,16 @@ class Claims:
         keeper: Keeper,
         admission: Admission,
         caller: Caller,
+        incoming: Incoming,
         *,
-        scope: Mapping[str, Any],
-        receive: Receive,
-        request_id: str,
         sought: Sought | None,
         stale: Answer | None = None,
     ) -> None:
         self._keeper = keeper
         self.admission = admission
         self.caller = caller
-        self.scope = scope
-        self.receive = receive
-        self.request_id = request_id
+        self.receive = incoming.receive
+        self._incoming = incoming
         computes = sought is not None and (admission.is_leader or sought.lead is not None)
         self.sought = sought if computes else None
         if self.sought is not None and keeper.cached is not None:
@@ -221,7 +217,9 @@ class Claims:
     def _debit(self, charge: int) -> Debit:
         hold, principal = self.admission.ask.hold, self.caller.principal
         assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
-        return Debit(principal.id, charge, hold.settlement_key, self._keeper.policy, self.request_id)
+        return Debit(
+            principal.id, charge, hold.settlement_key, self._keeper.policy, self._incoming.request_id
+        )
 
     def _charge(self, status: int) -> int:
         hold = self.admission.ask.hold
@@ -312,7 +310,7 @@ class Claims:
         self._kept = cached.keepable(response)
         if self._kept is None:
             return response
-        final = cached.fresh(response, self._kept, self.scope, self.sought)
+        final = cached.fresh(response, self._kept, self._incoming.scope, self.sought)
         final.background = response.background
         return final
 

@@ -8,10 +8,20 @@ from app.core.context import Principal
 from app.core.http._background import Background
 from app.core.http._changed import Changes
 from app.core.http._traffic import TrafficControl
-from app.core.http._turnstile import Keeping
 from app.core.observability import EventHub
-from app.core.policies import Admitter, Overrides, RateLimit, Switches
+from app.core.policies import (
+    Admitter,
+    CreditLedger,
+    HoldBook,
+    Overrides,
+    PlanSource,
+    RateLimit,
+    Renewals,
+    Switches,
+)
 from app.core.resilience import Breakers, Clock, Deadlines
+from app.core.security import Sealer
+from app.core.valkey import Cache
 
 
 class TokenVerifier(Protocol):
@@ -19,6 +29,17 @@ class TokenVerifier(Protocol):
 
     def verify(self, token: str) -> Principal:
         """Local and quick: no I/O."""
+
+
+class Keeping(NamedTuple):
+    """What the features of one application bring for policies that keep something; each part may be absent."""
+
+    ledger: CreditLedger | None = None
+    holds: HoldBook | None = None
+    plans: PlanSource | None = None
+    cache: Cache | None = None
+    sealer: Sealer | None = None
+    renewals: Renewals | None = None
 
 
 class GateKit(NamedTuple):

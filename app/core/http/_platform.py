@@ -9,9 +9,8 @@ from app.core.db import Database
 from app.core.errors import ConfigurationError
 from app.core.http._audit import AuditedRoute
 from app.core.http._background import Background
-from app.core.http._gate_kit import TokenVerifier
+from app.core.http._gate_kit import Keeping, TokenVerifier
 from app.core.http._traffic import TrafficControl
-from app.core.http._turnstile import Keeping
 from app.core.observability import EventHub
 from app.core.policies import (
     Admitter,

@@ -1,0 +1,95 @@
+"""Answering a request with what another one computed: from the store, from whoever computes it now, and in an outage from this process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.http._answer import Answer
+from app.core.http._cached_answers import CachedAnswers, Sought
+from app.core.http._claims import Claims, Keeper
+from app.core.http._incoming import Incoming
+from app.core.http._passage import Passage
+from app.core.policies import Admission, Caller, NoCapacity, Verdict
+from app.core.valkey import StoreError
+
+CACHED = frozenset({Verdict.FRESH, Verdict.STALE, Verdict.WAIT})
+"""Verdicts on a request whose answer is there, or is being computed."""
+Scope = Mapping[str, Any]
+
+
+class KeptAnswers:
+    """One endpoint's, for requests that looked an answer up."""
+
+    def __init__(self, cached: CachedAnswers, keeper: Keeper) -> None:
+        self._cached = cached
+        self._keeper = keeper
+
+    def stale(self, admission: Admission, sought: Sought, scope: Scope) -> Answer | None:
+        """The answer that was there until now, for the request that computes it anew; None when there is none that it may be given."""
+        if not admission.tail or sought.is_anew:
+            return None
+        found = self._cached.read(admission.tail, sought.key)
+        return (
+            self._cached.hit(found[1], found[0], scope, b"hit; detail=stale") if found is not None else None
+        )
+
+    async def give(
+        self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
+    ) -> Passage | None:
+        """An answer that others have computed, or compute now. None: there is none that could be given.
+
+        Raises NoCapacity (503) when the store is away and this process computes as much as it can.
+        """
+        if admission.verdict is Verdict.WAIT:
+            answer = await self._wait(sought, incoming.scope)
+            return Passage(admission, answer=answer) if answer is not None else None
+        if admission.verdict in CACHED:
+            return self._hit(admission, sought, incoming.scope)
+        return await self._without_store(admission, caller, incoming, sought, may_wait=may_wait)
+
+    async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
+        cached = self._cached
+        try:
+            entry = await cached.cache.wait_for(sought.key, sought.tags, cached.config.hard_timeout)
+        except StoreError:
+            return None
+        answer = cached.open(entry, sought.key) if entry is not None else None
+        return cached.hit(answer, entry, scope) if answer is not None and entry is not None else None
+
+    async def _without_store(
+        self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
+    ) -> Passage | None:
+        """What one request computes is the answer of all in this process who ask for it meanwhile. None: it was waited for in vain."""
+        cached, answered, admitter = self._cached, admission.answer, self._keeper.admitter
+        assert answered is not None  # noqa: S101 - somebody looked an answer up
+        name, patience_s = (sought.key, cached.cache.invalidations), cached.config.hard_timeout
+        if may_wait and cached.local.is_computed(name):
+            await admitter.abort(admission)
+            answer = await cached.local.wait_for(name, patience_s)
+            if answer is None:
+                return None
+            waited = admission._replace(allowed=False, answer=answered._replace(verdict=Verdict.WAIT))
+            return Passage(waited, answer=cached.collapsed(answer, incoming.scope))
+        lead = None
+        try:
+            lead = await cached.local.lead(name, patience_s)
+        finally:
+            if lead is None:
+                admitter.abort_soon(admission)
+        if lead is None:
+            raise NoCapacity("The service computes as much as it can; its cache is away.", retry_after=2)
+        claims = Claims(self._keeper, admission, caller, incoming, sought=sought._replace(lead=lead))
+        return Passage(admission, claims=claims)
+
+    def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+        cached = self._cached
+        found = cached.read(admission.tail, sought.key)
+        if found is None:
+            return None
+        entry, answer = found
+        is_fresh = admission.verdict is Verdict.FRESH
+        status = b"hit" if is_fresh else b"hit; detail=stale"
+        return Passage(
+            admission,
+            answer=cached.hit(answer, entry, scope, status),
+            is_due=is_fresh and cached.is_due(entry),
+        )
