@@ -117,10 +117,18 @@ class CreditGrant(Base):
     expires_at: Mapped[datetime | None] = mapped_column()
 
 
+_NOT_EVERYWHERE = frozenset({"Factory", "localtime", "posix", "posixrules", "right"})
+
+
 def checked_zone(name: str) -> str:
-    """The name of a time zone. Raises ValueError for one that this machine does not know."""
+    """The name of a time zone. Raises ValueError for one that this machine does not know, and for what every machine knows otherwise: its
+    own local time, days with leap seconds.
+    """
+    refusal = ValueError(f"{name[:64]!r} is not a time zone (IANA name such as Europe/Vienna)")
+    if name.partition("/")[0] in _NOT_EVERYWHERE:
+        raise refusal
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name[:64]!r} is not a time zone (IANA name such as Europe/Vienna)") from None
+        raise refusal from None
     return name

@@ -250,7 +250,9 @@ class TestSchema:
                 await connection.execute(text(f"UPDATE credit_accounts SET {value}"))
         assert refused.value.constraint == "ck_credit_accounts_balance_is_exact_everywhere"
 
-    @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../../etc/passwd", "UTC\x00", "x" * 500])
+    @pytest.mark.parametrize(
+        "zone", ["Mars/Olympus", "", "../../etc/passwd", "UTC\x00", "x" * 500, "localtime", "right/UTC"]
+    )
     async def test_a_time_zone_that_does_not_exist_is_refused(
         self, database: Database, account: str, zone: str
     ) -> None:
@@ -259,6 +261,15 @@ class TestSchema:
         with pytest.raises(Unprocessable, match="time zone"):
             async with get_db_context(database) as session:
                 await set_plan(session, account, time_zone=zone)
+
+    @pytest.mark.parametrize("amount", [0, -1, 1.5, True])
+    async def test_a_grant_is_of_whole_credits(self, database: Database, account: str, amount: int) -> None:
+        with pytest.raises(Unprocessable, match="whole credits"):
+            await give(database, account, amount)
+
+    async def test_a_grant_ends_at_the_same_time_everywhere(self, database: Database, account: str) -> None:
+        with pytest.raises(Unprocessable, match="needs a time zone"):
+            await give(database, account, 1, expires_at=tomorrow().replace(tzinfo=None))
 
     async def test_a_plan_must_be_a_name(self, database: Database, account: str) -> None:
         with pytest.raises(Unprocessable, match="plan"):

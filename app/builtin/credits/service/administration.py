@@ -47,9 +47,13 @@ async def grant(
     """Give ``amount`` whole credits to an account, which is made if there is none.
 
     ``key`` is unique: granted again under the same key they are granted once; without one this is always a new grant. ``expires_at`` needs
-    a time zone. Raises KeyUsed (409) for a key of another grant, Unprocessable (422) when the account would hold more than 2^53
-    micro-credits.
+    a time zone. Raises KeyUsed (409) for a key of another grant, Unprocessable (422) for an amount that is not a whole number above 0, an
+    ``expires_at`` without a time zone, and when the account would hold more than 2^53 micro-credits.
     """
+    if type(amount) is not int or amount < 1:
+        raise Unprocessable("A grant is one or more whole credits.")
+    if expires_at is not None and expires_at.utcoffset() is None:
+        raise Unprocessable("expires_at needs a time zone.")
     entry = NewEntry(
         account=account,
         micro=amount * CREDIT,
