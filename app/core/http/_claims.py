@@ -6,42 +6,33 @@ that gives back claim, slots, quota and credits; attempt limits stay charged.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from functools import partial
-from time import monotonic
 from typing import NamedTuple
 
-import structlog
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from app.core.db import SessionScope, find_result, keep_result
-from app.core.errors import GatehouseError, NotAuthenticated, PermissionDenied, Unavailable
-from app.core.http._answer import KEPT_HEADERS, Answer, answer_of, not_retained, pack, replay_of
+from app.core.errors import Unavailable
+from app.core.http._answer import Answer, not_retained
 from app.core.http._cached_answers import CachedAnswers, Sought
+from app.core.http._computation import Computation
 from app.core.http._incoming import Incoming
-from app.core.http._problem import response_to
+from app.core.http._results import Results, is_failure
 from app.core.policies import (
     Admission,
     Admitter,
     Balance,
     Caller,
     CreditLedger,
-    Debit,
     HoldBook,
     IdempotencyKeyReused,
     JobConfig,
     Renewals,
+    debit_later,
+    debit_of,
     reset_charged,
     set_charged,
+    without_hold,
 )
-from app.core.security import Sealer
-from app.core.valkey import Put, StoreError
-
-_log = structlog.get_logger(__name__)
-_NOT_RESULTS = frozenset({401, 403, 409, 425, 429, 503})
-"""Statuses that say "not now" or "not you": a retry under the same key must be able to have another outcome."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -55,7 +46,7 @@ class Keeper(NamedTuple):
     ledger: CreditLedger | None
     holds: HoldBook | None
     cached: CachedAnswers | None
-    sealer: Sealer | None
+    results: Results
     renewals: Renewals
 
 
@@ -63,24 +54,14 @@ class Overtaken(Exception):
     """The result of this key is in the database already: what this request did is rolled back."""
 
 
-def _is_failure(error: BaseException) -> bool:
-    """Whether something went wrong here. Answers below 500, however they are raised, are answers: no stale one may stand in for them."""
-    if isinstance(error, GatehouseError):
-        return error.status >= 500
-    if isinstance(error, HTTPException):
-        return error.status_code >= 500
-    return isinstance(error, Exception) and not isinstance(error, RequestValidationError)
-
-
 class Claims:
     """One request's. ``has_started`` is set when the handler begins: until then nothing can have happened."""
 
     __slots__ = (
-        "_began",
+        "_computation",
         "_has_failed",
         "_incoming",
         "_keeper",
-        "_kept",
         "_owes_credits",
         "actual",
         "admission",
@@ -88,7 +69,6 @@ class Claims:
         "has_started",
         "is_settled",
         "receive",
-        "sought",
         "stale",
     )  # fmt: skip
 
@@ -107,17 +87,18 @@ class Claims:
         self.caller = caller
         self.receive = incoming.receive
         self._incoming = incoming
-        computes = sought is not None and (admission.is_leader or sought.lead is not None)
-        self.sought = sought if computes else None
-        if self.sought is not None and keeper.cached is not None:
-            keeper.cached.announce(self.sought)
+        self._computation: Computation | None = None
+        if (
+            sought is not None
+            and (admission.is_leader or sought.lead is not None)
+            and keeper.cached is not None
+        ):
+            self._computation = Computation(keeper.cached, sought)
         self.stale = stale
         self.has_started = False
         self.is_settled = False
         self.actual: int | None = None
-        self._began = monotonic()
         self._has_failed = False
-        self._kept: Answer | None = None
         self._owes_credits = False
 
     def renew(self) -> None:
@@ -149,8 +130,7 @@ class Claims:
 
     @property
     def _is_durable(self) -> bool:
-        policy = self._keeper.config.idempotency
-        return self.admission.ask.claim is not None and policy is not None and policy.durability == "db"
+        return self.admission.ask.claim is not None and self._keeper.results.is_durable
 
     async def _known(self, sessions: SessionScope) -> Response | None:
         """The answer that the database has for this key: the store lost it, or its keeper died before telling the store."""
@@ -171,14 +151,14 @@ class Claims:
                 "This Idempotency-Key belongs to another request.", policy=self._keeper.policy
             )
         await self._settle(stored.result, None)
-        answer = replay_of(stored.result, claim.key, self._keeper.sealer)
+        answer = self._keeper.results.replay(stored.result, claim)
         if answer.body is None:
             raise not_retained(answer)
         return answer.response()
 
     async def _succeeded(self, response: Response, sessions: SessionScope) -> Response:
         self._has_failed = response.status_code >= 500
-        blob = self._result_of(response)
+        blob = self._keeper.results.of(response, self.admission.ask.claim)
         try:
             balance = await self._write(blob, self._charge(response.status_code), sessions)
             if sessions.is_used:
@@ -193,7 +173,8 @@ class Claims:
             await sessions.rollback()
             await self._not_committed(error, sessions)
             raise
-        response = self._for_cache(response)
+        if self._computation is not None:
+            response = self._computation.take(response, self._incoming.scope)
         if blob is not None or balance is not None:
             await self._settle(blob, balance)
         return response
@@ -212,14 +193,8 @@ class Claims:
             self._owes_credits = True
             self.actual = charge
             return None
-        return await keeper.ledger.debit(sessions.first(), self._debit(charge))
-
-    def _debit(self, charge: int) -> Debit:
-        hold, principal = self.admission.ask.hold, self.caller.principal
-        assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
-        return Debit(
-            principal.id, charge, hold.settlement_key, self._keeper.policy, self._incoming.request_id
-        )
+        debit = debit_of(self.admission, self.caller, charge, self._incoming.request_id)
+        return await keeper.ledger.debit(sessions.first(), debit)
 
     def _charge(self, status: int) -> int:
         hold = self.admission.ask.hold
@@ -234,21 +209,23 @@ class Claims:
             self.is_settled = True
             await self._throttle()
             await self._keeper.admitter.abort(self.admission, keep_claim=True, keep_hold=True)
-            self._tell_followers()
+            if self._computation is not None:
+                self._computation.end()
         else:
             await self.abort()
 
     async def _failed(self, request: Request, error: BaseException, sessions: SessionScope) -> Response:
         """An error is a result too, once the handler has begun; returns it, or gives everything back and raises."""
-        negative = await self._negative(request, error)
-        if negative is not None:
-            return self._for_cache(negative)
-        self._has_failed = _is_failure(error)
-        response = await self._result_of_error(request, error)
+        if self._computation is not None and self.has_started and self.admission.ask.claim is None:
+            negative = await self._computation.negative(request, error)
+            if negative is not None:
+                return self._computation.take(negative, self._incoming.scope)
+        self._has_failed = is_failure(error)
+        response = await self._result_of(request, error)
         if response is None:
             await self.abort(keep_claim=self._effect_is_unknown(error))
             raise error
-        blob = self._result_of(response)
+        blob = self._keeper.results.of(response, self.admission.ask.claim)
         try:
             await self._write(blob, 0, sessions)
             if sessions.is_used:
@@ -262,117 +239,59 @@ class Claims:
             raise error
         return response
 
-    async def _negative(self, request: Request, error: BaseException) -> Response | None:
-        """A 404 or 410 that the handler raised, where those are cached too."""
-        cached = self._keeper.cached
-        if cached is None or self.sought is None or not self.has_started or not isinstance(error, Exception):
+    async def _result_of(self, request: Request, error: BaseException) -> Response | None:
+        if self.admission.ask.claim is None or not self.has_started:
             return None
-        if not cached.config.negative_ttl or self.admission.ask.claim is not None:
-            return None
-        response = await response_to(request, error)
-        if response.status_code not in (404, 410):
-            return None
-        # A problem document says no-store to caches that nobody asked; here it was asked for.
-        response.raw_headers = [header for header in response.raw_headers if header[0] != b"cache-control"]
-        return response
+        return await self._keeper.results.of_error(request, error)
 
     def _effect_is_unknown(self, error: BaseException) -> bool:
         """Cancelled in the middle, with nothing that rolls back what it did: the claim stays until its lease ends."""
         return self.has_started and not isinstance(error, Exception) and not self._is_durable
 
-    async def _result_of_error(self, request: Request, error: BaseException) -> Response | None:
-        policy = self._keeper.config.idempotency
-        if self.admission.ask.claim is None or policy is None:
-            return None
-        if not self.has_started or not isinstance(error, Exception):
-            return None
-        if isinstance(error, NotAuthenticated | PermissionDenied):
-            return None
-        response = await response_to(request, error)
-        if response.status_code in _NOT_RESULTS or (response.status_code >= 500 and not policy.saves_errors):
-            return None
-        return response
-
-    def _result_of(self, response: Response) -> bytes | None:
-        claim, policy = self.admission.ask.claim, self._keeper.config.idempotency
-        if claim is None or policy is None or response.status_code in _NOT_RESULTS:
-            return None
-        keep = KEPT_HEADERS | {name.lower().encode() for name in policy.headers}
-        blob = pack(answer_of(response, keep=keep, most=policy.max_body))
-        sealer = self._keeper.sealer
-        return sealer.seal(blob, claim.key.encode()) if sealer is not None else blob
-
-    def _for_cache(self, response: Response) -> Response:
-        """The response as its caller gets it; what may be kept of it is stored after the last byte."""
-        cached = self._keeper.cached
-        if cached is None or self.sought is None:
-            return response
-        self._kept = cached.keepable(response)
-        if self._kept is None:
-            return response
-        final = cached.fresh(response, self._kept, self._incoming.scope, self.sought)
-        final.background = response.background
-        return final
-
     # -- towards the store ----------------------------------------------------------------------------------------------------
 
     async def _settle(self, blob: bytes | None, balance: Balance | None) -> None:
         self.is_settled = True
-        await self._keeper.admitter.settle(self._without_late_hold(), blob, balance, self._entry())
-        self._tell_followers()
-
-    def _without_late_hold(self) -> Admission:
-        """A batched debit keeps its hold until it is in the ledger."""
-        if not self._owes_credits:
-            return self.admission
-        return self.admission._replace(ask=self.admission.ask._replace(hold=None))
+        computation = self._computation
+        entry = computation.entry(self.admission.versions) if computation is not None else None
+        # A batched debit keeps its hold until it is in the ledger.
+        due = without_hold(self.admission) if self._owes_credits else self.admission
+        await self._keeper.admitter.settle(due, blob, balance, entry)
+        if computation is not None:
+            computation.end()
 
     async def finish(self) -> None:
         """After the last byte: free what is still taken, write what was put off. Never raises for the store."""
         if not self.is_settled:
             self.is_settled = True
-            await self._throttle()
-            self._keeper.admitter.settle_soon(self._without_late_hold(), entry=self._entry())
-            # Calls go out in their order: who looks now finds what was just sent.
-            self._tell_followers()
+            if self._has_failed:
+                await self._throttle()
+            computation = self._computation
+            entry = computation.entry(self.admission.versions) if computation is not None else None
+            due = without_hold(self.admission) if self._owes_credits else self.admission
+            self._keeper.admitter.settle_soon(due, entry=entry)
+            if computation is not None:
+                computation.end()  # calls go out in their order: who looks now finds what was just sent
         if self._owes_credits:
             self._debit_later()
 
     def _debit_later(self) -> None:
-        ledger, holds, hold = self._keeper.ledger, self._keeper.holds, self.admission.ask.hold
+        ledger, holds = self._keeper.ledger, self._keeper.holds
         self._owes_credits = False
-        if ledger is None or holds is None or hold is None or self.actual is None:
-            return
-        debit, rid = self._debit(self.actual), self.admission.rid
-        ledger.debit_later(debit, partial(holds.free_soon, debit.account, rid))
-
-    def _entry(self) -> Put | None:
-        """What was computed for the cache, if it may be kept; else its lease is given up."""
-        cached, sought, kept = self._keeper.cached, self.sought, self._kept
-        if cached is None or sought is None or kept is None:
-            return None
-        versions, took_s = self.admission.versions.decode(), monotonic() - self._began
-        return cached.entry(sought, kept, versions=versions, took_s=took_s)
-
-    def _tell_followers(self) -> None:
-        cached, sought = self._keeper.cached, self.sought
-        if cached is not None and sought is not None:
-            self.sought = None
-            cached.end(sought, self._kept)
+        if ledger is not None and holds is not None:
+            debit = debit_of(self.admission, self.caller, self.actual, self._incoming.request_id)
+            debit_later(ledger, holds, self.admission, debit)
 
     async def _throttle(self) -> None:
         """After a failure, where a stale answer can be given, others do not try at once."""
-        cached, sought = self._keeper.cached, self.sought
-        if cached is not None and sought is not None and self._has_failed and self.stale is not None:
-            with suppress(StoreError):  # the lease then ends by itself
-                await cached.throttle(sought, self.admission.rid)
+        if self._has_failed and self.stale is not None and self._computation is not None:
+            await self._computation.throttle(self.admission.rid)
 
     async def abort(self, *, keep_claim: bool = False) -> None:
         """Give back claim, slots, quota and credits. Doing it again does nothing."""
-        if self.is_settled:
-            self._tell_followers()  # cancelled while it was settled
-            return
-        self.is_settled = True
-        await self._throttle()
-        await self._keeper.admitter.abort(self.admission, keep_claim=keep_claim)
-        self._tell_followers()
+        if not self.is_settled:
+            self.is_settled = True
+            await self._throttle()
+            await self._keeper.admitter.abort(self.admission, keep_claim=keep_claim)
+        if self._computation is not None:
+            self._computation.end()  # also when it was cancelled while it was settled

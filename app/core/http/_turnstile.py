@@ -3,7 +3,7 @@
 One round trip decides on all of them together with the limits; what follows from its verdict is here.
 """
 
-from app.core.http._answer import Answer, replay_of
+from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._claims import Claims, Keeper
 from app.core.http._cost_request import cost_request
@@ -12,6 +12,7 @@ from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
 from app.core.http._kept_answers import CACHED, KeptAnswers
 from app.core.http._passage import Passage
+from app.core.http._results import Results
 from app.core.policies import (
     NO_REQUEST,
     Admission,
@@ -58,6 +59,7 @@ class Turnstile:
             IdempotencyKeys(policy, config.idempotency, self._terms.lease_s) if config.idempotency else None
         )
         self._sealer = keeping.sealer if config.encryption else None
+        self._results = Results(config.idempotency, self._sealer)
         self._cached = cached = self._response_cache(policy, config)
         self._keeper = keeper = Keeper(
             policy,
@@ -66,7 +68,7 @@ class Turnstile:
             keeping.ledger,
             keeping.holds,
             cached,
-            self._sealer,
+            self._results,
             keeping.renewals or Renewals(admitter),
         )
         self._kept = KeptAnswers(cached, keeper) if cached is not None else None
@@ -166,7 +168,7 @@ class Turnstile:
     def _replay(self, admission: Admission) -> Answer:
         claim = admission.ask.claim
         assert claim is not None  # noqa: S101 - nothing else is replayed
-        return replay_of(admission.tail, claim.key, self._sealer)
+        return self._results.replay(admission.tail, claim)
 
     async def lead(self, incoming: Incoming, caller: Caller) -> Claims | None:
         """Take the lease of an answer that is about to end, to compute it in the background; None when somebody else has it."""

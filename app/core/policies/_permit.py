@@ -1,10 +1,9 @@
 """What one piece of admitted work took, until it is settled or given back."""
 
-from functools import partial
-
 from app.core.context import current_context
 from app.core.db import AsyncSession
 from app.core.policies._admission import Admission
+from app.core.policies._charge import debit_later, debit_of, without_hold
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._keys import Caller
 from app.core.policies._providers import Balance, Debit
@@ -13,10 +12,9 @@ from app.core.policies._providers import Balance, Debit
 class Permit:
     """What one piece of admitted work took. End it with ``settle`` or ``give_back``; whichever comes first counts."""
 
-    __slots__ = ("_balance", "_is_over", "_parts", "_policy", "actual", "admission", "caller")
+    __slots__ = ("_balance", "_is_over", "_parts", "actual", "admission", "caller")
 
-    def __init__(self, policy: str, parts: EngineParts, caller: Caller, admission: Admission | None) -> None:
-        self._policy = policy
+    def __init__(self, parts: EngineParts, caller: Caller, admission: Admission | None) -> None:
         self._parts = parts
         self.caller = caller
         self.admission = admission
@@ -29,27 +27,18 @@ class Permit:
         """Whether the work is to be paid for."""
         return self.admission is not None and self.admission.ask.hold is not None and self.actual != 0
 
-    def debit(self) -> Debit:
-        """The charge for this work: what it says it cost (``actual``), otherwise what was held."""
-        principal, admission = self.caller.principal, self.admission
-        assert principal is not None and admission is not None and admission.ask.hold is not None  # noqa: S101, PT018 - see owes
-        hold = admission.ask.hold
-        micro = hold.micro if self.actual is None else self.actual
-        return Debit(principal.id, micro, hold.settlement_key, self._policy, current_context().request_id)
-
     async def pay(self, session: AsyncSession) -> None:
         """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""
-        ledger = self._parts.ledger
-        assert ledger is not None  # noqa: S101 - checked when the policy was compiled
-        self._balance = await ledger.debit(session, self.debit())
+        ledger, admission = self._parts.ledger, self.admission
+        assert ledger is not None and admission is not None  # noqa: S101, PT018 - see owes
+        self._balance = await ledger.debit(session, self._debit(admission))
 
     async def pay_later(self) -> None:
         """Hand the debit to the ledger's next batch, which frees the hold; settles the rest."""
         ledger, holds, admission = self._parts.ledger, self._parts.holds, self.admission
         assert ledger is not None and holds is not None and admission is not None  # noqa: S101, PT018 - see owes
-        debit, rid = self.debit(), admission.rid
-        ledger.debit_later(debit, partial(holds.free_soon, debit.account, rid))
-        self.admission, self._balance = admission._replace(ask=admission.ask._replace(hold=None)), None
+        debit_later(ledger, holds, admission, self._debit(admission))
+        self.admission, self._balance = without_hold(admission), None
         await self.settle()
 
     async def settle(self) -> None:
@@ -74,6 +63,9 @@ class Permit:
         elif self._end() and self.admission is not None:
             # The hold stays until its lease ends: then the sweeper asks the ledger.
             await self._parts.admitter.abort(self.admission, keep_hold=True)
+
+    def _debit(self, admission: Admission) -> Debit:
+        return debit_of(admission, self.caller, self.actual, current_context().request_id)
 
     def _end(self) -> bool:
         was_over, self._is_over = self._is_over, True

@@ -71,7 +71,7 @@ class Post:
     ) -> Permit:
         """Ask ADMIT for everything at once. Raises the refusal: 402, 422 (cost), 429, 503."""
         if not self.plan.limits and not self._asks_more:
-            return Permit(self.name, self.parts, caller, None)
+            return Permit(self.parts, caller, None)
         costs = self.plan.priced(request) if self.plan.has_cost_functions else None
         admission, lacks_account = None, False
         for _ in range(_TRIES):
@@ -86,7 +86,7 @@ class Post:
             ):
                 raise circuit
             elif admission.allowed:
-                return Permit(self.name, self.parts, caller, admission)
+                return Permit(self.parts, caller, admission)
             elif admission.verdict not in (Verdict.CLOCK, Verdict.OPEN):
                 raise admission.refusal()
         raise CreditsUnavailable("The account's balance cannot be read now.")

@@ -1,0 +1,26 @@
+"""What admitted work is charged in the end: its debit, and the debit that is put off while the hold stays."""
+
+from functools import partial
+
+from app.core.policies._admission import Admission
+from app.core.policies._holds import HoldBook
+from app.core.policies._keys import Caller
+from app.core.policies._providers import CreditLedger, Debit
+
+
+def debit_of(admission: Admission, caller: Caller, actual: int | None, request_id: str | None) -> Debit:
+    """The charge for work that credits are held for: ``actual`` micro-credits, or what was held when it is None."""
+    hold, principal = admission.ask.hold, caller.principal
+    assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
+    micro = hold.micro if actual is None else actual
+    return Debit(principal.id, micro, hold.settlement_key, admission.plan.policy, request_id)
+
+
+def debit_later(ledger: CreditLedger, holds: HoldBook, admission: Admission, debit: Debit) -> None:
+    """Hand it to the ledger's next batch, which frees the hold. Settle the rest ``without_hold``."""
+    ledger.debit_later(debit, partial(holds.free_soon, debit.account, admission.rid))
+
+
+def without_hold(admission: Admission) -> Admission:
+    """The same, to be settled while its hold stays until the debit is in the ledger."""
+    return admission._replace(ask=admission.ask._replace(hold=None))
