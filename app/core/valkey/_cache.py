@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from app.core.errors import ConfigurationError
 from app.core.observability import CacheEvent, EventHub
 from app.core.resilience import Clock, SystemClock
-from app.core.valkey._cache_batch import Batch, Loader, Terms
+from app.core.valkey._cache_batch import Batch, Loader, Storing
 from app.core.valkey._cache_entries import Entries, Seen, new_token
 from app.core.valkey._cache_entry import Entry, is_due
 from app.core.valkey._cache_flights import LATE, Abandoned, Flight, Flights
@@ -105,7 +105,9 @@ class Cache(Entries):
         was asked for has a stale value. Also the way to warm a cache.
         """
         codec = self._codec(options, model)
-        batch = Batch(self, self._writer, self.emit, loader, Terms(options, tuple(sorted(set(tags))), codec))
+        batch = Batch(
+            self, self._writer, self.emit, loader, Storing(options, tuple(sorted(set(tags))), codec)
+        )
         return await batch.run(keys)
 
     def _codec(self, options: CacheOptions, model: Any) -> Codec:

@@ -15,8 +15,8 @@ Loader = Callable[[Sequence[str]], Awaitable[Mapping[str, Any]]]
 _MOST_KEYS = 1000
 
 
-class Terms(NamedTuple):
-    """How the keys of one call are kept."""
+class Storing(NamedTuple):
+    """How the values of one call are stored."""
 
     options: CacheOptions
     tags: tuple[str, ...]
@@ -33,13 +33,13 @@ class Batch:
         writer: Writer,
         emit: Callable[[str, CacheOptions], None],
         loader: Loader,
-        terms: Terms,
+        storing: Storing,
     ) -> None:
         self._entries = entries
         self._writer = writer
         self._emit = emit
         self._loader = loader
-        self._options, self._tags, self._codec = terms
+        self._options, self._tags, self._codec = storing
         self._values: dict[str, Any] = {}
         self._stale: dict[str, tuple[Entry, Any]] = {}
         self._is_away = False

@@ -33,7 +33,7 @@ def default_cache() -> Cache:
     return _Default.cache
 
 
-class _Plan(NamedTuple):
+class _Caching(NamedTuple):
     options: CacheOptions
     scope: Scope
     model: Any
@@ -100,17 +100,17 @@ def get_or_set_cache(
 
     Raises ConfigurationError without a configured cache, for a mixture of forms, and for a function that is not async.
     """
-    plan = _Plan(_options(expire, ttl, stale, negative_ttl, options), scope, model)
+    caching = _Caching(_options(expire, ttl, stale, negative_ttl, options), scope, model)
     check_scope(scope)
     if key_fn is not None:
         if key is not None or fn is not None:
             raise ConfigurationError("get_or_set_cache takes key and fn, or key_fn; not both")
-        return _decorator(plan, key_fn, tags)
+        return _decorator(caching, key_fn, tags)
     if key is None or fn is None or callable(tags):
         raise ConfigurationError(
             "get_or_set_cache(key, fn, expire=...) needs a key, a function and plain tags; the decorator needs key_fn=..."
         )
-    return _get(plan, key, fn, tags)
+    return _get(caching, key, fn, tags)
 
 
 async def get_or_set_many(
@@ -163,16 +163,16 @@ def _options(
         raise ConfigurationError(str(error)) from error
 
 
-async def _get(plan: _Plan, name: Name, fn: Callable[[], Awaitable[Any]], tags: Sequence[str]) -> Any:
-    cache, key = default_cache(), scoped_key(name, plan.scope)
+async def _get(caching: _Caching, name: Name, fn: Callable[[], Awaitable[Any]], tags: Sequence[str]) -> Any:
+    cache, key = default_cache(), scoped_key(name, caching.scope)
     if key is None:
-        cache.emit("skipped", plan.options)
+        cache.emit("skipped", caching.options)
         return await fn()
-    return await cache.get_or_set(key, fn, plan.options, tags, model=plan.model)
+    return await cache.get_or_set(key, fn, caching.options, tags, model=caching.model)
 
 
 def _decorator(
-    plan: _Plan, key_fn: Callable[..., Name], tags: Tags
+    caching: _Caching, key_fn: Callable[..., Name], tags: Tags
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
     def decorate(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         if not inspect.iscoroutinefunction(function):
@@ -189,7 +189,7 @@ def _decorator(
             bound.apply_defaults()
             present = tags_of(bound.arguments) if tags_of is not None else cast("Sequence[str]", tags)
             return await _get(
-                plan, name_of(bound.arguments), functools.partial(function, *args, **kwargs), present
+                caching, name_of(bound.arguments), functools.partial(function, *args, **kwargs), present
             )
 
         return cached

@@ -139,7 +139,10 @@ class Entries:
         versions: str,
         jitter: float = 0.1,
     ) -> Put:
-        """``store`` for a script of the caller's own, which must see that the lease is his; ``told`` says that it was sent."""
+        """An entry for ``store``, or for a script of the caller's own, which must see that the lease is his; then ``told``.
+
+        ``versions`` must have been read before the computation began. ``ttl_ms`` is changed by up to ``jitter`` of it either way.
+        """
         ttl_ms = max(round(ttl_ms * (1 + jitter * (2 * self._rng() - 1))), 1)
         numbers = (b"%d" % ttl_ms, b"%d" % stale_ms, b"%d" % max(delta_ms, 0))
         return Put(key, (*numbers, versions.encode(), payload))
@@ -148,38 +151,16 @@ class Entries:
         """Wake those who wait in this process: the entry was stored, or its lease given up, in another way than by a method of this."""
         self._wake(key)
 
-    async def store(
-        self,
-        key: str,
-        payload: bytes,
-        *,
-        ttl_ms: int,
-        stale_ms: int,
-        delta_ms: int,
-        versions: str,
-        token: str | None,
-        jitter: float = 0.1,
-    ) -> bool:
+    async def store(self, put: Put, *, token: str | None) -> bool:
         """Keep what was computed and end the lease. False: not kept, because the lease is lost or, without a token, somebody's.
 
-        ``versions`` must have been read before the computation began. ``ttl_ms`` is changed by up to ``jitter`` of it either way.
         Those who wait for the entry in this process are woken in any case.
         """
-        put = self.put(
-            key,
-            payload,
-            ttl_ms=ttl_ms,
-            stale_ms=stale_ms,
-            delta_ms=delta_ms,
-            versions=versions,
-            jitter=jitter,
-        )
+        keys = (put.key, lease_key(put.key))
         try:
-            return bool(
-                await self._store.submit(_STORE, (key, lease_key(key)), (token or "", *put.arguments))
-            )
+            return bool(await self._store.submit(_STORE, keys, (token or "", *put.arguments)))
         finally:
-            self._wake(key)
+            self._wake(put.key)
 
     async def release(self, key: str, token: str) -> bool:
         """Give the lease up without a result; those who wait will look for another leader. False: it was not ours any more."""

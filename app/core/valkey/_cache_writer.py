@@ -95,17 +95,17 @@ class Writer:
         if payload is None:
             self._entries.release_soon(lead.key, lead.token)
             return
+        put = self._entries.put(
+            lead.key,
+            payload,
+            ttl_ms=milliseconds(ttl_s),
+            stale_ms=milliseconds(stale_s),
+            delta_ms=milliseconds(seconds),
+            versions=lead.versions,
+            jitter=options.jitter,
+        )
         try:
-            is_stored = await self._entries.store(
-                lead.key,
-                payload,
-                ttl_ms=milliseconds(ttl_s),
-                stale_ms=milliseconds(stale_s),
-                delta_ms=milliseconds(seconds),
-                versions=lead.versions,
-                token=lead.token,
-                jitter=options.jitter,
-            )
+            is_stored = await self._entries.store(put, token=lead.token)
         except StoreError:
             self._entries.release_soon(lead.key, lead.token)
             self._emit("bypass", options)

@@ -57,8 +57,10 @@ class Overtaken(Cache):
 
     async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:
         if key in self._overtaken:
-            await Cache(self._store).store(
-                key, b'"theirs"', ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=versions, token=None
+            other = Cache(self._store)
+            await other.store(
+                other.put(key, b'"theirs"', ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=versions),
+                token=None,
             )
         return await super().take_lease(key, token, lease_ms, versions)
 

@@ -24,7 +24,8 @@ async def keep(
 ) -> bool:
     seen = await cache.lookup(KEY, tags)
     return await cache.store(
-        KEY, payload, ttl_ms=ttl_ms, stale_ms=stale_ms, delta_ms=5, versions=seen.versions, token=None
+        cache.put(KEY, payload, ttl_ms=ttl_ms, stale_ms=stale_ms, delta_ms=5, versions=seen.versions),
+        token=None,
     )
 
 
@@ -55,7 +56,7 @@ class TestStore:
         assert not await keep(cache)
         for token, stored in (("other", False), ("leader", True), ("leader", False)):
             done = await cache.store(
-                KEY, token.encode(), ttl_ms=9, stale_ms=9, delta_ms=0, versions="-", token=token
+                cache.put(KEY, token.encode(), ttl_ms=9, stale_ms=9, delta_ms=0, versions="-"), token=token
             )
             assert done is stored
         assert await store.execute("EXISTS", LEASE) == 0
@@ -165,7 +166,8 @@ class TestTags:
             await asyncio.gather(
                 *(
                     cache.store(
-                        key, b"1", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=seen.versions, token=None
+                        cache.put(key, b"1", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=seen.versions),
+                        token=None,
                     )
                     for key in keys[start : start + 1_000]
                 )
@@ -198,7 +200,9 @@ class TestWaitFor:
         cache.announce(KEY)
         waits = [asyncio.create_task(cache.wait_for(KEY, (), 10)) for _ in range(20)]
         await asyncio.sleep(0)
-        await cache.store(KEY, b"done", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions="-", token="a")
+        await cache.store(
+            cache.put(KEY, b"done", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions="-"), token="a"
+        )
         started = asyncio.get_running_loop().time()
         entries = await asyncio.gather(*waits)
         assert [entry.payload for entry in entries if entry is not None] == [b"done"] * 20
@@ -209,7 +213,9 @@ class TestWaitFor:
     async def test_sees_what_another_process_stores(self, cache: Cache, store: ValkeyClient) -> None:
         await cache.take_lease(KEY, "a", 10_000, "-")
         wait = asyncio.create_task(cache.wait_for(KEY, (), 10))
-        await Cache(store).store(KEY, b"done", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions="-", token="a")
+        await Cache(store).store(
+            cache.put(KEY, b"done", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions="-"), token="a"
+        )
         entry = await wait
         assert entry is not None
         assert entry.payload == b"done"
@@ -233,7 +239,7 @@ class TestWaitFor:
         await cache.invalidate_tags("t")
         wait = asyncio.create_task(cache.wait_for(KEY, ("t",), 10))
         await Cache(store).store(
-            KEY, b"old", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=seen.versions, token="a"
+            cache.put(KEY, b"old", ttl_ms=60_000, stale_ms=0, delta_ms=0, versions=seen.versions), token="a"
         )
         assert await wait is None
 
