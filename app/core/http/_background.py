@@ -20,14 +20,12 @@ class Background:
         """Whether another one may start."""
         return len(self._tasks) < self._most
 
-    def keep(self, task: asyncio.Task[Any]) -> None:
-        """Hold on to a running task; what it raises is logged."""
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run it beside the requests; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run it beside the requests."""
-        self.keep(asyncio.get_running_loop().create_task(work))
+        return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Scope, Send
 
 from app.core.context import current_context
-from app.core.errors import GatehouseError, Unprocessable
+from app.core.errors import ConfigurationError, GatehouseError, Unprocessable
 
 CONTENT_TYPE = b"application/problem+json"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
@@ -123,7 +123,8 @@ def problem_for(error: GatehouseError, scope: Scope) -> tuple[int, bytes, Header
     body, headers = problem_response(
         error.status,
         title=error.title,
-        detail=error.detail,
+        # What is wrong with the program is for its log.
+        detail=None if isinstance(error, ConfigurationError) else error.detail,
         type=error.type,
         instance=instance_of(scope),
         request_id=current_context().request_id,

@@ -115,15 +115,15 @@ class GatedRoute(APIRoute):
         assert stale is not None and gate.turnstile is not None  # noqa: S101, PT018 - by the caller
         collected = Collected()
         work = self._serve_claimed(database, ticket, claims, scope, collected.take)
-        task = asyncio.get_running_loop().create_task(work)
+        # In the background from the start: it goes on, and the stop waits for it, also when the caller goes meanwhile.
+        task = gate.background.start(work)
         done, _ = await asyncio.wait({task}, timeout=gate.turnstile.soft_timeout)
-        if not done:
-            gate.background.keep(task)
-        elif task.exception() is None and collected.is_good:
+        error = task.exception() if done else None
+        if done and error is None and collected.is_good:
             await collected.give(send)
             return
-        elif (error := task.exception()) is not None:
-            _log.warning("http.stale_instead", policy=ticket.name, error=type(error).__name__, exc_info=error)
+        if error is not None:
+            _log.warning("http.stale_instead", policy=ticket.name, error=type(error).__name__)
         await stale.send(scope, send)
 
     def _refresh(self, binding: Binding, scope: Scope, receive: Receive) -> None:

@@ -32,7 +32,7 @@ class ClusterMode:
         *,
         hub: EventHub,
         tell: Callable[[], None],
-        start: Callable[[Coroutine[Any, Any, None]], None],
+        start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._server = server
         self._tell = tell

@@ -49,6 +49,8 @@ class LocalAsk:
         for allowance, (passed, left) in zip(ask.allowances, answer.quotas, strict=True):
             if passed and allowance.on_store_down == "local":
                 self._shares[allowance.key] = left - allowance.cost
+                if len(self._shares) > self._capacity:
+                    del self._shares[next(iter(self._shares))]
         taken = tuple([slot.key for slot, passed in zip(ask.slots, answer.slots, strict=True) if passed])
         self._in_flight.update(taken)
         self._unended.add(rid)

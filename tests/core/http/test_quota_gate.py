@@ -105,12 +105,12 @@ class TestCost:
             assert await used(shop) == [5]
         assert statuses == [200, 429, 200, 200]
 
-    @pytest.mark.parametrize(("n", "status"), [("many", 422), ("1000000001", 422), ("-1", 500)])
-    async def test_what_makes_no_sense_takes_nothing(self, settings: Settings, n: str, status: int) -> None:
+    @pytest.mark.parametrize("n", ["many", "1000000001", "-1"])
+    async def test_what_makes_no_sense_takes_nothing(self, settings: Settings, n: str) -> None:
         async with allowing(quota=Quota(per="day", limit=5, cost=by_n)).open(settings) as shop:
             answer = await shop.get(f"/work?n={n}")
             assert await used(shop) == []
-        assert (answer.status_code, shop.runs) == (status, 0)
+        assert (answer.status_code, shop.runs) == (422, 0)
         assert answer.headers["content-type"] == "application/problem+json"
 
 
