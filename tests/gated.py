@@ -1,6 +1,6 @@
 """Apps of chosen features, and tokens they accept: for the tests of one feature's routes."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,12 +45,22 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, *features: Feature) -> AsyncIterator[Service]:
-    """These features and nothing else, started; closed when the block ends."""
+async def serving(
+    settings: Settings,
+    *features: Feature,
+    tokens: TokenVerifier | None = TOKENS,
+    address: str = "127.0.0.1",
+    change: Callable[[FastAPI], None] = lambda app: None,
+) -> AsyncIterator[Service]:
+    """These features and nothing else, started; closed when the block ends.
+
+    ``tokens`` is None where a feature brings its own; the client asks from ``address``; ``change`` may replace parts before the start.
+    """
 
     def verifier(_platform: Platform, _settings: Any) -> dict[type[Any], Any]:
-        return {TokenVerifier: TOKENS}
+        return {TokenVerifier: tokens} if tokens is not None else {}
 
     app = create_app(settings, registry=(Feature(name="tokens", provides=verifier), *features))
-    async with running(app), client_of(app) as client:
+    change(app)
+    async with running(app), client_of(app, address) as client:
         yield Service(app, client)

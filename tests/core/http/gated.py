@@ -10,10 +10,9 @@ from fastapi import FastAPI
 from app.core.context import Principal
 from app.core.http import APIRouter, Platform, TokenVerifier
 from app.core.security import InvalidToken
-from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
-from tests.apps import client_of, running
+from tests.gated import serving
 
 READER = Principal("reader", scopes=frozenset({"read:records"}), roles=frozenset({"db_reader"}))
 WRITER = Principal("writer", scopes=frozenset({"read:records", "write:records"}))
@@ -40,7 +39,7 @@ def feature(router: APIRouter, services: Mapping[type[Any], Any] | None = None, 
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def routed(
     settings: Settings,
     router: APIRouter,
     *,
@@ -49,10 +48,9 @@ async def serving(
     **options: Any,
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of an application that has just this router."""
-    app = create_app(settings, registry=[feature(router, **options)])
-    change(app)
-    async with running(app), client_of(app, address) as client:
-        yield client
+    only = feature(router, **options)
+    async with serving(settings, only, tokens=None, address=address, change=change) as service:
+        yield service.client
 
 
 def as_(principal: Principal) -> dict[str, str]:

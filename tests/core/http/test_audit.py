@@ -20,14 +20,14 @@ from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
 from tests.apps import client_of, running
-from tests.core.http.gated import READER, as_, feature, serving
+from tests.core.http.gated import READER, as_, feature, routed
 
 CONFIG = JobConfig()
 
 
 async def findings(settings: Settings, router: APIRouter, **options: Any) -> str:
     with pytest.raises(AuditError) as refusal:
-        async with serving(settings, router, **options):
+        async with routed(settings, router, **options):
             pass
     return str(refusal.value)
 
@@ -179,7 +179,7 @@ class TestRefusals:
         add(router, "/a")
         add(router, "/b")
         with pytest.raises(AuditError) as refusal:
-            async with serving(settings, router):
+            async with routed(settings, router):
                 pass
         assert len(refusal.value.findings) == 2
 
@@ -188,7 +188,7 @@ class TestWhatIsLetThrough:
     async def test_a_route_on_the_open_list_is_served_without_a_gate(self, settings: Settings) -> None:
         router = APIRouter()
         add(router, config=None)
-        async with serving(settings, router, open_routes={"/things": "a test"}) as client:
+        async with routed(settings, router, open_routes={"/things": "a test"}) as client:
             assert (await client.get("/things")).status_code == 200
 
     async def test_a_mount_below_an_open_prefix(self, settings: Settings, tmp_path: Any) -> None:
@@ -197,7 +197,7 @@ class TestWhatIsLetThrough:
         def mount(app: FastAPI) -> None:
             app.mount("/static", StaticFiles(directory=tmp_path))
 
-        async with serving(
+        async with routed(
             settings, APIRouter(), change=mount, open_routes={"/static/*": "files for everybody"}
         ) as client:
             assert (await client.get("/static/page.txt")).text == "hello"
@@ -210,14 +210,14 @@ class TestWhatIsLetThrough:
         def numbers(db: AsyncSession = Depends(get_db)) -> Iterator[int]:
             yield from (1, 2)
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert (await client.get("/numbers", headers=as_(READER))).text == "1\n2\n"
 
     async def test_one_config_object_under_many_names(self, settings: Settings) -> None:
         router = APIRouter()
         add(router, "/a", dependencies=[enforce_all_policies("a", CONFIG)])
         add(router, "/b", dependencies=[enforce_all_policies("b", CONFIG)])
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert [(await client.get(path, headers=as_(READER))).status_code for path in ("/a", "/b")] == [
                 200,
                 200,

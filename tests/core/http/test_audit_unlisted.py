@@ -8,14 +8,14 @@ from fastapi import Depends
 from app.core.http import APIRouter, AuditError, api_worker, enforce_all_policies
 from app.core.policies import JobConfig, Security
 from app.settings import Settings
-from tests.core.http.gated import serving
+from tests.core.http.gated import routed
 
 CONFIG = JobConfig()
 
 
 async def findings(settings: Settings, router: APIRouter) -> str:
     with pytest.raises(AuditError) as refusal:
-        async with serving(settings, router):
+        async with routed(settings, router):
             pass
     return str(refusal.value)
 
@@ -26,12 +26,12 @@ class TestRefusals:
         router = APIRouter(prefix=prefix)
         router.frontend("/site", directory=tmp_path)
         assert f"frontend {prefix}/site: its files are not gated" in await findings(settings, router)
-        async with serving(settings, router, open_routes={f"{prefix}/site": "static pages"}) as client:
+        async with routed(settings, router, open_routes={f"{prefix}/site": "static pages"}) as client:
             assert (await client.get(f"{prefix}/site/nothing")).status_code == 404
 
     async def test_a_frontend_of_the_application_itself(self, settings: Settings, tmp_path: Any) -> None:
         with pytest.raises(AuditError, match="frontend /: its files are not gated"):
-            async with serving(
+            async with routed(
                 settings, APIRouter(), change=lambda app: app.frontend("/", directory=tmp_path)
             ):
                 pass

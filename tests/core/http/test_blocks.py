@@ -37,7 +37,7 @@ from app.core.policies import (
 )
 from app.settings import Settings
 from tests.apps import client_of
-from tests.core.http.gated import READER, WRITER, as_, serving
+from tests.core.http.gated import READER, WRITER, as_, routed
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 OPEN = {"/*": "guarded by hand"}
@@ -79,7 +79,7 @@ class TestAlgorithms:
     async def test_the_third_of_two_is_429_like_a_gates(
         self, settings: Settings, block: Decorator, name: str, policy: str
     ) -> None:
-        async with serving(settings, served(block), open_routes=OPEN) as client:
+        async with routed(settings, served(block), open_routes=OPEN) as client:
             answers = [await client.get("/things") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=1", "r=0", "r=0"]
@@ -91,20 +91,20 @@ class TestAlgorithms:
         assert int(refusal.headers["retry-after"]) >= 1
 
     async def test_throttle_spaces_and_debounce_wants_silence(self, settings: Settings) -> None:
-        async with serving(settings, served(throttle(rate=2, per=3600)), open_routes=OPEN) as client:
+        async with routed(settings, served(throttle(rate=2, per=3600)), open_routes=OPEN) as client:
             assert await statuses(client, 2) == [200, 429]
-        async with serving(settings, served(debounce(interval=3600)), open_routes=OPEN) as client:
+        async with routed(settings, served(debounce(interval=3600)), open_routes=OPEN) as client:
             assert await statuses(client, 2) == [200, 429]
 
     async def test_exactly_as_many_as_allowed_of_many_at_once(self, settings: Settings) -> None:
         router = served(token_bucket(max_tokens=5, refill_rate=SLOW))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             answers = await asyncio.gather(*(client.get("/things") for _ in range(50)))
         assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 45
 
     async def test_several_on_one_handler_are_several_buckets(self, settings: Settings) -> None:
         blocks = fixed_window(limit=3, window=86_400), fixed_window(limit=1, window=43_200)
-        async with serving(settings, served(*blocks), open_routes=OPEN) as client:
+        async with routed(settings, served(*blocks), open_routes=OPEN) as client:
             answers = [await client.get("/things") for _ in range(2)]
         assert [
             answer.json().get("violated-policies") if answer.status_code > 200 else None for answer in answers
@@ -118,7 +118,7 @@ class TestAlgorithms:
 class TestWhoIsCounted:
     async def test_the_principal_that_a_dependency_found(self, settings: Settings) -> None:
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW), dependencies=(READ,))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 2, headers=as_(READER)) == [200, 429]
             assert await statuses(client, 2, headers=as_(WRITER)) == [200, 429]
             # A refused caller never gets to the decorator, hence not to anybody's bucket.
@@ -133,13 +133,13 @@ class TestWhoIsCounted:
         async def things() -> str:
             return "served"
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert await statuses(client, 2, headers=as_(READER)) == [200, 429]
             assert await statuses(client, 1, headers=as_(WRITER)) == [200]
 
     async def test_an_anonymous_caller_by_his_network(self, settings: Settings) -> None:
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 2) == [200, 429]
             app = client._transport.app  # type: ignore[attr-defined]
             for address, expected in (
@@ -152,7 +152,7 @@ class TestWhoIsCounted:
 
     async def test_everybody_together_where_the_scope_says_so(self, settings: Settings) -> None:
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW, scope="route"), dependencies=(READ,))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 1, headers=as_(READER)) == [200]
             assert await statuses(client, 1, headers=as_(WRITER)) == [429]
 
@@ -169,7 +169,7 @@ class TestNames:
 
         add("/first")
         add("/second")
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert [await statuses(client, 2, path) for path in ("/first", "/second")] == [[200, 429]] * 2
 
     async def test_one_name_is_one_bucket(self, settings: Settings) -> None:
@@ -181,7 +181,7 @@ class TestNames:
             async def handler() -> str:
                 return "served"
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 1, "/first") == [200]
             assert (await client.get("/second")).json()["policy"] == "both"
 
@@ -235,7 +235,7 @@ class TestHandlers:
         assert inspect.iscoroutinefunction(things)
         assert list(inspect.signature(things).parameters) == ["number", "extra"]
         assert (things.__name__, things.__doc__) == ("things", "Docs.")
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert (await client.get("/things/3?extra=y")).json() == {"number": 3, "extra": "y"}
             assert await statuses(client, 2, "/things/0") == [422, 422]  # refused before the decorator
             assert await statuses(client, 2, "/things/3") == [200, 429]
@@ -253,7 +253,7 @@ class TestHandlers:
 
         assert not inspect.iscoroutinefunction(things)
         router.add_api_route("/things", things)
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 2) == [200, 429]
         with pytest.raises(ConfigurationError, match="worker thread"):
             things()
@@ -277,7 +277,7 @@ class TestHandlers:
         async def things() -> None:
             calls.append(1)
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             await statuses(client, 3)
         assert calls == [1]
 
@@ -294,7 +294,7 @@ class TestDependencies:
                 router.add_api_route(path, handler, dependencies=[READ, guard])
 
             add()
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             for path in ("/first", "/second"):
                 answers = [await client.get(path, headers=as_(READER)) for _ in range(2)]
                 assert [answer.status_code for answer in answers] == [200, 429]
@@ -308,7 +308,7 @@ class TestDependencies:
         async def things() -> str:
             return "served"
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 2) == [200, 429]
 
 
@@ -324,7 +324,7 @@ class TestOptions:
         async def things(factor: int) -> str:
             return "served"
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 1, "/things/2?n=4") == [200]
             assert await statuses(client, 1, "/things/1?n=3") == [429]
             assert await statuses(client, 1, "/things/1?n=2") == [200]
@@ -338,7 +338,7 @@ class TestOptions:
             events.append(event)
 
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW, shadow=True, name="watched"))
-        async with serving(
+        async with routed(
             settings,
             router,
             open_routes=OPEN,
@@ -357,7 +357,7 @@ class TestOptions:
     ) -> None:
         settings = make_settings(valkey_url="valkey://127.0.0.1:1/0")
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             answers = [await client.get("/things") for _ in range(2)]
         assert [answer.status_code for answer in answers] == [200, 429]
         assert "ratelimit" not in answers[0].headers
@@ -365,7 +365,7 @@ class TestOptions:
     async def test_closed_is_503_without_valkey(self, make_settings: Callable[..., Settings]) -> None:
         settings = make_settings(valkey_url="valkey://127.0.0.1:1/0")
         router = served(token_bucket(max_tokens=1, refill_rate=SLOW, on_store_down="closed"))
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, 1) == [503]
 
 
@@ -377,7 +377,7 @@ class TestOutsideARequest:
         async def work() -> str:
             return "done"
 
-        async with serving(settings, APIRouter(), change=lambda app: platforms.append(app.state.gatehouse)):
+        async with routed(settings, APIRouter(), change=lambda app: platforms.append(app.state.gatehouse)):
             configure_engine(platforms[0].engine)
             for principal in (READER, WRITER):
                 token = set_context(RequestContext(principal=principal))
@@ -396,7 +396,7 @@ class TestOutsideARequest:
         def work() -> str:
             return "done"
 
-        async with serving(settings, APIRouter(), change=lambda app: platforms.append(app.state.gatehouse)):
+        async with routed(settings, APIRouter(), change=lambda app: platforms.append(app.state.gatehouse)):
             configure_engine(platforms[0].engine)
             token = set_context(RequestContext(principal=READER))
             assert await anyio.to_thread.run_sync(work) == "done"
@@ -422,8 +422,8 @@ class TestOutsideARequest:
         block = token_bucket(max_tokens=1, refill_rate=SLOW, name="apart")
         down = make_settings(valkey_url="valkey://127.0.0.1:1/0")
         async with (
-            serving(settings, served(block), open_routes=OPEN) as first,
-            serving(down, served(block), open_routes=OPEN) as second,
+            routed(settings, served(block), open_routes=OPEN) as first,
+            routed(down, served(block), open_routes=OPEN) as second,
         ):
             assert await statuses(first, 2) == [200, 429]
             assert await statuses(second, 2) == [200, 429]

@@ -14,7 +14,7 @@ from app.core.http import APIRouter, Ticket, api_worker, enforce_all_policies
 from app.core.policies import CostRequest, JobConfig, RateLimit, Security
 from app.settings import Settings
 from tests.apps import client_of
-from tests.core.http.gated import NOBODY, READER, WRITER, as_, serving
+from tests.core.http.gated import NOBODY, READER, WRITER, as_, routed
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_store")
@@ -50,13 +50,13 @@ def limited(limit: int, **options: Any) -> JobConfig:
 
 class TestAuthentication:
     async def test_a_known_token_reaches_the_handler_with_its_principal(self, settings: Settings) -> None:
-        async with serving(settings, router_with(JobConfig())) as client:
+        async with routed(settings, router_with(JobConfig())) as client:
             answer = await client.get("/items/7", headers=as_(READER))
         assert answer.status_code == 200
         assert answer.json() == {"item": 7, "caller": "reader", "policy": "items"}
 
     async def test_no_token_is_401_with_a_bare_challenge(self, settings: Settings) -> None:
-        async with serving(settings, router_with(JobConfig())) as client:
+        async with routed(settings, router_with(JobConfig())) as client:
             answer = await client.get("/items/7")
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -67,13 +67,13 @@ class TestAuthentication:
         "header", ["Bearer stranger", "Basic cmVhZGVyOg==", "Bearer", "reader", "Bearer \xff"]
     )
     async def test_credentials_that_are_not_good_are_401(self, settings: Settings, header: str) -> None:
-        async with serving(settings, router_with(JobConfig())) as client:
+        async with routed(settings, router_with(JobConfig())) as client:
             answer = await client.get("/items/7", headers={b"Authorization": header.encode("latin-1")})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
     async def test_two_authorization_headers_are_refused(self, settings: Settings) -> None:
-        async with serving(settings, router_with(JobConfig())) as client:
+        async with routed(settings, router_with(JobConfig())) as client:
             both = [("Authorization", "Bearer reader"), ("Authorization", "Bearer writer")]
             answer = await client.get("/items/7", headers=both)
         assert answer.status_code == 400
@@ -82,7 +82,7 @@ class TestAuthentication:
         self, make_settings: Callable[..., Settings]
     ) -> None:
         settings = make_settings(login={"failed_auth_per_ip": 3})
-        async with serving(settings, router_with(JobConfig())) as client:
+        async with routed(settings, router_with(JobConfig())) as client:
             statuses = [
                 (await client.get("/items/7", headers={"Authorization": "Bearer x"})).status_code
                 for _ in range(5)
@@ -93,7 +93,7 @@ class TestAuthentication:
     async def test_a_public_endpoint_serves_anonymous_callers_and_checks_a_token_that_is_shown(
         self, settings: Settings
     ) -> None:
-        async with serving(settings, router_with(JobConfig.public())) as client:
+        async with routed(settings, router_with(JobConfig.public())) as client:
             assert (await client.get("/items/7")).json()["caller"] is None
             assert (await client.get("/items/7", headers=as_(READER))).json()["caller"] == "reader"
             assert (await client.get("/items/7", headers={"Authorization": "Bearer x"})).status_code == 401
@@ -104,7 +104,7 @@ class TestAuthorisation:
     ROLES = JobConfig(security=Security(roles=("db_reader", "admin")))
 
     async def test_a_missing_scope_is_403_that_names_it(self, settings: Settings) -> None:
-        async with serving(settings, router_with(self.CONFIG)) as client:
+        async with routed(settings, router_with(self.CONFIG)) as client:
             answer = await client.get("/items/7", headers=as_(READER))
             assert (await client.get("/items/7", headers=as_(WRITER))).status_code == 200
         assert answer.status_code == 403
@@ -115,7 +115,7 @@ class TestAuthorisation:
         )
 
     async def test_any_one_of_the_roles_is_enough(self, settings: Settings) -> None:
-        async with serving(settings, router_with(self.ROLES)) as client:
+        async with routed(settings, router_with(self.ROLES)) as client:
             assert (await client.get("/items/7", headers=as_(READER))).status_code == 200
             assert (await client.get("/items/7", headers=as_(NOBODY))).status_code == 403
 
@@ -124,7 +124,7 @@ class TestAuthorisation:
             security=Security(scopes=("write:records",)),
             rate_limit=RateLimit.fixed_window(limit=2, window=LONG),
         )
-        async with serving(settings, router_with(config)) as client:
+        async with routed(settings, router_with(config)) as client:
             statuses = [(await client.get("/items/7", headers=as_(READER))).status_code for _ in range(3)]
             assert statuses == [403, 403, 429]
             assert (await client.get("/items/7", headers=as_(WRITER))).status_code == 200
@@ -138,7 +138,7 @@ class TestLimits:
                 RateLimit.token_bucket("ip", max_tokens=9, refill_rate=3, scope="ip"),
             )
         )
-        async with serving(settings, router_with(config)) as client:
+        async with routed(settings, router_with(config)) as client:
             answer = await client.get("/items/7", headers=as_(READER))
         assert answer.headers["ratelimit-policy"] == '"user";q=5;w=25920000, "ip";q=9;w=3'
         assert answer.headers["ratelimit"].startswith('"user";r=4;t=')
@@ -151,7 +151,7 @@ class TestLimits:
         config = JobConfig(
             rate_limit=(RateLimit.throttle("a", rate=1, per=100), RateLimit.throttle("b", rate=1, per=1000))
         )
-        async with serving(settings, router_with(config)) as client:
+        async with routed(settings, router_with(config)) as client:
             await client.get("/items/7", headers=as_(READER))
             answer = await client.get("/items/7", headers=as_(READER))
         problem = answer.json()
@@ -162,12 +162,12 @@ class TestLimits:
         assert '"b";r=0;t=' in answer.headers["ratelimit"]
 
     async def test_exactly_the_quota_of_many_at_once_passes(self, settings: Settings) -> None:
-        async with serving(settings, router_with(limited(7))) as client:
+        async with routed(settings, router_with(limited(7))) as client:
             answers = await asyncio.gather(*(client.get("/items/7", headers=as_(READER)) for _ in range(70)))
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 63
 
     async def test_a_wrong_body_stays_charged_to_an_attempt_limit(self, settings: Settings) -> None:
-        async with serving(settings, router_with(limited(2))) as client:
+        async with routed(settings, router_with(limited(2))) as client:
             bad = [
                 (await client.post("/items", headers=as_(READER), json={"nom": 1})).status_code
                 for _ in range(3)
@@ -176,14 +176,14 @@ class TestLimits:
 
     async def test_malformed_json_does_not_pass_by_the_gate(self, settings: Settings) -> None:
         headers = {**as_(READER), "Content-Type": "application/json"}
-        async with serving(settings, router_with(limited(1))) as client:
+        async with routed(settings, router_with(limited(1))) as client:
             statuses = [
                 (await client.post("/items", headers=headers, content=b"{")).status_code for _ in range(2)
             ]
         assert statuses == [422, 429]
 
     async def test_a_wrong_method_is_405_and_charges_nothing(self, settings: Settings) -> None:
-        async with serving(settings, router_with(limited(1))) as client:
+        async with routed(settings, router_with(limited(1))) as client:
             wrong = await client.delete("/items/7", headers=as_(READER))
             assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
             assert wrong.headers["content-type"] == "application/problem+json"
@@ -195,7 +195,7 @@ class TestLimits:
         router = router_with(
             JobConfig.public(rate_limit=RateLimit.fixed_window("ip", limit=1, window=LONG, scope="ip"))
         )
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             app = client._transport.app  # type: ignore[attr-defined]
             statuses = []
             for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"):
@@ -207,7 +207,7 @@ class TestLimits:
         def cost(request: CostRequest) -> int:
             return int(request.query.get("n", ["1"])[0])
 
-        async with serving(settings, router_with(limited(10, cost=cost))) as client:
+        async with routed(settings, router_with(limited(10, cost=cost))) as client:
             first = await client.get("/items/7?n=6", headers=as_(READER))
             assert '"user";r=4' in first.headers["ratelimit"]
             assert (await client.get("/items/7?n=5", headers=as_(READER))).status_code == 429
@@ -225,12 +225,12 @@ class TestLimits:
     async def test_a_scope_says_who_is_counted_together(
         self, settings: Settings, scope: Any, second: int
     ) -> None:
-        async with serving(settings, router_with(limited(1, scope=scope))) as client:
+        async with routed(settings, router_with(limited(1, scope=scope))) as client:
             assert (await client.get("/items/7", headers=as_(READER))).status_code == 200
             assert (await client.get("/items/7", headers=as_(WRITER))).status_code == second
 
     async def test_one_gate_on_two_routes_is_one_bucket(self, settings: Settings) -> None:
-        async with serving(settings, router_with(limited(1))) as client:
+        async with routed(settings, router_with(limited(1))) as client:
             assert (await client.get("/items/7", headers=as_(READER))).status_code == 200
             assert (await client.post("/items", headers=as_(READER), json={"name": "n"})).status_code == 429
 
@@ -247,7 +247,7 @@ class TestWhereAGateStands:
         config = JobConfig()
         router = APIRouter(dependencies=[enforce_all_policies("by_router", config)])
         self.handler(router, config)
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert (await client.get("/things")).status_code == 401
             assert (await client.get("/things", headers=as_(READER))).json() == {"policy": "by_router"}
 
@@ -258,7 +258,7 @@ class TestWhereAGateStands:
         self.handler(inner, config)
         outer.include_router(inner, prefix="/a", dependencies=[enforce_all_policies("first", config)])
         outer.include_router(inner, prefix="/b", dependencies=[enforce_all_policies("second", config)])
-        async with serving(settings, outer) as client:
+        async with routed(settings, outer) as client:
             assert (await client.get("/a/things", headers=as_(READER))).json() == {"policy": "first"}
             assert (await client.get("/b/things", headers=as_(READER))).json() == {"policy": "second"}
 
@@ -272,7 +272,7 @@ class TestWhereAGateStands:
             assert found.principal is not None
             return {"name": found.name, "caller": found.principal.id}
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert (await client.get("/ticket", headers=as_(READER))).json() == {
                 "name": "ticketed",
                 "caller": "reader",
@@ -280,7 +280,7 @@ class TestWhereAGateStands:
 
 
 async def test_a_body_beyond_the_endpoints_own_cap_is_413(settings: Settings) -> None:
-    async with serving(settings, router_with(JobConfig(max_body=10))) as client:
+    async with routed(settings, router_with(JobConfig(max_body=10))) as client:
         small = await client.post(
             "/items",
             headers=as_(READER),
@@ -304,7 +304,7 @@ async def test_one_script_call_serves_a_request(
     )
     settings = make_settings(valkey_url=private_valkey.url)
     async with (
-        serving(settings, router_with(config)) as client,
+        routed(settings, router_with(config)) as client,
         Valkey.from_url(private_valkey.url) as valkey,
     ):
         await client.get("/items/7", headers=as_(READER))
@@ -324,5 +324,5 @@ async def test_a_405_names_every_method_of_the_path(settings: Settings) -> None:
         @api_worker(config)
         async def handler() -> None: ...
 
-    async with serving(settings, router) as client:
+    async with routed(settings, router) as client:
         assert (await client.delete("/both")).headers["allow"] == "GET, POST"

@@ -19,7 +19,7 @@ from app.core.http import APIRouter, AuditError, api_worker, enforce_all_policie
 from app.core.http._exchange import BrokenResponseError
 from app.core.policies import Idempotency, JobConfig, RateLimit, Security
 from app.settings import Settings
-from tests.core.http.gated import NOBODY, READER, WRITER, as_, serving
+from tests.core.http.gated import NOBODY, READER, WRITER, as_, routed
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 
@@ -67,7 +67,7 @@ class Shop:
 
     @asynccontextmanager
     async def open(self, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-        async with serving(settings, self.router) as client:
+        async with routed(settings, self.router) as client:
             yield client
 
 
@@ -215,7 +215,7 @@ class TestFingerprint:
             runs.append(1)
             return {"runs": len(runs)}
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             answers = [
                 await client.post(
                     "/files",
@@ -330,7 +330,7 @@ class TestWhatIsNoResult:
         async def both() -> None:
             runs.append(1)
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             await client.get("/both", headers=key("k1"))
             await client.get("/both", headers=key("k1"))
         assert len(runs) == 2
@@ -374,7 +374,7 @@ class TestDurable:
     async def test_effect_and_result_are_one(
         self, settings: Settings, database: Database, store: Any, table: None
     ) -> None:
-        async with serving(settings, self.router()) as client:
+        async with routed(settings, self.router()) as client:
             first = await client.post("/effects", json=ORDER, headers=key("k1"))
             await store.execute("FLUSHDB")
             second = await client.post("/effects", json=ORDER, headers=key("k1"))
@@ -386,7 +386,7 @@ class TestDurable:
     async def test_the_flushed_key_with_another_body_is_still_422(
         self, settings: Settings, database: Database, store: Any, table: None
     ) -> None:
-        async with serving(settings, self.router()) as client:
+        async with routed(settings, self.router()) as client:
             await client.post("/effects", json=ORDER, headers=key("k1"))
             await store.execute("FLUSHDB")
             other = await client.post("/effects", json={"item": "milk"}, headers=key("k1"))
@@ -396,7 +396,7 @@ class TestDurable:
     async def test_two_that_both_claimed_leave_one_effect(
         self, settings: Settings, database: Database, store: Any, table: None
     ) -> None:
-        async with serving(settings, self.router()) as client:
+        async with routed(settings, self.router()) as client:
 
             async def post() -> Any:
                 await store.execute("FLUSHDB")
@@ -410,9 +410,9 @@ class TestDurable:
     async def test_a_failure_rolls_back_and_may_run_again(
         self, settings: Settings, database: Database, table: None
     ) -> None:
-        async with serving(settings, self.router(outcome=ZeroDivisionError())) as client:
+        async with routed(settings, self.router(outcome=ZeroDivisionError())) as client:
             failed = await client.post("/effects", json=ORDER, headers=key("k1"))
-        async with serving(settings, self.router()) as client:
+        async with routed(settings, self.router()) as client:
             done = await client.post("/effects", json=ORDER, headers=key("k1"))
         assert (failed.status_code, done.status_code) == (500, 200)
         assert await self.effects(database) == 1
@@ -420,7 +420,7 @@ class TestDurable:
     async def test_a_404_of_the_handler_is_kept_and_its_effect_is_not(
         self, settings: Settings, database: Database, store: Any, table: None
     ) -> None:
-        async with serving(settings, self.router(outcome=NotFound("no"))) as client:
+        async with routed(settings, self.router(outcome=NotFound("no"))) as client:
             first = await client.post("/effects", json=ORDER, headers=key("k1"))
             await store.execute("FLUSHDB")
             second = await client.post("/effects", json=ORDER, headers=key("k1"))
@@ -431,7 +431,7 @@ class TestDurable:
     async def test_a_commit_in_the_handler_is_refused_by_name(
         self, settings: Settings, database: Database, table: None
     ) -> None:
-        async with serving(settings, self.router(commits=True)) as client:
+        async with routed(settings, self.router(commits=True)) as client:
             answer = await client.post("/effects", json=ORDER, headers=key("k1"))
         assert answer.status_code == 500
         assert await self.effects(database) == 0
@@ -450,7 +450,7 @@ class TestStart:
             yield b"x"
 
         with pytest.raises(AuditError, match="idempotency"):
-            async with serving(settings, router):
+            async with routed(settings, router):
                 pass
 
     async def test_a_stream_nobody_declared_is_not_repeated(self, settings: Settings) -> None:
@@ -462,7 +462,7 @@ class TestStart:
         async def stream() -> Any:
             return StreamingResponse(iter([b"a", b"b"]))
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             first = await client.post("/stream", headers=key("k1"))
             second = await client.post("/stream", headers=key("k1"))
         assert first.content == b"ab"
@@ -477,7 +477,7 @@ class TestStart:
         async def delete() -> None: ...
 
         with pytest.raises(ConfigurationError, match="POST, PATCH"):
-            async with serving(settings, router):
+            async with routed(settings, router):
                 pass
 
 
@@ -509,7 +509,7 @@ async def test_a_background_task_that_fails_does_not_undo_the_result(settings: S
         runs.append(1)
         return JSONResponse({"ok": True}, background=BackgroundTask(fail))
 
-    async with serving(settings, router) as client:
+    async with routed(settings, router) as client:
         with suppress(BrokenResponseError):  # whether the client hears of it depends on the server
             await client.post("/later", headers=key("k1"))
         again = await client.post("/later", headers=key("k1"))

@@ -20,7 +20,7 @@ from app.core.policies import JobConfig, RateLimit
 from app.core.valkey import ValkeyClient
 from app.settings import Settings
 from tests.apps import client_of
-from tests.core.http.gated import READER, WRITER, as_, serving
+from tests.core.http.gated import READER, WRITER, as_, routed
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_store")
@@ -58,13 +58,13 @@ async def from_address(client: httpx2.AsyncClient, address: str, path: str = "/a
 
 class TestWhoIsCounted:
     async def test_two_clients_have_a_bucket_each(self, settings: Settings) -> None:
-        async with serving(settings, open_router(once()), open_routes=OPEN) as client:
+        async with routed(settings, open_router(once()), open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"] * 2) == [200, 429]
             assert await from_address(client, "192.0.2.2") == 200
             assert await from_address(client, "192.0.2.1") == 429
 
     async def test_a_forged_forwarded_for_changes_nothing(self, settings: Settings) -> None:
-        async with serving(settings, open_router(once()), open_routes=OPEN) as client:
+        async with routed(settings, open_router(once()), open_routes=OPEN) as client:
             forged = [
                 (await client.get("/api/things", headers={"X-Forwarded-For": f"198.51.100.{n}"})).status_code
                 for n in range(4)
@@ -75,7 +75,7 @@ class TestWhoIsCounted:
         self, make_settings: Callable[..., Settings]
     ) -> None:
         settings = make_settings(trusted_proxies=["192.0.2.1"])
-        async with serving(settings, open_router(once()), open_routes=OPEN) as client:
+        async with routed(settings, open_router(once()), open_routes=OPEN) as client:
             seen = [
                 (await client.get("/api/things", headers={"X-Forwarded-For": hops})).status_code
                 for hops in ("198.51.100.1", "6.6.6.6, 198.51.100.1", "198.51.100.2")
@@ -85,7 +85,7 @@ class TestWhoIsCounted:
     async def test_callers_of_a_gate_are_counted_by_principal_wherever_they_are(
         self, settings: Settings
     ) -> None:
-        async with serving(settings, gated_router(once())) as client:
+        async with routed(settings, gated_router(once())) as client:
             assert await statuses(client, ["/items/1", "/items/2"], headers=as_(READER)) == [200, 429]
             assert await statuses(client, ["/items/1"], headers=as_(WRITER)) == [200]
             app = client._transport.app  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ class TestWhoIsCounted:
         ) -> str:  # the parameters' order is the order of the dependencies
             return caller.id
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/mine"] * 2, headers=as_(READER)) == [200, 429]
             assert await statuses(client, ["/api/mine"], headers=as_(WRITER)) == [200]
 
@@ -114,7 +114,7 @@ class TestWhoIsCounted:
             return request.headers["x-account"]
 
         limiter = RateLimiter(Limiter(Rate(1, DAY)), identifier=by_account)
-        async with serving(settings, open_router(limiter), open_routes=OPEN) as client:
+        async with routed(settings, open_router(limiter), open_routes=OPEN) as client:
             seen = [
                 (await client.get("/api/things", headers={"X-Account": name})).status_code
                 for name in ("account-a", "account-b", "account-a")
@@ -146,7 +146,7 @@ class TestWhereItCounts:
         router.get("/api/a", dependencies=[Depends(limiter)])(served)
         router.get("/api/b", dependencies=[Depends(limiter)])(served)
         router.put("/api/b", dependencies=[Depends(limiter)])(served)
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/a", "/api/b", "/api/a", "/api/b"]) == [200, 200, 429, 429]
             assert (await client.put("/api/b")).status_code == 200
 
@@ -156,19 +156,19 @@ class TestWhereItCounts:
         outer.include_router(inner, prefix="/api/v1")
         outer.include_router(inner, prefix="/api/v2")
         paths = ["/api/v1/api/things", "/api/v2/api/things"]
-        async with serving(settings, outer, open_routes=OPEN) as client:
+        async with routed(settings, outer, open_routes=OPEN) as client:
             assert await statuses(client, [*paths, *paths]) == [200, 200, 429, 429]
 
     async def test_the_values_of_path_parameters_do_not_matter(self, settings: Settings) -> None:
         router = open_router(once(), path="/things/{name}")
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things/a", "/api/things/b"]) == [200, 429]
 
     async def test_two_limiters_on_one_route_are_two_buckets(
         self, settings: Settings, store: ValkeyClient
     ) -> None:
         twins = [RateLimiter(Rate(2, DAY)), RateLimiter(Rate(2, DAY))]
-        async with serving(settings, open_router(*twins), open_routes=OPEN) as client:
+        async with routed(settings, open_router(*twins), open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"] * 3) == [200, 200, 429]
         buckets = [key for key in await store.execute("KEYS", "*") if b":v1:l:" in key]
         assert sorted(buckets) == [
@@ -192,7 +192,7 @@ class TestWhereItCounts:
         async def things() -> str:
             return "served"
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"] * 3) == [200, 200, 429]
         assert len([key for key in await store.execute("KEYS", "*") if b"limiter_2_" in key]) == 1
 
@@ -205,17 +205,17 @@ class TestWhereItCounts:
         inner.get("/a")(served)
         inner.get("/b")(served)
         outer.include_router(inner, prefix="/api", dependencies=[Depends(once())])
-        async with serving(settings, outer, open_routes=OPEN) as client:
+        async with routed(settings, outer, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/a", "/api/b", "/api/a", "/api/b"]) == [200, 200, 429, 429]
 
     async def test_it_serves_a_route_of_fastapis_own_router(self, settings: Settings) -> None:
         router = open_router(once(), router=fastapi.APIRouter())
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"] * 2) == [200, 429]
 
     async def test_a_second_process_counts_in_the_same_bucket(self, settings: Settings) -> None:
         for expected in (200, 429):
-            async with serving(settings, open_router(once()), open_routes=OPEN) as client:
+            async with routed(settings, open_router(once()), open_routes=OPEN) as client:
                 assert await statuses(client, ["/api/things"]) == [expected]
 
     async def test_skip_limiter_exempts_its_route_alone(self, settings: Settings) -> None:
@@ -230,7 +230,7 @@ class TestWhereItCounts:
         async def counted() -> str:
             return "served"
 
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             assert await statuses(client, ["/api/free"] * 3) == [200] * 3
             assert await statuses(client, ["/api/counted"] * 2) == [200, 429]
 
@@ -243,14 +243,14 @@ class TestWhereItCounts:
         async def free() -> str:
             return "served"
 
-        async with serving(settings, router) as client:
+        async with routed(settings, router) as client:
             assert await statuses(client, ["/free"] * 3, headers=as_(READER)) == [200] * 3
 
 
 class TestTheCount:
     @pytest.mark.parametrize("rate", [Rate(7, DAY), Rate(1000, DAY, burst=7)])
     async def test_exactly_the_quota_of_many_at_once_passes(self, settings: Settings, rate: Rate) -> None:
-        async with serving(settings, open_router(RateLimiter(Limiter(rate))), open_routes=OPEN) as client:
+        async with routed(settings, open_router(RateLimiter(Limiter(rate))), open_routes=OPEN) as client:
             answers = await asyncio.gather(*(client.get("/api/things") for _ in range(70)))
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 63
 
@@ -260,7 +260,7 @@ class TestTheCount:
         settings = make_settings(valkey_url=private_valkey.url)
         limiter = RateLimiter(limiter=Limiter([Rate(2, Duration.HOUR), Rate(9, DAY)]))
         async with (
-            serving(settings, open_router(limiter), open_routes=OPEN) as client,
+            routed(settings, open_router(limiter), open_routes=OPEN) as client,
             Valkey.from_url(private_valkey.url) as valkey,
         ):
             await client.get("/api/things")
@@ -274,7 +274,7 @@ class TestTheCount:
         assert '"limiter_1_9_per_86400s";r=7;' in refused[-1].headers["ratelimit"]
 
     async def test_the_gates_limit_and_the_limiters_hold_together(self, settings: Settings) -> None:
-        async with serving(settings, gated_router(RateLimiter(Rate(5, DAY)), limit=2)) as client:
+        async with routed(settings, gated_router(RateLimiter(Rate(5, DAY)), limit=2)) as client:
             answers = [await client.get("/items/1", headers=as_(READER)) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[-1].json()["policy"] == "items"
@@ -287,7 +287,7 @@ class TestTheCount:
 class TestAnswers:
     async def test_an_answer_carries_the_fields(self, settings: Settings) -> None:
         limiter = RateLimiter(Limiter([Rate(3, Duration.SECOND * 2.5), Rate(30, DAY, burst=9)]))
-        async with serving(settings, open_router(limiter), open_routes=OPEN) as client:
+        async with routed(settings, open_router(limiter), open_routes=OPEN) as client:
             answer = await client.get("/api/things")
         assert answer.headers["ratelimit-policy"] == (
             '"limiter_1_3_per_2500ms";q=3;w=3, "limiter_1_30_per_86400s_burst_9";q=30;w=86400'
@@ -298,7 +298,7 @@ class TestAnswers:
 
     async def test_a_refusal_is_a_problem_that_says_when_to_come_back(self, settings: Settings) -> None:
         limiter = RateLimiter(Limiter(Rate(1, Duration.HOUR, burst=2)))
-        async with serving(settings, open_router(limiter), open_routes=OPEN) as client:
+        async with routed(settings, open_router(limiter), open_routes=OPEN) as client:
             await client.get("/api/things")
             await client.get("/api/things")
             answer = await client.get("/api/things")
@@ -322,7 +322,7 @@ class TestAnswers:
             raise HTTPException(418, f"no more {request.url.path}")
 
         limiter = RateLimiter(Limiter(Rate(1, DAY)), callback=teapot)
-        async with serving(settings, open_router(limiter), open_routes=OPEN) as client:
+        async with routed(settings, open_router(limiter), open_routes=OPEN) as client:
             assert (await client.get("/api/things")).status_code == 200
             answer = await client.get("/api/things")
         assert (answer.status_code, answer.json()["detail"]) == (418, "no more /api/things")
@@ -332,7 +332,7 @@ class TestAnswers:
             response.headers["x-over"] = "yes"
 
         limiter = RateLimiter(Limiter(Rate(1, DAY)), callback=mark)
-        async with serving(settings, open_router(limiter), open_routes=OPEN) as client:
+        async with routed(settings, open_router(limiter), open_routes=OPEN) as client:
             answers = [await client.get("/api/things") for _ in range(2)]
         assert [answer.headers.get("x-over") for answer in answers] == [None, "yes"]
         assert [answer.status_code for answer in answers] == [200, 200]
@@ -340,7 +340,7 @@ class TestAnswers:
     async def test_each_decision_is_one_event(self, settings: Settings) -> None:
         seen: list[Event] = []
         router = open_router(once())
-        async with serving(settings, router, open_routes=OPEN) as client:
+        async with routed(settings, router, open_routes=OPEN) as client:
             platform = client._transport.app.state.gatehouse  # type: ignore[attr-defined]
             platform.hub.subscribe(PolicyEvent, seen.append)
             await statuses(client, ["/api/things"] * 2)
@@ -354,7 +354,7 @@ async def test_during_an_outage_each_process_enforces_its_part(
     make_settings: Callable[..., Settings], private_valkey: PrivateServer
 ) -> None:
     settings = make_settings(valkey_url=private_valkey.url, replicas=2)
-    async with serving(settings, open_router(RateLimiter(Rate(6, DAY))), open_routes=OPEN) as client:
+    async with routed(settings, open_router(RateLimiter(Rate(6, DAY))), open_routes=OPEN) as client:
         before = await client.get("/api/things")
         private_valkey.kill()
         during = [await client.get("/api/things") for _ in range(5)]
@@ -406,9 +406,9 @@ class TestConstruction:
         given = Limiter(Rate(1, DAY))
         first = RateLimiter(given)
         assert given.buckets()
-        async with serving(settings, open_router(first), open_routes=OPEN) as client:
+        async with routed(settings, open_router(first), open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"]) == [200]
             assert given.buckets() == []
             second = RateLimiter(given)
-        async with serving(settings, open_router(second), open_routes=OPEN) as client:
+        async with routed(settings, open_router(second), open_routes=OPEN) as client:
             assert await statuses(client, ["/api/things"]) == [429]

@@ -13,7 +13,7 @@ from fastapi import HTTPException, Response
 from app.core.http import APIRouter, api_worker, enforce_all_policies, invalidate_tags
 from app.core.policies import JobConfig, RateLimit, ResponseCache, Security
 from app.settings import Settings
-from tests.core.http.gated import NOBODY, READER, WRITER, NamedTokens, as_, serving
+from tests.core.http.gated import NOBODY, READER, WRITER, NamedTokens, as_, routed
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 
@@ -61,7 +61,7 @@ class Page:
 
     @asynccontextmanager
     async def open(self, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-        async with serving(settings, self.router) as client:
+        async with routed(settings, self.router) as client:
             yield client
 
 

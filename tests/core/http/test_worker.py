@@ -34,7 +34,7 @@ from app.core.policies import Admitter, JobConfig, RateLimit
 from app.core.resilience import Breakers, Deadlines, SystemClock
 from app.core.valkey import StoreDown
 from app.settings import Settings
-from tests.core.http.gated import READER, as_, serving
+from tests.core.http.gated import READER, as_, routed
 
 FAILED_AUTH = RateLimit.fixed_window("failed_auth", limit=9, window=60, scope="ip")
 pytestmark = pytest.mark.usefixtures("clean_store")
@@ -85,7 +85,7 @@ async def serving_work(
     def listen(app: FastAPI) -> None:
         app.state.gatehouse.hub.subscribe(WorkEvent, events.append)
 
-    async with serving(settings, app_with(config, handler), change=listen) as client:
+    async with routed(settings, app_with(config, handler), change=listen) as client:
         yield client, events
 
 

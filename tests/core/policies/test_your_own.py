@@ -13,7 +13,7 @@ from app.core.errors import PolicyRejected
 from app.core.observability import PolicyEvent
 from app.core.policies import Caller, CostRequest, JobConfig, RateLimit
 from app.settings import Settings
-from tests.core.http.gated import NOBODY, READER, as_, serving
+from tests.core.http.gated import NOBODY, READER, as_, routed
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 PAGE = Path(__file__).parents[3] / "docs/policies/your-own.md"
@@ -37,7 +37,7 @@ def page_at(*hours: int, limit: int = 100) -> ModuleType:
 
 
 async def test_it_lets_in_from_its_opening_to_its_closing_and_refuses_outside(settings: Settings) -> None:
-    async with serving(settings, page_at(7, 8, 16, 17).router) as client:
+    async with routed(settings, page_at(7, 8, 16, 17).router) as client:
         answers = [await client.get("/desk", headers=as_(READER)) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [403, 200, 200, 403]
     assert answers[1].json() == {"caller": "reader"}
@@ -48,13 +48,13 @@ async def test_it_lets_in_from_its_opening_to_its_closing_and_refuses_outside(se
 
 
 async def test_it_is_asked_after_authentication(settings: Settings) -> None:
-    async with serving(settings, page_at().router) as client:
+    async with routed(settings, page_at().router) as client:
         answer = await client.get("/desk")
     assert answer.status_code == 401
 
 
 async def test_its_refusals_are_charged_to_the_attempt_limits(settings: Settings) -> None:
-    async with serving(settings, page_at(20, 20, 20, limit=2).router) as client:
+    async with routed(settings, page_at(20, 20, 20, limit=2).router) as client:
         statuses = [(await client.get("/desk", headers=as_(NOBODY))).status_code for _ in range(3)]
     assert statuses == [403, 403, 429]
 
@@ -65,7 +65,7 @@ async def test_its_refusals_are_told_under_its_name(settings: Settings) -> None:
     def listen(app: FastAPI) -> None:
         app.state.gatehouse.hub.subscribe(PolicyEvent, events.append)
 
-    async with serving(settings, page_at(20).router, change=listen) as client:
+    async with routed(settings, page_at(20).router, change=listen) as client:
         await client.get("/desk", headers=as_(READER))
     (event,) = events
     assert (event.policy, event.verdict, event.cause) == ("desk_get", "office_hours", "OfficeClosed")
