@@ -217,9 +217,9 @@ class Claims:
     async def _failed(self, request: Request, error: BaseException, sessions: SessionScope) -> Response:
         """An error is a result too, once the handler has begun; returns it, or gives everything back and raises."""
         if self._computation is not None and self.has_started and self.admission.ask.claim is None:
-            negative = await self._computation.negative(request, error)
+            negative = await self._computation.negative(request, error, self._incoming.scope)
             if negative is not None:
-                return self._computation.take(negative, self._incoming.scope)
+                return negative
         self._has_failed = is_failure(error)
         response = await self._result_of(request, error)
         if response is None:

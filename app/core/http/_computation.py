@@ -24,8 +24,8 @@ class Computation:
         self._is_over = False
         cached.announce(sought)
 
-    async def negative(self, request: Request, error: BaseException) -> Response | None:
-        """The 404 or 410 that the handler raised, where those are kept."""
+    async def negative(self, request: Request, error: BaseException, scope: Scope) -> Response | None:
+        """The 404 or 410 that the handler raised, as its caller gets it; None when it is not to be kept."""
         if not self._cached.config.negative_ttl or not isinstance(error, Exception):
             return None
         response = await response_to(request, error)
@@ -33,7 +33,8 @@ class Computation:
             return None
         # A problem document says no-store to caches that nobody asked; here it was asked for.
         response.raw_headers = [header for header in response.raw_headers if header[0] != b"cache-control"]
-        return response
+        final = self.take(response, scope)
+        return final if self._answer is not None else None
 
     def take(self, response: Response, scope: Scope) -> Response:
         """The response as its caller gets it; what may be kept of it is stored after the last byte."""

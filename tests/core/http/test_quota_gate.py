@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 
 from app.core.db import Database
 from app.core.policies import (
@@ -122,6 +123,26 @@ class TestGivenBack:
         async with shop.open(settings):
             assert await shop.statuses(2) == [status, status]
             assert await used(shop) == [0]
+
+    @pytest.mark.parametrize(
+        ("negative_ttl", "headers", "charged"),
+        [(60, {}, 1), (0, {}, 0), (60, {"Set-Cookie": "a=b"}, 0)],
+        ids=["kept", "none is kept", "this one may not be kept"],
+    )
+    async def test_a_404_that_is_kept_for_others_is_what_was_asked_for(
+        self, settings: Settings, negative_ttl: int, headers: dict[str, str], charged: int
+    ) -> None:
+        shop = allowing(9, cache=ResponseCache(ttl=60, negative_ttl=negative_ttl))
+        shop.outcome = HTTPException(404, headers=headers)
+        async with shop.open(settings):
+            answers = []
+            for _ in range(2):
+                answers.append(await shop.get())
+                await shop.settled()
+            assert await used(shop) == [charged]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert shop.runs == (1 if charged else 2)
+        assert ("no-store" in answers[0].headers["cache-control"]) == (charged == 0)
 
     async def test_a_wrong_body_gives_it_back(self, settings: Settings) -> None:
         async with allowing(1).open(settings) as shop:
