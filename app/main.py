@@ -1,17 +1,16 @@
 """The API's door: puts the application together. Its shape in one function, ``create_app``; the rest are its parts."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
 
-import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import Database, configure, get_db_context, purge_results, translate
+from app.core.db import Database, get_db_context, purge_results, translate
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
@@ -21,12 +20,12 @@ from app.core.http import (
     EdgeMiddleware,
     GatedRoute,
     GateKit,
+    Lifecycle,
     Platform,
     TrafficControl,
     WorkAudit,
     describe_gates,
     install_problem_handlers,
-    limit_threads,
     metrics_router,
 )
 from app.core.jobs import Periodic, PeriodicRunner
@@ -42,25 +41,17 @@ from app.core.observability import (
     shutdown_tracing,
 )
 from app.core.policies import (
-    ADMIT,
-    EXTEND,
-    HOLD_SCRIPTS,
-    SETTLE,
-    SETTLE_AND_KEEP,
     Admitter,
     HoldBook,
     Overrides,
     RateLimit,
     Renewals,
-    configure_engine,
 )
 from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
 from app.core.security import Sealer
-from app.core.valkey import CACHE_SCRIPTS, Cache, StoreError, ValkeyClient, configure_cache
+from app.core.valkey import Cache, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
-
-_log = structlog.get_logger(__name__)
 
 _NO_URLS = "DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own"
 _OPEN_ROUTES = {
@@ -69,6 +60,12 @@ _OPEN_ROUTES = {
     "/docs": "documentation",
     "/docs/oauth2-redirect": "documentation",
 }
+
+# All that we send and that a page of another origin could not read otherwise.
+_EXPOSED = (
+    "Age", "Allow", "Cache-Status", "ETag", "Idempotent-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "WWW-Authenticate", "X-Request-ID",
+)  # fmt: skip
 
 # Which servers there are changes no policy; at these addresses there are none, and nobody calls there.
 _NO_SERVERS = {
@@ -224,7 +221,7 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
             allow_methods=cors.methods,
             allow_headers=cors.headers,
             allow_credentials=cors.credentials,
-            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
+            expose_headers=_EXPOSED,
             max_age=cors.max_age_s,
         )
     app.add_middleware(
@@ -270,39 +267,14 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         deadlines = Deadlines()
-        switches = platform.switches
         platform.routes = _audit(app, settings, features, platform, deadlines)
-        await platform.cluster_mode.learn()
-        with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
-            await platform.admitter.learn_time()
-            await platform.store.preload(
-                [ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS]
-            )
-        configure(platform.database)
-        configure_cache(platform.cache)
-        configure_engine(platform.engine)
-        limit_threads(settings.threads)
-        if switches is not None:
-            await switches.start()
         periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
-        await periodic.start()
-        platform.traffic.pass_audit()
+        lifecycle = Lifecycle(platform, deadlines, periodic)
+        await lifecycle.start(threads=settings.threads)
         try:
             yield
         finally:
-            platform.traffic.drain()
-            deadlines.close()
-            await platform.background.close()
-            await periodic.stop()
-            if switches is not None:
-                await switches.stop()
-            await _stop(platform)
-            configure_engine(None)
-            await platform.cache.close()
-            configure_cache(None)
-            await platform.admitter.close()
-            await platform.store.close()
-            await platform.database.close()
+            await lifecycle.stop()
             reports.flush()
             shutdown_tracing()
 
@@ -316,17 +288,6 @@ def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]
 
     tasks = [Periodic(name="idempotency.purge", every_s=60, work=purge)]
     return tasks + [task for feature in features if feature.periodic for task in feature.periodic(platform)]
-
-
-async def _stop(platform: Platform) -> None:
-    """Everything that features want done before the connections close; one that fails does not keep the others from it."""
-    await platform.renewals.close()
-    for stop in platform.on_stop:
-        try:
-            if (waiting := stop()) is not None:
-                await waiting
-        except Exception:  # noqa: BLE001 - the outermost frame of the application's end
-            _log.exception("app.stop_failed")
 
 
 def _failed_auth(settings: Settings) -> RateLimit:

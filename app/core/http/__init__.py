@@ -13,6 +13,7 @@ from app.core.http._dependencies import CurrentPrincipal, platform_of, provided,
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
 from app.core.http._gate_kit import GateKit, Keeping, TokenVerifier
+from app.core.http._lifecycle import Lifecycle
 from app.core.http._limit_blocks import (
     LimitBlock,
     debounce,
@@ -29,7 +30,6 @@ from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
 from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._state import SCOPE_KEY, RequestState
-from app.core.http._threads import limit_threads
 from app.core.http._traffic import TrafficControl
 from app.core.http._worker import api_worker
 
@@ -51,6 +51,7 @@ __all__ = [
     "GateKit",
     "GatedRoute",
     "Keeping",
+    "Lifecycle",
     "LimitBlock",
     "Platform",
     "Problem",
@@ -70,7 +71,6 @@ __all__ = [
     "fixed_window",
     "install_problem_handlers",
     "invalidate_tags",
-    "limit_threads",
     "metrics_router",
     "platform_of",
     "problem_response",

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from app.core.context import current_context
 from app.core.db import AsyncSession, Database, get_db
-from app.core.http import TrafficControl, limit_threads
+from app.core.http import TrafficControl
+from app.core.http._threads import limit_threads
 from app.core.observability import Event, WorkEvent
 from app.core.policies import Breaker, Bulkhead, JobConfig, Retry
 from app.settings import Settings
