@@ -87,6 +87,6 @@ async def test_a_real_node_says_so_and_a_real_server_alone_does_not(store: Valke
             def tell(name: str = name) -> None:
                 seen.append(name)
 
-            await ClusterMode(server, hub=EventHub(), tell=tell, start=asyncio.ensure_future).learn()  # type: ignore[arg-type]
+            await ClusterMode(server, hub=EventHub(), tell=tell, start=asyncio.ensure_future).learn()
         await client.close()
     assert seen == ["node"]
