@@ -55,7 +55,7 @@ from app.core.policies import (
     configure_engine,
 )
 from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
-from app.core.security import Sealer
+from app.core.security import DataEncryptor, Sealer, configure_encryption
 from app.core.valkey import CACHE_SCRIPTS, Cache, StoreError, ValkeyClient, configure_cache
 from app.registry import FEATURES, Feature
 from app.settings import Settings
@@ -156,6 +156,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         holds=HoldBook(store),
         renewals=Renewals(admitter, clock=clock),
         sealer=sealer,
+        encryptor=DataEncryptor(keys) if keys else None,
         overrides=Overrides.load(settings.policies_file, settings.policy_variables),
         breakers=Breakers(clock=clock, hub=hub),
     )
@@ -167,16 +168,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
 def _database(settings: Settings, hub: EventHub) -> Database:
     if settings.postgres_url is None:
         raise ConfigurationError(_NO_URLS)
-    return Database(
-        settings.postgres_url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout_s=settings.db_pool_timeout,
-        pool_recycle_s=settings.db_pool_recycle,
-        statement_timeout_s=settings.db_statement_timeout_s,
-        application_name=settings.app_name,
-        hub=hub,
-    )
+    return Database(settings.postgres_url, **settings.database_options, hub=hub)
 
 
 def _store(settings: Settings, hub: EventHub, clock: Clock) -> ValkeyClient:
@@ -279,6 +271,7 @@ def _lifespan(
                 [ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS]
             )
         configure(platform.database)
+        configure_encryption(settings.sealing_keys)
         configure_cache(platform.cache)
         configure_engine(platform.engine)
         limit_threads(settings.threads)

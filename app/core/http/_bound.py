@@ -21,6 +21,7 @@ from app.core.http._bearer import authorization, bearer_token
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
+from app.core.http._field_encryption import FieldEncryption
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._problem import REDUCED_CAPACITY
@@ -122,6 +123,8 @@ class BoundGate:
         self._policy_field = policy_field(self._plan)
         self._limit_field = LimitField(self._plan)
         self._shows_quotas = any(not quota.shadow for quota in config.quotas)
+        fields, encryptor = config.fields, kit.keeping.encryptor
+        self.fields = FieldEncryption(fields, encryptor) if fields and encryptor else None
         self.turnstile = self._make_turnstile(kit) if config.has_terms else None
 
     def _make_turnstile(self, kit: GateKit) -> Turnstile:

@@ -146,12 +146,14 @@ class GatedRoute(APIRoute):
             state: RequestState = request.scope[SCOPE_KEY]
             sessions = state.sessions
             assert sessions is not None  # noqa: S101 - opened around every handler
-            ticket = current_ticket()
+            ticket, run = current_ticket(), handler
+            if ticket is not None and ticket.gate.fields is not None:
+                run = ticket.gate.fields.around(handler)
             if ticket is not None and ticket.claims is not None:
-                response = await ticket.claims.run(request, handler, sessions)
+                response = await ticket.claims.run(request, run, sessions)
             else:
                 try:
-                    response = await handler(request)
+                    response = await run(request)
                 except BaseException:
                     await sessions.rollback()
                     raise

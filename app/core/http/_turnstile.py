@@ -35,7 +35,7 @@ from app.core.policies import (
     Verdict,
     load_account,
 )
-from app.core.security import Sealer
+from app.core.security import DataEncryptor, Sealer
 from app.core.valkey import Cache, StoreError
 
 _TRIES = 4
@@ -52,6 +52,7 @@ class Keeping(NamedTuple):
     cache: Cache | None = None
     sealer: Sealer | None = None
     renewals: Renewals | None = None
+    encryptor: DataEncryptor | None = None
 
 
 class Incoming(NamedTuple):

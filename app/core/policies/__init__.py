@@ -30,6 +30,7 @@ from app.core.policies._credits import (
     InsufficientCredits,
 )
 from app.core.policies._describe import Difference, describe, differences
+from app.core.policies._encryption import Encryption
 from app.core.policies._engine import Engine, configure_engine, default_engine
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._extra import ExtraPolicy
@@ -95,6 +96,7 @@ __all__ = [
     "CreditsUnavailable",
     "Debit",
     "Difference",
+    "Encryption",
     "EndpointDisabled",
     "Engine",
     "EngineParts",

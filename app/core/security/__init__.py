@@ -5,6 +5,7 @@ Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``
 
 from app.core.security._encryptor import DataEncryptor, configure_encryption
 from app.core.security._errors import DecryptionFailed, InvalidToken
+from app.core.security._files import exposed_files
 from app.core.security._keys import Algorithm, TokenKey
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
@@ -37,6 +38,7 @@ __all__ = [
     "TokenKey",
     "TokenService",
     "configure_encryption",
+    "exposed_files",
     "format_scope",
     "is_role",
     "known_roles",
