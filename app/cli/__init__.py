@@ -225,6 +225,8 @@ def rotate(
         result = asyncio.run(rotate(Settings(), report, batch=batch, dry_run=dry_run))
     if as_json:
         _print_json(result)
+    elif not result["columns"]:
+        typer.echo("No model has an encrypted column.")
     for column in () if as_json else result["columns"]:
         counts = ", ".join(f"{column[name]} {name}" for name in ("rotated", "unreadable", "left"))
         typer.echo(f"{column['column']}: {counts}")

@@ -23,8 +23,13 @@ async def rotate(
     if not settings.sealing_keys:
         raise ConfigurationError("ENCRYPTION_KEYS is not set")
     configure_encryption(settings.sealing_keys)
+    # Without a limit: to find what is left in a large table takes as long as it takes.
     database = Database(
-        database_url(settings), pool_size=1, max_overflow=0, application_name=f"{settings.app_name}-keys"
+        database_url(settings),
+        pool_size=1,
+        max_overflow=0,
+        statement_timeout_s=0,
+        application_name=f"{settings.app_name}-keys",
     )
     metadata = dict.fromkeys([Base.metadata, *(model.metadata for each in FEATURES for model in each.models)])
     try:

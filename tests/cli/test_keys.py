@@ -100,6 +100,8 @@ class TestOneRun:
             if isinstance(column.type, EncryptedText)
         ]
         assert [column["column"] for column in found.json["columns"]] == own
+        said = command("keys", "rotate", **BOTH).output
+        assert (said == "No model has an encrypted column.\n") is not bool(own)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

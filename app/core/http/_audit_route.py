@@ -99,7 +99,7 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
         return
     if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
         yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
-    if gate.config.fields is not None:
+    if gate.config.encrypted_fields is not None:
         yield f"streams, and its gate {gate.name} encrypts fields: a stream cannot be; return a whole answer, or drop encryption"
     for kept in ("idempotency", "cache"):
         if getattr(gate.config, kept) is not None:

@@ -123,8 +123,8 @@ class BoundGate:
         self._policy_field = policy_field(self._plan)
         self._limit_field = LimitField(self._plan)
         self._shows_quotas = any(not quota.shadow for quota in config.quotas)
-        fields, encryptor = config.fields, kit.keeping.encryptor
-        self.fields = FieldEncryption(fields, encryptor) if fields and encryptor else None
+        fields, encryptor = config.encrypted_fields, kit.keeping.encryptor
+        self.field_encryption = FieldEncryption(fields, encryptor) if fields and encryptor else None
         self.turnstile = self._make_turnstile(kit) if config.has_terms else None
 
     def _make_turnstile(self, kit: GateKit) -> Turnstile:

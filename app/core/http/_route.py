@@ -147,8 +147,8 @@ class GatedRoute(APIRoute):
             sessions = state.sessions
             assert sessions is not None  # noqa: S101 - opened around every handler
             ticket, run = current_ticket(), handler
-            if ticket is not None and ticket.gate.fields is not None:
-                run = ticket.gate.fields.around(handler)
+            if ticket is not None and ticket.gate.field_encryption is not None:
+                run = ticket.gate.field_encryption.around(handler)
             if ticket is not None and ticket.claims is not None:
                 response = await ticket.claims.run(request, run, sessions)
             else:

@@ -156,7 +156,7 @@ class JobConfig:
             )
 
     @property
-    def fields(self) -> Encryption | None:
+    def encrypted_fields(self) -> Encryption | None:
         """Which fields of bodies are encrypted, if any are."""
         return self.encryption if isinstance(self.encryption, Encryption) else None
 

@@ -21,7 +21,7 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
         )
     if before.encryption and not after.encryption:
         raise ValueError("encryption cannot be switched off by an override")
-    if before.fields is not None and after.fields != before.fields:
+    if before.encrypted_fields is not None and after.encrypted_fields != before.encrypted_fields:
         raise ValueError("encryption of fields can be changed in code only")
     if after.cache is not None and _WIDTH[after.cache.scope] > _WIDTH[_scope(before.cache)]:
         raise ValueError("cache.scope can only become narrower: user, then tenant, then public")

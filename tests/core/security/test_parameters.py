@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import ConfigurationError
+from app.core.resilience import retry_decorator
 from app.core.security import (
     DataEncryptor,
     Decrypted,
@@ -15,6 +16,8 @@ from app.core.security import (
 )
 
 pytestmark = pytest.mark.usefixtures("keys")
+
+again = retry_decorator(max_attempts=3, base=0.0, cap=0.0)
 
 
 @with_encrypted_parameters
@@ -46,6 +49,23 @@ class TestBare:
         assert inspect.iscoroutinefunction(store)
         assert list(inspect.signature(store).parameters) == ["name", "ssn", "note"]
         assert store.__doc__ == "What a repository would get."
+
+
+class TestWithOthers:
+    @pytest.mark.parametrize("outermost", ["retry", "encryption"])
+    async def test_in_any_order_every_attempt_gets_one_that_opens(self, outermost: str) -> None:
+        got = []
+
+        async def write(ssn: Encrypted) -> str:
+            got.append(ssn)
+            if len(got) < 3:
+                raise ConnectionError
+            return ssn
+
+        inner = with_encrypted_parameters(write) if outermost == "retry" else again(write)
+        decorated = again(inner) if outermost == "retry" else with_encrypted_parameters(inner)
+        await decorated("078-05-1120")
+        assert [DataEncryptor().decrypt(each) for each in got] == ["078-05-1120"] * 3
 
 
 class TestByName:
