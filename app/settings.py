@@ -438,7 +438,9 @@ def _refuse_exposed(dotenv: PydanticBaseSettingsSource, *sources: PydanticBaseSe
 
 
 def _require_private(files: Iterable[Path], said: Mapping[str, Any]) -> None:
-    if str(said.get("APP_ENV", "")) != "production":
+    # Names are read without regard to case, as the settings themselves are.
+    where = {str(value) for name, value in said.items() if name.upper() == "APP_ENV"}
+    if "production" not in where:
         return
     if exposed := exposed_files(files):
         names = ", ".join(map(str, exposed))

@@ -69,6 +69,12 @@ class TestRights:
         written(0o644, APP_ENV="development")
         assert load_environment_files().app_name == "from-the-file"
 
+    def test_a_name_in_small_letters_counts(self) -> None:
+        written(0o644, APP_ENV="", app_env="production")
+        assert "chmod" in refused()
+        with pytest.raises(ConfigurationError, match="chmod 600"):
+            Settings()
+
     def test_the_environment_says_where_this_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         written(0o644, APP_ENV="development")
         monkeypatch.setenv("APP_ENV", "production")

@@ -67,12 +67,16 @@ class FieldEncryption:
         return _with_body(request, json.dumps(document).encode())
 
     def _close(self, response: Response) -> None:
+        body = body_of(response)
+        if body is None:
+            raise ConfigurationError(
+                "An endpoint that encrypts fields must return whole answers, no streams or files"
+            )
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             return
-        body = body_of(response)
-        if body is None or "content-encoding" in response.headers:
-            raise ConfigurationError("An endpoint that encrypts fields must not stream JSON or compress it")
+        if "content-encoding" in response.headers:
+            raise ConfigurationError("An endpoint that encrypts fields must not compress its answers")
         if not body:
             return
         document = json.loads(body)

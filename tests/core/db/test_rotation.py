@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 
 from app.core.db import ColumnRotation, Database, Turn
 from app.core.errors import ConfigurationError
@@ -81,6 +81,23 @@ async def test_cancelled_in_the_middle_of_a_batch_it_has_done_whole_batches(
     assert await under(database, NEW) == 3
     await run()
     assert await rotation.left() == 0
+
+
+async def test_a_row_that_somebody_changes_meanwhile_keeps_the_change(
+    rotation: ColumnRotation, database: Database
+) -> None:
+    async with database.session() as writer:
+        configure_encryption([OLD])  # a process that does not know the new key yet
+        await writer.execute(update(Patient).where(Patient.id == 2).values(ssn="changed"))
+        configure_encryption([NEW, OLD])
+        task = asyncio.create_task(_collect(rotation))
+        async with asyncio.timeout(20), database.engine.connect() as watcher:
+            while not await watcher.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await writer.commit()
+    assert sum(turn.rotated for turn in await task) == 10
+    configure_encryption([NEW])
+    assert (await numbers(database))[:3] == ["number 1", "changed", "number 3"]
 
 
 async def test_two_at_once_do_no_harm(rotation: ColumnRotation, database: Database) -> None:

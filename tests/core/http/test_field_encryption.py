@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -180,6 +180,8 @@ class TestAnswers:
         "answer",
         [
             StreamingResponse(iter([b'{"ssn": "078-05-1120"}']), media_type="application/json"),
+            StreamingResponse(iter([b'data: {"ssn": "078-05-1120"}']), media_type="text/event-stream"),
+            FileResponse(__file__),
             Response(b'{"ssn": "078-05-1120"', media_type="application/json"),
             Response(b"x", media_type="application/json", headers={"Content-Encoding": "gzip"}),
         ],
