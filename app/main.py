@@ -48,7 +48,7 @@ from app.core.policies import (
     Renewals,
 )
 from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
-from app.core.security import Sealer
+from app.core.security import DataEncryptor, Sealer, configure_encryption
 from app.core.valkey import Cache, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
@@ -153,6 +153,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         holds=HoldBook(store),
         renewals=Renewals(admitter, clock=clock),
         sealer=sealer,
+        encryptor=DataEncryptor(keys) if keys else None,
         overrides=Overrides.load(settings.policies_file, settings.policy_variables),
         breakers=Breakers(clock=clock, hub=hub),
     )
@@ -164,16 +165,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
 def _database(settings: Settings, hub: EventHub) -> Database:
     if settings.postgres_url is None:
         raise ConfigurationError(_NO_URLS)
-    return Database(
-        settings.postgres_url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout_s=settings.db_pool_timeout,
-        pool_recycle_s=settings.db_pool_recycle,
-        statement_timeout_s=settings.db_statement_timeout_s,
-        application_name=settings.app_name,
-        hub=hub,
-    )
+    return Database(settings.postgres_url, **settings.database_options, hub=hub)
 
 
 def _store(settings: Settings, hub: EventHub, clock: Clock) -> ValkeyClient:
@@ -268,6 +260,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         deadlines = Deadlines()
         platform.routes = _audit(app, settings, features, platform, deadlines)
+        configure_encryption(settings.sealing_keys)
         periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
         lifecycle = Lifecycle(platform, deadlines, periodic)
         await lifecycle.start(threads=settings.threads)

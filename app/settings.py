@@ -4,10 +4,13 @@
 """
 
 import json
+import os
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -26,6 +29,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from app.core import db
+from app.core.errors import ConfigurationError
+from app.core.security import configure_encryption, exposed_files
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
 Network = IPv4Network | IPv6Network
@@ -290,6 +297,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The usual ones, and the overrides of policies; the environment stands above ``.env`` in these too."""
+        _refuse_exposed(dotenv_settings, init_settings, env_settings)
         overrides = _PolicyVariables(settings_cls, dotenv_settings, env_settings)
         return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
@@ -359,6 +367,18 @@ class Settings(BaseSettings):
         """``DB_MAX_OVERFLOW``, or the environment's default."""
         return self.db_max_overflow if self.db_max_overflow >= 0 else (10 if self.is_production else 5)
 
+    @property
+    def database_options(self) -> dict[str, Any]:
+        """What ``Database`` takes besides its URL."""
+        return {
+            "pool_size": self.pool_size,
+            "max_overflow": self.max_overflow,
+            "pool_timeout_s": self.db_pool_timeout,
+            "pool_recycle_s": self.db_pool_recycle,
+            "statement_timeout_s": self.db_statement_timeout_s,
+            "application_name": self.app_name,
+        }
+
     def unsafe_for_production(self) -> list[str]:
         """What would have to change before this configuration may serve the public; each entry names its variable."""
         checks = (
@@ -374,6 +394,59 @@ class Settings(BaseSettings):
             (self.store_url is None, "VALKEY_URL is not set"),
         )
         return [problem for found, problem in checks if found]
+
+
+def load_environment_files(*files: str | Path) -> Settings:
+    """The door of scripts: read ``.env``, or these files (later ones win), check the configuration, and make it this process's default.
+
+    What the files say goes into the environment, where it does not stand already. From then on ``get_db_url()``, ``SessionManager()``,
+    ``get_db_context()`` and ``DataEncryptor()`` work without arguments; a database that is configured already stays. Absent files are
+    passed over. Raises ConfigurationError in production for a file that any account of this machine may read or write, before anything of
+    it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not for the service itself, which does all this.
+    """
+    paths = [Path(file) for file in files or (".env",)]
+    found: dict[str, str] = {}
+    for path in paths:
+        found |= {name: value for name, value in dotenv_values(path).items() if value is not None}
+    _require_private(paths, {**found, **os.environ})
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
+    settings = Settings(_env_file=None)
+    configure_encryption(settings.sealing_keys)
+    if settings.postgres_url is not None:
+        _configure_database(settings, settings.postgres_url)
+    return settings
+
+
+def _configure_database(settings: Settings, url: str) -> None:
+    try:
+        db.default_database()
+    except ConfigurationError:
+        db.configure(db.Database(url, **settings.database_options))
+
+
+def _refuse_exposed(dotenv: PydanticBaseSettingsSource, *sources: PydanticBaseSettingsSource) -> None:
+    """The same for the file that ``Settings`` reads by itself."""
+    file = getattr(dotenv, "env_file", None)
+    if file is None:
+        return
+    said: dict[str, Any] = {}
+    for source in (dotenv, *reversed(sources)):
+        values = getattr(source, "env_vars", None) or getattr(source, "init_kwargs", {})
+        said |= {name.upper(): value for name, value in values.items()}
+    _require_private([Path(each) for each in ([file] if isinstance(file, str | Path) else file)], said)
+
+
+def _require_private(files: Iterable[Path], said: Mapping[str, Any]) -> None:
+    # Names are read without regard to case, as the settings themselves are.
+    where = {str(value) for name, value in said.items() if name.upper() == "APP_ENV"}
+    if "production" not in where:
+        return
+    if exposed := exposed_files(files):
+        names = ", ".join(map(str, exposed))
+        raise ConfigurationError(
+            f"APP_ENV=production refuses to start: every account of this machine may read or write {names}; chmod 600 it"
+        )
 
 
 def describe_errors(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     name="app",
-    help="Gatehouse: serve, migrate, seed, users, credits, policies, doctor.",
+    help="Gatehouse: serve, migrate, seed, users, credits, keys, policies, doctor.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -24,10 +24,12 @@ migrations = typer.Typer(help="The database's schema.", no_args_is_help=True)
 seed = typer.Typer(help="Put known data into a database.", no_args_is_help=True)
 users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 credits_app = typer.Typer(help="What users may spend.", no_args_is_help=True)
+keys = typer.Typer(help="Keys of encryption.", no_args_is_help=True)
 cli.add_typer(migrations, name="migrations")
 cli.add_typer(seed, name="seed")
 cli.add_typer(users, name="users")
 cli.add_typer(credits_app, name="credits")
+cli.add_typer(keys, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Email = Annotated[str, typer.Argument(help="The user's address.")]
@@ -46,7 +48,7 @@ def main() -> None:
 
 @cli.callback()
 def log_to_standard_error(context: typer.Context) -> None:
-    """Gatehouse: serve, migrate, seed, users, credits, policies, doctor."""
+    """Gatehouse: serve, migrate, seed, users, credits, keys, policies, doctor."""
     if context.invoked_subcommand == "serve":
         return  # the application configures its log itself
     import structlog
@@ -206,6 +208,32 @@ def change_plan(
     if plan is None and time_zone is None:
         raise typer.BadParameter("give --plan, --time-zone or both")
     _print_user(asyncio.run(change(Settings(), email, plan, time_zone)), as_json)
+
+
+@keys.command()
+def rotate(
+    batch: Annotated[int, typer.Option(min=1, max=5000, help="Rows in a transaction.")] = 500,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is left to do.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Re-encrypt all encrypted columns with the first key of ENCRYPTION_KEYS. Stop it as you like: it goes on where it was."""
+    from app.cli._keys import rotate
+    from app.cli._progress import progress
+    from app.settings import Settings
+
+    with progress() as report:
+        result = asyncio.run(rotate(Settings(), report, batch=batch, dry_run=dry_run))
+    if as_json:
+        _print_json(result)
+    elif not result["columns"]:
+        typer.echo("No model has an encrypted column.")
+    for column in () if as_json else result["columns"]:
+        counts = ", ".join(f"{column[name]} {name}" for name in ("rotated", "unreadable", "left"))
+        typer.echo(f"{column['column']}: {counts}")
+    for column in result["columns"]:
+        if column["reason"]:
+            typer.echo(f"error: {column['reason']}", err=True)
+    raise typer.Exit(1 if any(column["left"] for column in result["columns"]) and not dry_run else 0)
 
 
 def _password(from_stdin: bool, generate: bool) -> str:

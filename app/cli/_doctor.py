@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from dotenv import dotenv_values
@@ -14,12 +15,14 @@ from app.cli._policies import policies
 from app.core.db import Database, pending
 from app.core.errors import GatehouseError
 from app.core.policies import Overrides
+from app.core.security import exposed_files
 from app.core.valkey import ValkeyClient
 from app.settings import Settings, describe_errors
 
 POSTGRES_VERSIONS = range(15, 19)
 OLDEST_VALKEY = 8
 _BUDGET_S = 5.0
+_ENV_FILE = Path(".env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,10 @@ async def examine() -> Report:
         return Report((Finding("configuration", False, describe_errors(error)),), ())
     unsafe = settings.unsafe_for_production()
     findings = [Finding("configuration", False, problem) for problem in unsafe]
+    if exposed_files([_ENV_FILE]):
+        findings.append(
+            Finding("secrets", False, ".env can be read or written by every account here: chmod 600 .env")
+        )
     if not unsafe:
         findings.append(Finding("configuration", True, "safe for production"))
     async with asyncio.TaskGroup() as group:
@@ -160,7 +167,7 @@ def _fields(answer: bytes) -> dict[str, str]:
 
 def _sources(settings: Settings) -> Iterator[Source]:
     environment = {name.upper() for name in os.environ}
-    file = {name.upper() for name in dotenv_values(".env")}
+    file = {name.upper() for name in dotenv_values(_ENV_FILE)}
     for name, value in _flat(settings):
         asked = {name, name.partition("__")[0]}
         source = "environment" if asked & environment else ".env" if asked & file else "default"

@@ -171,6 +171,17 @@ def test_doctor_finds_a_safe_configuration_safe(command: Command) -> None:
     }  # fmt: skip
 
 
+def test_doctor_finds_a_file_of_secrets_that_everybody_may_read(command: Command) -> None:
+    path = Path(".env")
+    path.write_text("APP_NAME=x\n")
+    path.chmod(0o644)
+    report = command("doctor", "--json", **SAFE)
+    assert report.code == 1
+    assert [finding["name"] for finding in report.json["findings"] if not finding["ok"]] == ["secrets"]
+    path.chmod(0o600)
+    assert command("doctor", "--json", **SAFE).code == 0
+
+
 def test_doctor_names_every_unsafe_variable(command: Command) -> None:
     report = command("doctor", "--json", DEBUG="true", CORS__ORIGINS='["*"]', EMBEDDED_SERVERS="true")
     problems = " ".join(finding["detail"] for finding in report.json["findings"] if not finding["ok"])

@@ -111,7 +111,7 @@ async def test_000_04_the_url_comes_from_the_environment(
     await connection.close()
 
 
-async def test_000_10_the_url_is_one_that_sqlalchemy_takes_whatever_dialect_it_was_written_in(
+async def test_000_11_the_url_is_one_that_sqlalchemy_takes_whatever_dialect_it_was_written_in(
     monkeypatch: pytest.MonkeyPatch, postgres_url: str, valkey_url: str
 ) -> None:
     monkeypatch.setenv("ADMIN_DATABASE_URL", postgres_url.replace("postgresql+asyncpg", "postgres"))

@@ -18,6 +18,7 @@ from app.core.policies import (
     Concurrency,
     CostRequest,
     Credits,
+    Encryption,
     Quota,
     ResponseCache,
     Retry,
@@ -127,6 +128,26 @@ async def test_001_line_111_encryption_is_a_word_in_the_config(
     assert handler.runs == 1
     assert kept
     assert any(b"word-that-must-not-be-seen" in value for value in kept) is not encryption
+
+
+async def test_001_line_111_fields_that_the_config_names_are_encrypted(serve: Serve) -> None:
+    config = JobConfig(encryption=Encryption(response=("ssn",), request=("ssn",)))
+    router, got = APIRouter(), []
+
+    @router.post("/people", dependencies=[enforce_all_policies("people_post", config)])
+    @api_worker(config)
+    async def write(person: dict[str, str]) -> dict[str, str]:
+        got.append(person)
+        return {"name": "Ann", "ssn": "078-05-1120"}
+
+    headers = bearer(uuid4())
+    async with serve(router) as service:
+        first = await service.client.post("/people", headers=headers, json={})
+        second = await service.client.post("/people", headers=headers, json=first.json())
+        plain = await service.client.post("/people", headers=headers, json={"ssn": "078-05-1120"})
+    assert [answer.status_code for answer in (first, second, plain)] == [200, 200, 422]
+    assert b"078-05" not in first.content
+    assert got == [{}, {"name": "Ann", "ssn": "078-05-1120"}]
 
 
 @dataclass(frozen=True)

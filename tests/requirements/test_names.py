@@ -35,6 +35,10 @@ NAMES = (
     ("app.core.db", "get_db_url"),
     ("app.core.db", "DatabaseError"),
     ("app.core.errors", "EntityNotFoundError"),
+    ("app.core.db", "EncryptedText"),
+    ("app.core.security", "DataEncryptor"),
+    ("app.core.security", "with_encrypted_parameters"),
+    ("app.settings", "load_environment_files"),
     ("app.core.observability", "record_db_latency"),
     ("app.core.observability", "get_tracer"),
 )

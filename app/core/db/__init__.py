@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
 from app.core.db._database import Database, PoolStatus, Probe
+from app.core.db._encrypted import EncryptedText, encrypted_columns
 from app.core.db._errors import (
     ConstraintViolated,
     DatabaseError,
@@ -31,6 +32,7 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
 from app.core.db._sessions import (
     SessionManager,
@@ -49,6 +51,7 @@ __all__ = [
     "AdvisoryLocks",
     "AsyncSession",
     "Base",
+    "ColumnRotation",
     "ConstraintViolated",
     "Database",
     "DatabaseError",
@@ -56,6 +59,7 @@ __all__ = [
     "DatabaseReadOnly",
     "DatabaseTimeout",
     "DatabaseUnavailable",
+    "EncryptedText",
     "InvalidValue",
     "PoolExhausted",
     "PoolStatus",
@@ -66,12 +70,14 @@ __all__ = [
     "SessionScope",
     "StoredResult",
     "Timestamps",
+    "Turn",
     "UUIDPrimaryKey",
     "after_commit",
     "after_commit_idle",
     "configure",
     "current_heads",
     "default_database",
+    "encrypted_columns",
     "find_result",
     "get_db",
     "get_db_context",

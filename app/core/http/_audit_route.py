@@ -83,8 +83,8 @@ def _check_provider(gate: Gate, kit: GateKit) -> Iterator[str]:
         yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
     if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
         yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
-    if config.encryption and keeping.sealer is None:
-        yield f"the gate {gate.name} seals what it keeps and there are no keys; set ENCRYPTION_KEYS"
+    if config.encryption and (keeping.sealer is None or keeping.encryptor is None):
+        yield f"the gate {gate.name} encrypts or seals and there are no keys; set ENCRYPTION_KEYS"
 
 
 def _check_slot(gate: Gate) -> Iterator[str]:
@@ -100,6 +100,8 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
         return
     if any(node.call is get_db and node.scope == "function" for node in _walk(context.dependant)):
         yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
+    if gate.config.encrypted_fields is not None:
+        yield f"streams, and its gate {gate.name} encrypts fields: a stream cannot be; return a whole answer, or drop encryption"
     for kept in ("idempotency", "cache"):
         if getattr(gate.config, kept) is not None:
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"

@@ -19,6 +19,7 @@ from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
 from app.core.http._denials import Denials
+from app.core.http._field_encryption import FieldEncryption
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._gate_kit import GateKit
@@ -74,6 +75,8 @@ class BoundGate:
         self._policy_field = policy_field(self._plan)
         self._limit_field = LimitField(self._plan)
         self._shows_quotas = any(not quota.shadow for quota in config.quotas)
+        fields, encryptor = config.encrypted_fields, kit.keeping.encryptor
+        self.field_encryption = FieldEncryption(fields, encryptor) if fields and encryptor else None
         self.turnstile = self._make_turnstile(kit) if config.has_terms else None
 
     def _make_turnstile(self, kit: GateKit) -> Turnstile:

@@ -20,7 +20,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock, Deadlines
-from app.core.security import Sealer
+from app.core.security import DataEncryptor, Sealer
 from app.core.valkey import Cache
 
 
@@ -40,6 +40,7 @@ class Keeping(NamedTuple):
     cache: Cache | None = None
     sealer: Sealer | None = None
     renewals: Renewals | None = None
+    encryptor: DataEncryptor | None = None
 
 
 class GateKit(NamedTuple):

@@ -124,7 +124,7 @@ class _Operation(NamedTuple):
             yield from (409, 422)
         if self.cache is not None:
             yield 304
-        if _is_priced(config):
+        if _is_priced(config) or (config.encrypted_fields is not None and config.encrypted_fields.request):
             yield 422
         if config.timeout is not None or (config.retry and config.retry.attempt_timeout):
             yield 504

@@ -26,7 +26,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock
-from app.core.security import Sealer
+from app.core.security import DataEncryptor, Sealer
 from app.core.valkey import Cache, ValkeyClient
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class Platform:
     renewals: Renewals
     background: Background = field(default_factory=Background)
     sealer: Sealer | None = None
+    encryptor: DataEncryptor | None = None
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     on_stop: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
@@ -99,7 +100,7 @@ class Platform:
         """What the gates settle with."""
         ledger = cast("CreditLedger | None", self.services.get(CreditLedger))
         plans = cast("PlanSource | None", self.services.get(PlanSource))
-        return Keeping(ledger, self.holds, plans, self.cache, self.sealer, self.renewals)
+        return Keeping(ledger, self.holds, plans, self.cache, self.sealer, self.renewals, self.encryptor)
 
     def require(self, kind: type[T]) -> T:
         """The service of this type. Raises ConfigurationError when no feature provides it."""

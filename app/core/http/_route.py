@@ -146,12 +146,14 @@ class GatedRoute(APIRoute):
             state: RequestState = request.scope[SCOPE_KEY]
             sessions = state.sessions
             assert sessions is not None  # noqa: S101 - opened around every handler
-            ticket = current_ticket()
+            ticket, run = current_ticket(), handler
+            if ticket is not None and ticket.gate.field_encryption is not None:
+                run = ticket.gate.field_encryption.around(handler)
             try:
                 if ticket is not None and ticket.claims is not None:
-                    response = await ticket.claims.run(request, handler, sessions)
+                    response = await ticket.claims.run(request, run, sessions)
                 else:
-                    response = await _run(handler, request, sessions)
+                    response = await _run(run, request, sessions)
             except BaseException:
                 if sessions.is_in_doubt and ticket is not None:
                     await invalidate_changed(ticket, request.scope, 200)  # as if it had been committed

@@ -1,6 +1,7 @@
 """Logging, metrics, tracing, and the events they subscribe to."""
 
 from app.core.observability._access import AccessLog
+from app.core.observability._encryption_metrics import count_encryption
 from app.core.observability._events import (
     BreakerEvent,
     CacheEvent,
@@ -50,6 +51,7 @@ __all__ = [
     "access_log",
     "configure_logging",
     "configure_tracing",
+    "count_encryption",
     "get_tracer",
     "log_sink",
     "prepare_multiprocess_dir",

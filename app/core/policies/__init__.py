@@ -31,6 +31,7 @@ from app.core.policies._credits import (
     InsufficientCredits,
 )
 from app.core.policies._describe import Difference, describe, differences
+from app.core.policies._encryption import Encryption
 from app.core.policies._engine import Engine, configure_engine, default_engine
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._extra import ExtraPolicy
@@ -96,6 +97,7 @@ __all__ = [
     "CreditsUnavailable",
     "Debit",
     "Difference",
+    "Encryption",
     "EndpointDisabled",
     "Engine",
     "EngineParts",

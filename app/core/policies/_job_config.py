@@ -6,6 +6,7 @@ from typing import Literal, Self, TypedDict, TypeVar, Unpack
 from app.core.policies._circuit import Breaker
 from app.core.policies._concurrency import Bulkhead, Concurrency
 from app.core.policies._credits import Credits
+from app.core.policies._encryption import Encryption
 from app.core.policies._extra import ExtraPolicy
 from app.core.policies._idempotency import Idempotency
 from app.core.policies._quota import Quota
@@ -38,7 +39,7 @@ class PublicOptions(TypedDict, total=False):
     invalidates: tuple[str, ...]
     extra: tuple[ExtraPolicy, ...]
     priority: Priority
-    encryption: bool
+    encryption: bool | Encryption
     shadow: bool
     timeout: float | None
     max_body: int | None
@@ -65,7 +66,8 @@ class JobConfig:
     | invalidates | (): tags whose cached answers end when a request of this endpoint has committed | (a tuple) |
     | extra | (): rules of your own, asked before ADMIT | (a tuple) |
     | priority   | default; ``sheddable`` is refused first when the process is nearly full, ``critical`` last | (a word) |
-    | encryption | False: what is kept of answers (cache, idempotency) is stored as it is; True: sealed with ENCRYPTION_KEYS | (boolean) |
+    | encryption | False: what is kept of answers (cache, idempotency) is stored as it is; True: sealed with ENCRYPTION_KEYS;
+      ``Encryption(...)``: sealed too, and named fields of bodies are encrypted | (boolean) |
     | shadow     | False; True: limits, quotas, slots and credits record refusals and refuse nobody | (boolean) |
     | timeout    | 30 seconds for the handler   | no deadline |
     | max_body   | 1,048,576 bytes              | the service's own cap |
@@ -91,7 +93,7 @@ class JobConfig:
     invalidates: tuple[str, ...] = ()
     extra: tuple[ExtraPolicy, ...] = ()
     priority: Priority = "default"
-    encryption: bool = False
+    encryption: bool | Encryption = False
     shadow: bool = False
     timeout: float | None = 30.0
     max_body: int | None = 1_048_576
@@ -112,6 +114,10 @@ class JobConfig:
         if self.max_body is not None and self.max_body < 0:
             raise ValueError(f"JobConfig.max_body must not be negative, not {self.max_body}")
         one_of("JobConfig", "priority", self.priority, Priority)
+        if not isinstance(self.encryption, bool | Encryption):
+            raise ValueError(  # noqa: TRY004 - options raise ValueError
+                f"JobConfig.encryption must be True, False or Encryption(...), not {self.encryption!r}"
+            )
         names = [limit.name for limit in self.limits]
         names += [quota.name for quota in self.quotas]
         names += [slot.name for slot in self.slots]
@@ -148,6 +154,11 @@ class JobConfig:
                 "JobConfig.idempotency: retention must be at least a day where credits are charged, or the same key would run again "
                 f"and be charged once; it is {self.idempotency.retention:g} seconds"
             )
+
+    @property
+    def encrypted_fields(self) -> Encryption | None:
+        """Which fields of bodies are encrypted, if any are."""
+        return self.encryption if isinstance(self.encryption, Encryption) else None
 
     @property
     def limits(self) -> tuple[RateLimit, ...]:

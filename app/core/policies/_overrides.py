@@ -160,6 +160,8 @@ def _depth(field: str) -> int:
 
 
 def _class_of(field: str) -> Any:
+    if bool in get_args(_HINTS[field]):
+        return None  # which fields are encrypted is the code's; only that anything is can be overridden
     return next((hint for hint in (_HINTS[field], *get_args(_HINTS[field])) if is_dataclass(hint)), None)
 
 

@@ -33,6 +33,10 @@ class Post:
                     f"The policy {name} has {field}, which keeps HTTP answers; outside a request use get_or_set_cache for a cache, "
                     "and a settlement_key for work that may run twice"
                 )
+        if config.encrypted_fields is not None:
+            raise ConfigurationError(
+                f"The policy {name} encrypts fields of HTTP bodies; outside a request use DataEncryptor"
+            )
         if config.credits is not None and (parts.ledger is None or parts.holds is None):
             raise ConfigurationError(f"The policy {name} has credits, and no feature provides a CreditLedger")
         self.name = name

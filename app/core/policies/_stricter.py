@@ -10,7 +10,7 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
     """Raise ValueError if ``after`` lets in, or shows to others, more than ``before``.
 
     Scopes may be added and not taken away; of several roles some may be taken away, not all, and none added; answers may be shared with
-    fewer callers and not with more; what is sealed stays sealed.
+    fewer callers and not with more; what is sealed or encrypted stays so.
     """
     old, new = before.security, after.security
     if not set(old.scopes) <= set(new.scopes):
@@ -21,6 +21,8 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
         )
     if before.encryption and not after.encryption:
         raise ValueError("encryption cannot be switched off by an override")
+    if before.encrypted_fields is not None and after.encrypted_fields != before.encrypted_fields:
+        raise ValueError("encryption of fields can be changed in code only")
     if after.cache is not None and _WIDTH[after.cache.scope] > _WIDTH[_scope(before.cache)]:
         raise ValueError("cache.scope can only become narrower: user, then tenant, then public")
 

@@ -1,10 +1,13 @@
-"""Tokens, passwords, scopes, roles, sealing. Hashes, signs and encrypts; counts nothing and asks no store.
+"""Tokens, passwords, scopes, roles, encryption. Hashes, signs and encrypts; counts nothing and asks no store.
 
 Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``.
 """
 
-from app.core.security._errors import InvalidToken
+from app.core.security._encryptor import DataEncryptor, configure_encryption
+from app.core.security._errors import DecryptionFailed, InvalidToken
+from app.core.security._files import exposed_files
 from app.core.security._keys import Algorithm, TokenKey
+from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
 from app.core.security._scopes import (
     format_scope,
@@ -23,6 +26,10 @@ from app.core.security._tokens import Clock, IssuedToken, TokenService
 __all__ = [
     "Algorithm",
     "Clock",
+    "DataEncryptor",
+    "Decrypted",
+    "DecryptionFailed",
+    "Encrypted",
     "InvalidToken",
     "IssuedToken",
     "PasswordHasher",
@@ -30,6 +37,8 @@ __all__ = [
     "Sealer",
     "TokenKey",
     "TokenService",
+    "configure_encryption",
+    "exposed_files",
     "format_scope",
     "is_role",
     "known_roles",
@@ -39,4 +48,5 @@ __all__ = [
     "register_scope",
     "unknown_roles",
     "unknown_scopes",
+    "with_encrypted_parameters",
 ]

@@ -9,19 +9,17 @@ from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from app.core.errors import ConfigurationError, GatehouseError
+from app.core.security._errors import DecryptionFailed
+from app.core.security._key_material import checked_keys, derive
 
-MIN_KEY_BYTES = 32
 _VERSION = b"\x01"
 _ID, _NONCE, _TAG = 8, 12, 16
 _HEAD = len(_VERSION) + _ID
 _OVERHEAD = _HEAD + _NONCE + _TAG
 
 
-class SealBroken(GatehouseError):
+class SealBroken(DecryptionFailed):
     """A sealed value cannot be opened: another key, another context, or somebody changed it. Which of these is not told."""
 
     def __init__(self) -> None:
@@ -36,17 +34,16 @@ class Sealer:
         ConfigurationError when there is none, or one is shorter.
 
     ``context`` says what the bytes are and whose (purpose, policy, owner, key): it is authenticated, not stored, so a sealed value that
-    is moved to another place does not open there. Not for passwords (PasswordHasher) and not where equal values must stay equal.
+    is moved to another place does not open there. For bytes that are kept for a while (cache, results); texts that are stored for good, and
+    that ``keys rotate`` re-encrypts, go through DataEncryptor. Not for passwords (PasswordHasher).
     Immutable; may be shared by threads and inherited by forked processes.
     """
 
     __slots__ = ("_ciphers", "_newest")
 
     def __init__(self, keys: Sequence[str]) -> None:
-        if isinstance(keys, str) or not keys:
-            raise ConfigurationError("Sealing needs a list of at least one key: set ENCRYPTION_KEYS.")
         # Derived keys stay inside the cipher objects; the configured ones are not kept at all.
-        derived = [_derive(key) for key in keys]
+        derived = [_derive(key) for key in checked_keys(keys)]
         self._ciphers = {identity: AESGCM(material) for identity, material in derived}
         self._newest = derived[0][0]
 
@@ -70,12 +67,7 @@ class Sealer:
         return f"<Sealer with {len(self._ciphers)} keys>"
 
 
-def _derive(key: str) -> tuple[bytes, bytes]:
+def _derive(material: bytes) -> tuple[bytes, bytes]:
     """The key's id, which tells nothing about it, and the AES key."""
-    material = key.encode()
-    if len(material) < MIN_KEY_BYTES:
-        raise ConfigurationError(f"An encryption key has {MIN_KEY_BYTES} bytes or more: see ENCRYPTION_KEYS.")
-    output = HKDF(algorithm=SHA256(), length=_ID + 32, salt=None, info=b"gatehouse sealing v1").derive(
-        material
-    )
+    output = derive(material, b"gatehouse sealing v1", _ID + 32)
     return output[:_ID], output[_ID:]

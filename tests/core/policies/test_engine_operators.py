@@ -12,6 +12,7 @@ from app.core.policies import (
     CREDIT,
     Board,
     Credits,
+    Encryption,
     EndpointDisabled,
     Idempotency,
     JobConfig,
@@ -146,6 +147,11 @@ class TestApplication:
                 [Feature(name="x", work={"x": JobConfig(idempotency=Idempotency())})],
                 {},
                 "the work x: The policy x has idempotency",
+            ),
+            (
+                [Feature(name="x", work={"x": JobConfig(encryption=Encryption(response=("ssn",)))})],
+                {},
+                "the work x: The policy x encrypts fields",
             ),
         ],
     )

@@ -1,0 +1,135 @@
+"""``keys rotate``, from arguments to exit code, on a real server; stopped by signals too."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import select, text
+
+from app.core.db import Database, EncryptedText
+from app.core.security import configure_encryption
+from app.registry import FEATURES, Feature
+from tests.cli.test_commands import Command, command, servers_environment
+from tests.core.db.patients import SCHEMA, Patient, admit, id_of, stored, wards
+
+__all__ = ["command", "servers_environment"]
+OLD, NEW = "an old key of command tests of 32 bytes or more", "a new key of command tests of 32 bytes or more"
+BOTH = {"ENCRYPTION_KEYS": f"{NEW},{OLD}"}
+STAYS = "stays.cause: 0 rotated, 0 unreadable, 0 left\n"
+SCRIPT = """
+import app.cli._keys as keys
+from app.registry import Feature
+from tests.core.db.patients import Patient
+keys.FEATURES = (Feature(name="wards", models=(Patient,)),)
+from app.cli import main
+main()
+"""
+
+
+@pytest.fixture(autouse=True)
+async def patients(
+    database: Database, monkeypatch: pytest.MonkeyPatch, servers_environment: dict[str, str]
+) -> AsyncIterator[None]:
+    """Ten of them under the old key; the command knows their table."""
+    models = cast("Any", (Patient,))
+    monkeypatch.setattr("app.cli._keys.FEATURES", (*FEATURES, Feature(name="wards", models=models)))
+    configure_encryption([OLD])
+    async with wards(database):
+        await admit(database, 10)
+        yield
+    configure_encryption(None)
+
+
+async def rotated(database: Database) -> int:
+    return sum((value or "").startswith(f"{id_of(NEW)}.") for value in await stored(database))
+
+
+async def numbers(database: Database) -> set[str | None]:
+    configure_encryption([NEW])
+    async with database.session() as session:
+        return set(await session.scalars(select(Patient.ssn)))
+
+
+class TestOneRun:
+    def test_counts_then_rotates_then_has_nothing_left(self, command: Command) -> None:
+        counted = command("keys", "rotate", "--dry-run", "--json", **BOTH)
+        assert (counted.code, counted.json["key"]) == (0, id_of(NEW))
+        assert counted.json["columns"][0] == {
+            "column": "patients.ssn", "rotated": 0, "unreadable": 0, "left": 10, "reason": None,
+        }  # fmt: skip
+        done = command("keys", "rotate", "--batch", "3", **BOTH)
+        assert (done.code, done.output) == (0, "patients.ssn: 10 rotated, 0 unreadable, 0 left\n" + STAYS)
+        again = command("keys", "rotate", "--json", ENCRYPTION_KEYS=NEW)
+        assert (again.code, again.json["columns"][0]["rotated"], again.json["columns"][0]["left"]) == (
+            0,
+            0,
+            0,
+        )
+
+    def test_without_the_old_key_it_fails_and_says_which_is_missing(self, command: Command) -> None:
+        failed = command("keys", "rotate", ENCRYPTION_KEYS=NEW)
+        assert (failed.code, failed.output) == (
+            1,
+            "patients.ssn: 0 rotated, 10 unreadable, 10 left\n" + STAYS,
+        )
+        assert id_of(OLD) in failed.errors
+        assert "not among ENCRYPTION_KEYS" in failed.errors
+
+    @pytest.mark.parametrize("batch", ["0", "5001", "many"])
+    def test_a_batch_that_is_none_is_wrong_usage(self, command: Command, batch: str) -> None:
+        assert command("keys", "rotate", "--batch", batch, **BOTH).code == 2
+
+    def test_no_key_is_shown(self, command: Command) -> None:
+        outcome = command("keys", "rotate", "--json", **BOTH)
+        assert not any(key in outcome.output + outcome.errors for key in (OLD, NEW))
+
+    def test_the_services_own_tables_are_looked_through(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("app.cli._keys.FEATURES", FEATURES)
+        found = command("keys", "rotate", "--json", **BOTH)
+        own = [
+            str(column)
+            for feature in FEATURES
+            for model in feature.models
+            for column in model.__table__.columns
+            if isinstance(column.type, EncryptedText)
+        ]
+        assert [column["column"] for column in found.json["columns"]] == own
+        said = command("keys", "rotate", **BOTH).output
+        assert (said == "No model has an encrypted column.\n") is not bool(own)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_stopped_by_a_signal_it_goes_on_in_the_next_run(
+    database: Database, servers_environment: dict[str, str], number: signal.Signals
+) -> None:
+    environment = {**os.environ, **servers_environment, **BOTH}
+
+    async def start() -> asyncio.subprocess.Process:
+        arguments = ("-c", SCRIPT, "keys", "rotate", "--batch", "3")
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+
+    async with database.engine.connect() as other, asyncio.timeout(60):
+        await other.execute(text(f"SELECT 1 FROM {SCHEMA}.patients WHERE id = 5 FOR UPDATE"))
+        process = await start()
+        while await rotated(database) < 3:  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.02)
+        process.send_signal(number)
+        await process.communicate()
+        assert process.returncode not in (0, None)
+    assert await rotated(database) == 3
+    async with asyncio.timeout(60):
+        process = await start()
+        output, _ = await process.communicate()
+    assert (process.returncode, output.decode()) == (
+        0,
+        "patients.ssn: 7 rotated, 0 unreadable, 0 left\n" + STAYS,
+    )
+    assert await numbers(database) == {f"number {n}" for n in range(1, 11)}
