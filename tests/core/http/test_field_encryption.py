@@ -122,7 +122,9 @@ class TestRoundTrip:
 class TestRefusal:
     @pytest.mark.parametrize("claimed", [False, True])
     @pytest.mark.parametrize(
-        "ssn", ["078-05-1120", 7, ["x"], {"a": "b"}, token("cause", "x"), token("ssn", "x")[:-1], ""]
+        "ssn",
+        ["078-05-1120", 7, ["x"], {"a": "b"}, token("cause", "x"), token("ssn", "x")[:-1], ""],
+        ids=["plain", "number", "list", "object", "another_fields", "cut", "empty"],
     )
     async def test_what_is_no_token_of_this_field_is_422_and_named(
         self, settings: Settings, ssn: Any, *, claimed: bool
