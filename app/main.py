@@ -22,6 +22,7 @@ from app.core.http import (
     GatedRoute,
     GateKit,
     Platform,
+    RepeatedQueriesMiddleware,
     TrafficControl,
     WorkAudit,
     describe_gates,
@@ -175,6 +176,7 @@ def _database(settings: Settings, hub: EventHub) -> Database:
         pool_recycle_s=settings.db_pool_recycle,
         statement_timeout_s=settings.db_statement_timeout_s,
         application_name=settings.app_name,
+        query_tags=settings.query_tags,
         hub=hub,
     )
 
@@ -227,6 +229,8 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
             max_age=cors.max_age_s,
         )
+    if settings.repeat_limit:
+        app.add_middleware(RepeatedQueriesMiddleware, threshold=settings.repeat_limit)
     app.add_middleware(
         EdgeMiddleware,
         traffic=platform.traffic,
