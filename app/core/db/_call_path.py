@@ -13,7 +13,9 @@ from types import FrameType
 import greenlet
 
 _ROOT = Path(__file__).resolve().parents[3]
-_CORE = str(Path(__file__).resolve().parents[1])
+_HERE = Path(__file__).resolve().parent
+_CORE = _HERE.parent
+_TOOLS = frozenset({"_query_log.py", "_query_watch.py"})
 _LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _DEEPEST = 400
 
@@ -56,8 +58,10 @@ def _frames() -> list[FrameType]:
 def _where(filename: str) -> tuple[str, str]:
     """What kind of code a file is, and how its name is shown."""
     path = Path(filename)
+    if path.parent == _HERE and path.name in _TOOLS:
+        return "library", filename
     if filename.startswith("<") or "site-packages" in path.parts or filename.startswith(_LIBRARIES):
         return "library", filename
     shown = str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else filename
-    is_core = Path(_CORE) in path.parents
+    is_core = _CORE in path.parents
     return ("core" if is_core else "ours"), shown
