@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Self
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import structlog
 from sqlalchemy import Connection, event
@@ -28,29 +28,32 @@ class QueryLogging:
     def __init__(
         self, engine: Engine, *, verbose: bool, slow_ms: float, clock: Callable[[], float] = perf_counter
     ) -> None:
-        self._engine = engine
+        self._engine = ref(engine)  # A log that nobody stopped goes with its engine.
         self._verbose = verbose
         self._slow_ms = slow_ms
         self._clock = clock
 
     def enable(self) -> Self:
         """Start; a log of the same engine that runs already is replaced."""
-        if (old := _logs.get(self._engine)) is not None:
+        if (engine := self._engine()) is None:
+            return self
+        if (old := _logs.get(engine)) is not None:
             old.disable()
-        event.listen(self._engine, "before_cursor_execute", self._before)
-        event.listen(self._engine, "after_cursor_execute", self._after)
-        _logs[self._engine] = self
+        event.listen(engine, "before_cursor_execute", self._before)
+        event.listen(engine, "after_cursor_execute", self._after)
+        _logs[engine] = self
         if not event.contains(Session, "after_begin", _own):
             event.listen(Session, "after_begin", _own)
         return self
 
     def disable(self) -> None:
         """Stop. What sessions have recorded stays with them."""
-        if _logs.get(self._engine) is not self:
+        engine = self._engine()
+        if engine is None or _logs.get(engine) is not self:
             return
-        del _logs[self._engine]
-        event.remove(self._engine, "before_cursor_execute", self._before)
-        event.remove(self._engine, "after_cursor_execute", self._after)
+        del _logs[engine]
+        event.remove(engine, "before_cursor_execute", self._before)
+        event.remove(engine, "after_cursor_execute", self._after)
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,9 @@
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -295,6 +297,15 @@ class TestLogging:
         second.disable()
         await database.ping()
         assert [line["event"] for line in logged] == ["query.executed"]
+
+    async def test_a_log_that_nobody_stopped_goes_with_its_engine(self, postgres_url: str) -> None:
+        database = Database(postgres_url)
+        QueryAnalyzer.enable_query_logging(database.engine)
+        await database.ping()
+        engine = weakref.ref(database.engine.sync_engine)
+        await database.close()
+        gc.collect()
+        assert engine() is None
 
     @pytest.mark.parametrize("engine", ["an engine", None])
     def test_what_is_no_engine_is_refused(self, engine: object) -> None:
