@@ -56,6 +56,7 @@ from app.core.db._sessions import (
     session_scope,
 )
 from app.core.db._table_stats import TableStats, get_table_stats
+from app.core.db._tables_used import TablesUsed, tables_used
 from app.core.db._url import normalize_url
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "SessionScope",
     "StoredResult",
     "TableStats",
+    "TablesUsed",
     "Timestamps",
     "UUIDPrimaryKey",
     "after_commit",
@@ -115,6 +117,7 @@ __all__ = [
     "run_command",
     "savepoint",
     "session_scope",
+    "tables_used",
     "track_performance",
     "translate",
     "translate_errors",
