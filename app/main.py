@@ -22,6 +22,7 @@ from app.core.http import (
     GateKit,
     Lifecycle,
     Platform,
+    RepeatedQueriesMiddleware,
     TrafficControl,
     WorkAudit,
     describe_gates,
@@ -216,6 +217,8 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
             expose_headers=_EXPOSED,
             max_age=cors.max_age_s,
         )
+    if settings.repeat_limit:
+        app.add_middleware(RepeatedQueriesMiddleware, threshold=settings.repeat_limit)
     app.add_middleware(
         EdgeMiddleware,
         traffic=platform.traffic,

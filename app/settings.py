@@ -214,6 +214,17 @@ class Settings(BaseSettings):
         default=30, ge=0, le=86_400, description="Seconds a statement may run (0: no limit)"
     )
 
+    db_query_tags: Annotated[list[Literal["route", "policy", "request_id", "none"]], NoDecode] = Field(
+        default=[],
+        description="Comments on SQL statements: route, policy, request_id or none; unset: all in development, none elsewhere",
+    )
+    db_repeat_limit: int = Field(
+        default=-1,
+        ge=-1,
+        le=10_000,
+        description="Repetitions of one read in a request that are logged (-1: 5 in development, off elsewhere; 0: off)",
+    )
+
     valkey_url: SecretStr | None = Field(
         default=None,
         description="Valkey 8 or newer, valkey://user:password@host:port/db (valkeys:// for TLS)",
@@ -301,10 +312,17 @@ class Settings(BaseSettings):
         overrides = _PolicyVariables(settings_cls, dotenv_settings, env_settings)
         return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
-    @field_validator("encryption_keys", "trusted_proxies", mode="before")
+    @field_validator("encryption_keys", "db_query_tags", "trusted_proxies", mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return _split(value)
+
+    @field_validator("db_repeat_limit")
+    @classmethod
+    def _one_is_no_repetition(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("must be 2 or more, 0 for off, or -1")
+        return value
 
     @model_validator(mode="after")
     def _aliases_agree(self) -> Self:
@@ -363,6 +381,18 @@ class Settings(BaseSettings):
         return self.db_pool_size or (5 if self.is_production else 2)
 
     @property
+    def query_tags(self) -> tuple[str, ...]:
+        """``DB_QUERY_TAGS``, or the environment's default."""
+        all_of_them = ("route", "policy", "request_id") if self.app_env == "development" else ()
+        chosen = self.db_query_tags or all_of_them
+        return tuple(tag for tag in chosen if tag != "none")
+
+    @property
+    def repeat_limit(self) -> int:
+        """``DB_REPEAT_LIMIT``, or the environment's default; 0 is off."""
+        return self.db_repeat_limit if self.db_repeat_limit >= 0 else 5 * (self.app_env == "development")
+
+    @property
     def max_overflow(self) -> int:
         """``DB_MAX_OVERFLOW``, or the environment's default."""
         return self.db_max_overflow if self.db_max_overflow >= 0 else (10 if self.is_production else 5)
@@ -377,6 +407,7 @@ class Settings(BaseSettings):
             "pool_recycle_s": self.db_pool_recycle,
             "statement_timeout_s": self.db_statement_timeout_s,
             "application_name": self.app_name,
+            "query_tags": self.query_tags,
         }
 
     def unsafe_for_production(self) -> list[str]:

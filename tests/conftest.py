@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db import Database, upgrade
+from app.core.db import Database, QueryWatch, forbid_n_plus_one, upgrade
 from app.core.observability import log_sink
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
@@ -164,6 +164,13 @@ async def db_session(database: Database) -> AsyncIterator[AsyncSession]:
         ) as session:
             yield session
         await outer.rollback()
+
+
+@pytest.fixture
+def no_n_plus_one() -> Iterator[QueryWatch]:
+    """Fails a test that reads a statement of one shape twice or more from one place; ``clear()`` forgets what ran so far."""
+    with forbid_n_plus_one() as watch:
+        yield watch
 
 
 @pytest.fixture

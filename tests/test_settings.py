@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.core.db import QUERY_TAGS
 from app.settings import DEVELOPMENT_SECRET, Settings, describe_errors
 
 SECRET = "a-secret-of-these-tests-with-over-32-bytes"
@@ -242,3 +243,41 @@ def test_overrides_of_policies_are_taken_as_they_stand_and_the_environment_wins(
     settings = Settings(_env_file=file, policies_file=tmp_path / "policies.toml")
     assert settings.policy_variables == {"POLICIES__A__TIMEOUT": "3", "POLICIES__A__QUOTA__DAY__LIMIT": "2"}
     assert settings.policies_file == tmp_path / "policies.toml"
+
+
+class TestQueryTools:
+    ALL = ("route", "policy", "request_id")
+
+    @pytest.mark.parametrize(
+        ("environment", "tags", "limit"), [("development", ALL, 5), ("test", (), 0), ("production", (), 0)]
+    )
+    def test_are_on_in_development_only(self, environment: Any, tags: tuple[str, ...], limit: int) -> None:
+        settings = Settings(_env_file=None).model_copy(update={"app_env": environment})
+        assert (settings.query_tags, settings.repeat_limit) == (tags, limit)
+
+    def test_tags_are_those_of_the_data_layer(self) -> None:
+        assert sorted(Settings(_env_file=None).query_tags) == sorted(QUERY_TAGS)
+
+    @pytest.mark.parametrize(
+        ("written", "tags"), [("policy", ("policy",)), ("policy,route", ("policy", "route")), ("none", ())]
+    )
+    def test_what_is_asked_for_wins(
+        self, monkeypatch: pytest.MonkeyPatch, written: str, tags: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setenv("DB_QUERY_TAGS", written)
+        monkeypatch.setenv("DB_REPEAT_LIMIT", "7")
+        for environment in ("development", "production"):
+            settings = Settings(_env_file=None).model_copy(update={"app_env": environment})
+            assert (settings.query_tags, settings.repeat_limit) == (tags, 7)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("DB_QUERY_TAGS", "user"), ("DB_REPEAT_LIMIT", "1"), ("DB_REPEAT_LIMIT", "-2")],
+    )
+    def test_what_means_nothing_is_refused_by_name(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ValidationError) as caught:
+            Settings(_env_file=None)
+        assert name in describe_errors(caught.value)

@@ -40,7 +40,8 @@ class RequestContext(NamedTuple):
     """What is known of the work in hand; every part may be absent (a job has no client address, a probe no principal).
 
     A named tuple, because two are made per request and a frozen dataclass costs five times as much.
-    ``policy`` is the name of the policy that gates the endpoint, ``deadline`` a reading of the monotonic clock in seconds.
+    ``policy`` is the name of the policy that gates the endpoint, ``route`` its path template, ``deadline`` a reading of the monotonic
+    clock in seconds.
     """
 
     request_id: str | None = None
@@ -51,6 +52,7 @@ class RequestContext(NamedTuple):
     user_id: str | None = None
     deadline: float | None = None
     traceparent: str | None = None
+    route: str | None = None
 
 
 _EMPTY = RequestContext()

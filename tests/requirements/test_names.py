@@ -34,6 +34,8 @@ NAMES = (
     ("app.core.db", "SessionManager"),
     ("app.core.db", "get_db_url"),
     ("app.core.db", "DatabaseError"),
+    ("app.core.db", "QueryAnalyzer"),
+    ("app.core.db", "QueryDecorator"),
     ("app.core.errors", "EntityNotFoundError"),
     ("app.core.db", "EncryptedText"),
     ("app.core.security", "DataEncryptor"),

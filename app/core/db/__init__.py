@@ -32,6 +32,18 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._performance import track_performance
+from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
+from app.core.db._query_log import QueryLogging, detect_n_plus_one, enable_query_logging
+from app.core.db._query_plan import PlanNode, QueryNotExplainable, QueryPlan, analyze_query_plan
+from app.core.db._query_tags import QUERY_TAGS, QueryTags
+from app.core.db._query_watch import (
+    NPlusOneDetected,
+    QueryWatch,
+    RepeatedQuery,
+    forbid_n_plus_one,
+    watch_queries,
+)
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
 from app.core.db._sessions import (
@@ -45,9 +57,12 @@ from app.core.db._sessions import (
     savepoint,
     session_scope,
 )
+from app.core.db._table_stats import TableStats, get_table_stats
+from app.core.db._tables_used import TablesUsed, tables_used
 from app.core.db._url import normalize_url
 
 __all__ = [
+    "QUERY_TAGS",
     "AdvisoryLocks",
     "AsyncSession",
     "Base",
@@ -61,27 +76,44 @@ __all__ = [
     "DatabaseUnavailable",
     "EncryptedText",
     "InvalidValue",
+    "NPlusOneDetected",
+    "PlanNode",
     "PoolExhausted",
     "PoolStatus",
     "Probe",
+    "QueryAnalyzer",
+    "QueryDecorator",
+    "QueryLogging",
+    "QueryNotExplainable",
+    "QueryPlan",
+    "QueryTags",
+    "QueryWatch",
+    "RepeatedQuery",
     "Savepoint",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
     "StoredResult",
+    "TableStats",
+    "TablesUsed",
     "Timestamps",
     "Turn",
     "UUIDPrimaryKey",
     "after_commit",
     "after_commit_idle",
+    "analyze_query_plan",
     "configure",
     "current_heads",
     "default_database",
+    "detect_n_plus_one",
+    "enable_query_logging",
     "encrypted_columns",
     "find_result",
+    "forbid_n_plus_one",
     "get_db",
     "get_db_context",
     "get_db_url",
+    "get_table_stats",
     "is_at_head",
     "keep_result",
     "migration_connection",
@@ -91,7 +123,10 @@ __all__ = [
     "run_command",
     "savepoint",
     "session_scope",
+    "tables_used",
+    "track_performance",
     "translate",
     "translate_errors",
     "upgrade",
+    "watch_queries",
 ]

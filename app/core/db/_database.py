@@ -1,7 +1,7 @@
 """One database as one process sees it: a pool that is made when it is first needed."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,6 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from app.core.db._errors import translate_errors
 from app.core.db._listeners import install_listeners
+from app.core.db._query_tags import QueryTags
 from app.core.db._sealed import RequestSession
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
@@ -59,7 +60,8 @@ class Database:
     Nothing connects before the first statement, and a forked child makes a pool of its own, so the object may
     be made anywhere. It belongs to one event loop. Times are in seconds: ``pool_timeout_s`` bounds the wait
     for a connection (then ``PoolExhausted``), ``pool_recycle_s`` the age of one (-1: never),
-    ``statement_timeout_s`` a statement (0: no limit; then ``DatabaseTimeout``).
+    ``statement_timeout_s`` a statement (0: no limit; then ``DatabaseTimeout``). ``query_tags`` are those of
+    ``QueryTags`` that each statement carries.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Database:
         pool_recycle_s: int = 1800,
         statement_timeout_s: float = 30.0,
         application_name: str = "gatehouse",
+        query_tags: Iterable[str] = (),
         hub: EventHub | None = None,
     ) -> None:
         if pool_size < 1 or max_overflow < 0 or pool_timeout_s <= 0 or statement_timeout_s < 0:
@@ -88,6 +91,7 @@ class Database:
         self._limit = pool_size + max_overflow
         self._statement_timeout_s = statement_timeout_s
         self._application_name = application_name
+        self._tags = QueryTags(query_tags)
         self._hub = hub
         self._engine: AsyncEngine | None = None
         self._pid = 0
@@ -187,6 +191,7 @@ class Database:
             **pool,
         )
         install_listeners(engine.sync_engine, self._hub)
+        self._tags.install(engine.sync_engine)
         return engine
 
     def _server_options(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from app.core.http._openapi import describe_gates
 from app.core.http._package_limiter import RateLimiter
 from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
+from app.core.http._repeated_queries import RepeatedQueriesMiddleware
 from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import TrafficControl
@@ -56,6 +57,7 @@ __all__ = [
     "Platform",
     "Problem",
     "RateLimiter",
+    "RepeatedQueriesMiddleware",
     "RequestState",
     "Ticket",
     "TokenVerifier",

@@ -81,7 +81,7 @@ class GatedRoute(APIRoute):
     ) -> None:
         state: RequestState = scope[SCOPE_KEY]
         ticket_token = set_ticket(ticket)
-        context_token = set_context(_context_of(state, ticket))
+        context_token = set_context(_context_of(state, ticket, template(scope, self)))
         try:
             with session_scope(database) as sessions:
                 state.sessions = sessions
@@ -196,9 +196,9 @@ def template(scope: Scope, route: APIRoute) -> str:
     return route.path_format
 
 
-def _context_of(state: RequestState, ticket: Ticket | None) -> RequestContext:
+def _context_of(state: RequestState, ticket: Ticket | None, route: str) -> RequestContext:
     if ticket is None:
-        return RequestContext(state.request_id, state.client_ip, traceparent=state.traceparent)
+        return RequestContext(state.request_id, state.client_ip, traceparent=state.traceparent, route=route)
     principal = ticket.principal
     tenant_id, user_id = (principal.tenant_id, principal.id) if principal is not None else (None, None)
     return RequestContext(
@@ -210,4 +210,5 @@ def _context_of(state: RequestState, ticket: Ticket | None) -> RequestContext:
         user_id,
         ticket.deadline,
         state.traceparent,
+        route,
     )

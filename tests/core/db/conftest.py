@@ -1,7 +1,9 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.core.db import Database
 
@@ -22,3 +24,10 @@ async def entries(database: Database) -> AsyncIterator[None]:
         await connection.execute(text("SET lock_timeout = '5s'"))
         await connection.execute(text("DROP TABLE entries"))
         await connection.execute(text("RESET lock_timeout"))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Every event that our code logs during the test."""
+    with capture_logs() as events:
+        yield events

@@ -1,0 +1,74 @@
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.db._shape import reads_tables, shape_of
+
+
+@pytest.mark.parametrize(
+    ("statement", "shape"),
+    [
+        ("SELECT a FROM t WHERE id = $1::UUID", "SELECT a FROM t WHERE id = ?"),
+        (
+            "SELECT a\nFROM t  WHERE at < $2::TIMESTAMP WITH TIME ZONE AND b",
+            "SELECT a FROM t WHERE at < ? AND b",
+        ),
+        ("SELECT 'it''s' || E'\\'x' || $q$ ' $q$", "SELECT ? || ? || ?"),
+        ('SELECT "a 1", b2 FROM t3 LIMIT 10', 'SELECT "a 1", b2 FROM t3 LIMIT ?'),
+        ("SELECT 1 -- secret 2\n/* it's 3 */;", "SELECT ?"),
+        ("SELECT a FROM t WHERE n = -1.5e3 OR n=.5", "SELECT a FROM t WHERE n = -? OR n=?"),
+        ("INSERT INTO t (a, b) VALUES ($1, 'x'), ($3, $4)", "INSERT INTO t (a, b) VALUES (...)"),
+        ("SELECT a /* never closed", "SELECT a"),
+        ("SELECT 'never closed", "SELECT ?"),
+    ],
+)
+def test_values_are_left_out_and_names_stay(statement: str, shape: str) -> None:
+    assert shape_of(statement) == shape
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_lists_of_any_length_have_one_shape(one: int, other: int) -> None:
+    def statement(length: int) -> str:
+        return f"SELECT a FROM t WHERE id IN ({', '.join(f'${i + 1}::INTEGER' for i in range(length))})"
+
+    assert shape_of(statement(one)) == shape_of(statement(other)) == "SELECT a FROM t WHERE id IN (...)"
+
+
+@given(st.text(st.characters(exclude_characters="\x00"), max_size=60), st.integers(0))
+def test_no_literal_is_in_a_shape(value: str, number: int) -> None:
+    quoted = value.replace("'", "''")
+    shape = shape_of(f"SELECT a FROM t WHERE b = '{quoted}' AND c = {number}")
+    assert shape == "SELECT a FROM t WHERE b = ? AND c = ?"
+
+
+@given(st.text(max_size=200))
+def test_any_text_has_a_shape_in_one_line(statement: str) -> None:
+    shape = shape_of(f"SELECT a FROM t {statement}")
+    assert shape.startswith("SELECT a FROM t")
+    assert "  " not in shape
+
+
+@pytest.mark.parametrize("part", ["/*", "'", "$a$", '"', "$1::", "(?,", "0x", "--", "E'\\"])
+def test_a_long_hostile_text_takes_no_long(part: str) -> None:
+    started = perf_counter()
+    shape_of(part * 100_000)
+    assert perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "reads"),
+    [
+        ("SELECT a FROM t", True),
+        ("(SELECT a FROM t) UNION (SELECT b FROM u)", True),
+        ("WITH x AS (...) SELECT a FROM x", True),
+        ("SELECT ?", False),
+        ("INSERT INTO t (a) VALUES (...)", False),
+        ("SELECT relname FROM pg_class", False),
+        ("SELECT a FROM information_schema.columns", False),
+        ("SELECT pg_id FROM t", True),
+    ],
+)
+def test_what_reads_tables(shape: str, reads: bool) -> None:
+    assert reads_tables(shape) is reads
