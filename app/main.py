@@ -11,7 +11,15 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import Database, configure, get_db_context, purge_results, translate
+from app.core.db import (
+    CursorSigner,
+    Database,
+    configure,
+    configure_cursors,
+    get_db_context,
+    purge_results,
+    translate,
+)
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
@@ -279,6 +287,7 @@ def _lifespan(
                 [ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS]
             )
         configure(platform.database)
+        configure_cursors(CursorSigner([settings.secret_key.get_secret_value()]))
         configure_cache(platform.cache)
         configure_engine(platform.engine)
         limit_threads(settings.threads)

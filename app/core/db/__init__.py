@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._errors import (
     ConstraintViolated,
@@ -21,6 +22,8 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
+from app.core.db._grammar import FilterGrammar
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._migrations import (
     current_heads,
@@ -31,6 +34,16 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._pages import CursorPage, Page, PaginationParams
+from app.core.db._query_errors import (
+    InvalidCursor,
+    InvalidFieldValue,
+    InvalidLimit,
+    QueryRefused,
+    UnknownField,
+    UnknownOperator,
+)
+from app.core.db._repository import AsyncBaseRepository
 from app.core.db._savepoint import Savepoint
 from app.core.db._sessions import (
     SessionManager,
@@ -43,33 +56,58 @@ from app.core.db._sessions import (
     savepoint,
     session_scope,
 )
+from app.core.db._sorting import OrderBy
+from app.core.db._statements import RowLock
 from app.core.db._url import normalize_url
 
 __all__ = [
     "AdvisoryLocks",
+    "AllOf",
+    "AnyOf",
+    "AsyncBaseRepository",
     "AsyncSession",
     "Base",
+    "Between",
     "ConstraintViolated",
+    "CursorPage",
+    "CursorSigner",
     "Database",
     "DatabaseError",
     "DatabaseFault",
     "DatabaseReadOnly",
     "DatabaseTimeout",
     "DatabaseUnavailable",
+    "Filter",
+    "FilterGrammar",
+    "Filters",
+    "InvalidCursor",
+    "InvalidFieldValue",
+    "InvalidLimit",
     "InvalidValue",
+    "Not",
+    "OrderBy",
+    "Page",
+    "PaginationParams",
     "PoolExhausted",
     "PoolStatus",
     "Probe",
+    "QueryRefused",
+    "RowLock",
     "Savepoint",
+    "Search",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
     "StoredResult",
     "Timestamps",
     "UUIDPrimaryKey",
+    "UnknownField",
+    "UnknownOperator",
+    "Where",
     "after_commit",
     "after_commit_idle",
     "configure",
+    "configure_cursors",
     "current_heads",
     "default_database",
     "find_result",

@@ -2,8 +2,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
+from tests.staff import staff_tables
 
 
 @pytest.fixture
@@ -22,3 +24,16 @@ async def entries(database: Database) -> AsyncIterator[None]:
         await connection.execute(text("SET lock_timeout = '5s'"))
         await connection.execute(text("DROP TABLE entries"))
         await connection.execute(text("RESET lock_timeout"))
+
+
+@pytest.fixture(scope="module")
+async def staff(database: Database) -> AsyncIterator[None]:
+    """The tables of ``tests.staff``, for the tests of a file, which leave them as empty as they were."""
+    async with staff_tables(database):
+        yield
+
+
+@pytest.fixture
+async def db(staff: None, db_session: AsyncSession) -> AsyncSession:
+    """A session on the staff's tables, undone after the test."""
+    return db_session
