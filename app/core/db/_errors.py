@@ -195,4 +195,6 @@ def _kind(error: BaseException, driver: BaseException) -> _Key:
         return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], DatabaseFault)
     broken = isinstance(error, DBAPIError) and error.connection_invalidated
     broken = broken or (isinstance(error, PendingRollbackError) and error.code == _CONNECTION_LOST)
+    # A server-side cursor finds out by itself: SQLAlchemy does not look at what its fetches raise.
+    broken = broken or (isinstance(driver, asyncpg.InterfaceError) and "connection is closed" in str(driver))
     return DatabaseUnavailable if broken else DatabaseFault
