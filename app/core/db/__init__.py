@@ -22,8 +22,10 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._factory import RepositoryFactory, RepositoryProvider
 from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
 from app.core.db._grammar import FilterGrammar
+from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._migrations import (
     current_heads,
@@ -58,6 +60,7 @@ from app.core.db._sessions import (
 )
 from app.core.db._sorting import OrderBy
 from app.core.db._statements import RowLock
+from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
 
 __all__ = [
@@ -68,6 +71,7 @@ __all__ = [
     "AsyncSession",
     "Base",
     "Between",
+    "BulkOperations",
     "ConstraintViolated",
     "CursorPage",
     "CursorSigner",
@@ -79,6 +83,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Filter",
     "FilterGrammar",
+    "FilterHelper",
     "Filters",
     "InvalidCursor",
     "InvalidFieldValue",
@@ -87,20 +92,25 @@ __all__ = [
     "Not",
     "OrderBy",
     "Page",
+    "PaginationHelper",
     "PaginationParams",
     "PoolExhausted",
     "PoolStatus",
     "Probe",
     "QueryRefused",
+    "RepositoryFactory",
+    "RepositoryProvider",
     "RowLock",
     "Savepoint",
     "Search",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
+    "SortHelper",
     "StoredResult",
     "Timestamps",
     "UUIDPrimaryKey",
+    "UnitOfWork",
     "UnknownField",
     "UnknownOperator",
     "Where",
