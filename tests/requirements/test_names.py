@@ -14,6 +14,10 @@ from app.settings import Settings
 BLOCKS = (
     "token_bucket", "token_bucket_limiter", "fixed_window", "sliding_window", "throttle", "debounce", "require_credits",
 )  # fmt: skip
+REPOSITORIES = (
+    "AsyncBaseRepository", "PaginationParams", "UnitOfWork", "RepositoryFactory", "RepositoryProvider", "BulkOperations", "FilterHelper",
+    "SortHelper", "PaginationHelper",
+)  # fmt: skip
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -34,6 +38,7 @@ NAMES = (
     ("app.core.db", "SessionManager"),
     ("app.core.db", "get_db_url"),
     ("app.core.db", "DatabaseError"),
+    *[("app.core.db", name) for name in REPOSITORIES],
     ("app.core.errors", "EntityNotFoundError"),
     ("app.core.observability", "record_db_latency"),
     ("app.core.observability", "get_tracer"),
