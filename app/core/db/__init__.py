@@ -58,7 +58,7 @@ from app.core.db._sessions import (
     savepoint,
     session_scope,
 )
-from app.core.db._sorting import OrderBy
+from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
 from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
@@ -107,6 +107,7 @@ __all__ = [
     "SessionManager",
     "SessionScope",
     "SortHelper",
+    "SortKey",
     "StoredResult",
     "Timestamps",
     "UUIDPrimaryKey",
@@ -128,6 +129,7 @@ __all__ = [
     "keep_result",
     "migration_connection",
     "normalize_url",
+    "parse_sort",
     "pending",
     "purge_results",
     "run_command",

@@ -9,7 +9,6 @@ from sqlalchemy import UnaryExpression
 from app.core.db._fields import Model, ModelField, field_of, primary_key_of
 from app.core.db._query_errors import InvalidFieldValue, UnknownField
 
-OrderBy = str | Iterable[str] | None
 _MOST = 5
 
 
@@ -28,6 +27,10 @@ class SortKey:
         return f"-{self.field.name}" if self.is_descending else self.field.name
 
 
+OrderBy = str | Iterable[str | SortKey] | None
+"""``"-created_at,name"``, a list of such names, or what ``parse_sort`` made of them."""
+
+
 def parse_sort(
     model: Model, order_by: OrderBy, *, allowed: Collection[str] | None = None
 ) -> tuple[SortKey, ...]:
@@ -38,7 +41,7 @@ def parse_sort(
     """
     if order_by is None:
         return ()
-    names = order_by.split(",") if isinstance(order_by, str) else list(order_by)
+    names = order_by.split(",") if isinstance(order_by, str) else [str(each) for each in order_by]
     if len(names) > _MOST:
         raise InvalidFieldValue("order_by", f"takes at most {_MOST} fields")
     keys = tuple(_key(model, name.strip(), allowed) for name in names)

@@ -64,7 +64,8 @@ class TestSorting:
             parse_sort(Person, order_by)
 
     def test_only_allowed_fields(self) -> None:
-        assert parse_sort(Person, "name", allowed=("name",))
+        keys = parse_sort(Person, "-name", allowed=("name",))
+        assert parse_sort(Person, keys) == keys
         with pytest.raises(UnknownField, match="there are: name"):
             parse_sort(Person, "age", allowed=("name",))
 
