@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, literal, or_, tuple_
+from sqlalchemy import ColumnElement, and_, false, literal, or_, true, tuple_
 
 from app.core.db._sorting import SortKey
 
@@ -30,12 +30,21 @@ def after(keys: tuple[SortKey, ...], position: Position) -> ColumnElement[bool]:
         and_(*(_same(*pair) for pair in pairs[:depth]), _beyond(*pairs[depth])) for depth in range(len(pairs))
     ]
     # The first column's own bound says nothing new, but it is what an index can use.
-    return and_(or_(_same(*pairs[0]), _beyond(*pairs[0])), or_(*ways))
+    return and_(_not_before(*pairs[0]), or_(*ways))
 
 
 def _same(key: SortKey, value: Any) -> ColumnElement[bool]:
     at = key.field.attribute
     return at.is_(None) if value is None else at == value
+
+
+def _not_before(key: SortKey, value: Any) -> ColumnElement[bool]:
+    at = key.field.attribute
+    if key.is_descending:
+        return true() if value is None else at <= value
+    if value is None:
+        return at.is_(None)
+    return or_(at >= value, at.is_(None)) if key.field.is_nullable else at >= value
 
 
 def _beyond(key: SortKey, value: Any) -> ColumnElement[bool]:

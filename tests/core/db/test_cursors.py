@@ -9,6 +9,8 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, text
+from sqlalchemy.dialects import postgresql
 
 from app.core.db import (
     AsyncBaseRepository,
@@ -21,6 +23,7 @@ from app.core.db import (
     configure_cursors,
 )
 from app.core.db._cursor import decode_cursor, encode_cursor
+from app.core.db._keyset import after, position_of
 from app.core.db._sorting import parse_sort, total_order
 from app.core.errors import ConfigurationError
 from tests.staff import Badge, Certification, Level, Person
@@ -238,3 +241,38 @@ class TestPaging:
             ] == [2]
         finally:
             configure_cursors(None)
+
+
+class TestCost:
+    @pytest.mark.parametrize(
+        ("order_by", "bound"),
+        [
+            ("-badge", "(ROW(badge, id) < ROW("),
+            ("badge", "(ROW(badge, id) > ROW("),
+            ("badge,-created_at", "(badge >= "),
+            ("-age,rating", "(age <= "),
+        ],
+    )
+    async def test_a_deep_page_is_found_in_the_index(
+        self, db: AsyncSession, order_by: str, bound: str
+    ) -> None:
+        """The rows before it are not read: the position is a condition of the index scan, and nothing is sorted."""
+        for columns in ("badge, id", "badge, created_at DESC, id DESC", "age DESC, rating, id"):
+            await db.execute(text(f"CREATE INDEX ON staff.persons ({columns})"))
+        row = "n::text, 'A', n::text, 'R', true, n, n, n, 'JUNIOR', 1"
+        await db.execute(
+            text(
+                "INSERT INTO staff.persons (id, ward, name, role, is_active, age, badge, rating, level, version)"
+                f" SELECT {row} FROM generate_series(1, 5000) n"
+            )
+        )
+        await db.execute(text("ANALYZE staff.persons"))
+        people, keys = AsyncBaseRepository(Person, db, cursors=SIGNER), order(order_by, Person)
+        page = await people.get_cursor_page(limit=1000, order_by=order_by)
+        page = await people.get_cursor_page(page.next_cursor, limit=1000, order_by=order_by)
+        position = after(keys, position_of(page.data[-1], keys))
+        statement = select(Person).where(position).order_by(*(key.clause() for key in keys)).limit(20)
+        sql = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+        plan = "\n".join((await db.scalars(text(f"EXPLAIN {sql}".replace(":", "\\:")))).all())
+        assert bound in plan.partition("Index Cond: ")[2].partition("\n")[0]
+        assert "Sort" not in plan
