@@ -10,7 +10,7 @@ from sqlalchemy.sql.dml import Update
 
 from app.core.db._errors import translate_errors
 from app.core.db._fields import Model, ModelField, field_of, fields_of, mapper_of, primary_key_of
-from app.core.db._loading import load_options
+from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
 from app.core.db._statements import ModelT, identity_of
@@ -28,9 +28,13 @@ def chunks(rows: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:
         yield rows[start : start + size]
 
 
-async def create_rows(session: AsyncSession, model: type[ModelT], rows: Sequence[Row]) -> list[ModelT]:
+async def create_rows(
+    session: AsyncSession, model: type[ModelT], rows: Sequence[Row], lazy: LazyLoading = "raise"
+) -> list[ModelT]:
     """Insert, and return the objects in the order of ``rows``, with what the database filled in."""
-    statement = insert(model).returning(model, sort_by_parameter_order=True).options(*load_options(model))
+    statement = (
+        insert(model).returning(model, sort_by_parameter_order=True).options(*load_options(model, lazy=lazy))
+    )
     made: list[ModelT] = []
     with translate_errors():
         # By the widest row there can be: defaults are parameters too.
@@ -47,7 +51,9 @@ async def insert_rows(session: AsyncSession, model: Model, rows: Sequence[Row]) 
     return len(rows)
 
 
-async def update_rows(session: AsyncSession, model: Model, rows: Sequence[Row], scope: RowScope) -> int:
+async def update_rows(
+    session: AsyncSession, model: Model, rows: Sequence[Row], scope: RowScope, lazy: LazyLoading = "raise"
+) -> int:
     """Change rows by primary key; how many were there. Objects of the session that were changed are read again."""
     identities = [_identity(model, row) for row in rows]
     if len(set(identities)) < len(identities):
@@ -58,7 +64,7 @@ async def update_rows(session: AsyncSession, model: Model, rows: Sequence[Row], 
             for part in chunks(alike, len(names)):
                 found = await session.execute(_update(model, names, part, scope))
                 changed += [tuple(row) for row in found]
-        await _read_again(session, model, changed)
+        await _read_again(session, model, changed, lazy)
     return len(changed)
 
 
@@ -131,11 +137,13 @@ def _among(model: Model, keys: Sequence[tuple[Any, ...]]) -> Any:
     return attribute == any_(bindparam(None, [key[0] for key in keys], type_=ARRAY(attribute.type)))
 
 
-async def _read_again(session: AsyncSession, model: Model, keys: Sequence[tuple[Any, ...]]) -> None:
+async def _read_again(
+    session: AsyncSession, model: Model, keys: Sequence[tuple[Any, ...]], lazy: LazyLoading
+) -> None:
     """Objects that the session has already must not show what was there before."""
     known = session.sync_session.identity_map
     mapper = mapper_of(model)
     stale = [key for key in keys if known and mapper.identity_key_from_primary_key(key) in known]
     for part in chunks(stale, len(primary_key_of(model))):
-        again = select(model).where(_among(model, part)).options(*load_options(model))
+        again = select(model).where(_among(model, part)).options(*load_options(model, lazy=lazy))
         await session.scalars(again.execution_options(populate_existing=True))

@@ -26,7 +26,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import Conflict, GatehouseError, Unavailable, Unprocessable
 
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CONNECTION_LOST = "8s2b"  # SQLAlchemy: the transaction went on although its connection had broken.
 _Key = type[GatehouseError]
 
@@ -176,7 +176,7 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, *_DRIVER_ERRORS, OSError) as error:
+    except (SQLAlchemyError, *DRIVER_ERRORS, OSError) as error:
         raise translate(error) from error
 
 

@@ -1,14 +1,15 @@
 """What a repository reads."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic
 
 from sqlalchemy import Select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._cursor import CursorSigner, decode_cursor, default_signer, encode_cursor
-from app.core.db._errors import translate_errors
+from app.core.db._errors import DRIVER_ERRORS, translate_errors
 from app.core.db._filters import Filters
 from app.core.db._keyset import Position, after, position_of
 from app.core.db._loading import LazyLoading, load_options
@@ -236,7 +237,12 @@ class Reads(Generic[ModelT]):
             result = await self._session.stream_scalars(statement)
         try:
             yield _translated(result)
-        finally:
+        except BaseException:
+            # A connection that broke cannot close the cursor either; what broke it is the news.
+            with suppress(SQLAlchemyError, OSError, *DRIVER_ERRORS):
+                await result.close()
+            raise
+        with translate_errors():
             await result.close()
 
     async def _after(

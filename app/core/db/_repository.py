@@ -109,13 +109,19 @@ class AsyncBaseRepository(Reads[ModelT]):
         """
         rows = [self._scope.bind(row) for row in rows_of(self._model, data)]
         return await upsert_rows(
-            self._session, self._model, rows, scope=self._scope, conflict_on=conflict_on, update=update
+            self._session,
+            self._model,
+            rows,
+            scope=self._scope,
+            conflict_on=conflict_on,
+            update=update,
+            lazy=self.lazy_loading,
         )
 
     async def bulk_create(self, data: Iterable[Data]) -> list[ModelT]:
         """Insert many rows in statements of up to 1000; the objects in the same order."""
         rows = [self._scope.bind(row) for row in rows_of(self._model, data)]
-        return await create_rows(self._session, self._model, rows)
+        return await create_rows(self._session, self._model, rows, self.lazy_loading)
 
     async def bulk_update(self, data: Iterable[Data]) -> int:
         """Change many rows, each given with its primary key and what changes; how many were there.
@@ -125,7 +131,7 @@ class AsyncBaseRepository(Reads[ModelT]):
         rows = rows_of(self._model, data, is_change=True)
         for row in rows:
             self._scope.check(row)
-        return await update_rows(self._session, self._model, rows, self._scope)
+        return await update_rows(self._session, self._model, rows, self._scope, self.lazy_loading)
 
     async def bulk_delete(self, identities: Iterable[Any]) -> int:
         """Remove many rows by primary key; how many were there. Cascades are those of the database."""

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._errors import ConstraintViolated, translate_errors
 from app.core.db._fields import Model, field_of, mapper_of, primary_key_of
-from app.core.db._loading import load_options
+from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
 from app.core.db._statements import ModelT
@@ -22,6 +22,7 @@ async def upsert_rows(
     scope: RowScope,
     conflict_on: Iterable[str],
     update: Iterable[str] | None,
+    lazy: LazyLoading = "raise",
 ) -> Sequence[ModelT]:
     """Insert ``rows`` or change those that are there, as ``AsyncBaseRepository.bulk_upsert`` says. All rows have the same fields."""
     names = [field_of(model, name).name for name in conflict_on]
@@ -30,8 +31,10 @@ async def upsert_rows(
         return []
     fixed = {*names, *scope.values, *(field.name for field in primary_key_of(model))}
     changed = [name for name in rows[0] if name not in fixed] if update is None else list(update)
+    if strange := [name for name in changed if name not in rows[0]]:
+        raise InvalidFieldValue(strange[0], "is to be changed and not given")
     statement = _statement(model, names, changed, scope).returning(model)
-    statement = statement.options(*load_options(model))
+    statement = statement.options(*load_options(model, lazy=lazy))
     with translate_errors():
         found = await session.scalars(statement, list(rows), execution_options={"populate_existing": True})
         kept = found.all()
@@ -43,10 +46,11 @@ async def upsert_rows(
 def _statement(model: Model, conflict_on: list[str], changed: list[str], scope: RowScope) -> Insert:
     statement = insert(model)
     columns = mapper_of(model).column_attrs
+    # An upsert is an INSERT to SQLAlchemy: what an UPDATE would set by itself must be said.
     values: dict[str, Any] = {
-        column.name: column.onupdate.arg
+        column.name: column.onupdate.arg(None) if column.onupdate.is_callable else column.onupdate.arg
         for column in mapper_of(model).local_table.columns
-        if column.onupdate is not None and column.onupdate.is_clause_element
+        if column.onupdate is not None
     }
     # With nothing to change a row that is there is still returned.
     for name in changed or conflict_on[:1]:

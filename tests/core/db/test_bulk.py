@@ -176,6 +176,10 @@ class TestUpsert:
             await people.bulk_upsert(rows, conflict_on=on)
         assert refusal.value.name == name
 
+    async def test_what_is_to_be_changed_must_be_given(self, people: AsyncBaseRepository[Person]) -> None:
+        with pytest.raises(InvalidFieldValue, match="'age' is to be changed"):
+            await people.upsert({"ward": "A", "name": "Ann"}, conflict_on=("ward", "name"), update=("age",))
+
     async def test_another_constraint_still_refuses(self, people: AsyncBaseRepository[Person]) -> None:
         await people.create({"name": "Ann"})
         with pytest.raises(ConstraintViolated):

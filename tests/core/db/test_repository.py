@@ -260,6 +260,21 @@ class TestLoading:
         with pytest.raises(InvalidRequestError, match="lazy='raise'"):
             _ = made.template
 
+    async def test_a_repository_may_allow_what_needs_no_statement(
+        self, db: AsyncSession, assigned: str
+    ) -> None:
+        class Lenient(AsyncBaseRepository[Assignment]):
+            lazy_loading = "raise_on_sql"
+
+        assignments = Lenient(Assignment, db)
+        (first, _) = await assignments.get_all()
+        with pytest.raises(InvalidRequestError, match="raise_on_sql"):
+            _ = first.template
+        template = await AsyncBaseRepository(Template, db).get_one(first.template_id)
+        assert first.template is template
+        (made,) = await assignments.bulk_create([{"person_id": assigned, "template_id": template.id}])
+        assert made.template is template
+
     async def test_all_and_pages_with_relations(
         self, people: AsyncBaseRepository[Person], assigned: str
     ) -> None:
@@ -423,6 +438,6 @@ class TestMany:
         async with badges.stream(size=2) as rows:
             await anext(rows)
             async with database.connect() as other:
-                await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+                await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
             async for _ in rows:
                 pass

@@ -183,7 +183,7 @@ async def test_a_backend_that_dies_is_an_outage_and_the_pool_stays_healthy(
             await badges.create({"rank": 1})
             backend = await session.scalar(text("SELECT pg_backend_pid()"))
             async with database.connect() as other:
-                await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+                await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
             await badges.create({"rank": 2})
 
     with pytest.raises(DatabaseUnavailable):
