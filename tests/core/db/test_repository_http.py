@@ -12,6 +12,7 @@ from app.core.db import (
     Database,
     FilterGrammar,
     PaginationParams,
+    UnitOfWork,
     get_db,
     get_db_context,
     parse_sort,
@@ -91,3 +92,46 @@ async def test_a_list_is_followed_by_its_cursors_and_mistakes_are_422_by_name(se
             assert answer.status_code == 422, wrong
             assert answer.json()["errors"][0]["loc"] == [name]
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+def writing_router() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/badges", dependencies=[enforce_all_policies("badges_write", CONFIG)])
+    @api_worker(CONFIG)
+    async def write(db: Annotated[AsyncSession, Depends(get_db)], how: str) -> int:
+        badges = AsyncBaseRepository(Badge, db)
+        if how == "unit of work":
+            async with UnitOfWork(db):
+                await badges.create({"rank": 1})
+        elif how == "commit":
+            await badges.create({"rank": 1})
+            await badges.commit()
+        elif how == "rollback":
+            await badges.create({"rank": 100})
+            await badges.rollback()
+        # What is left is the route's to commit, or to undo when the handler fails.
+        await badges.create({"rank": 2})
+        if how == "fail":
+            raise ZeroDivisionError
+        return await badges.count()
+
+    return router
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [("unit of work", [1, 2]), ("commit", [1, 2]), ("rollback", [2]), ("plain", [2]), ("fail", [])],
+)
+@pytest.mark.usefixtures("staff", "clean_store")
+async def test_commits_of_the_documents_work_in_a_request_and_the_route_does_the_rest(
+    settings: Settings, database: Database, how: str, kept: list[int]
+) -> None:
+    async with serving(settings, Feature(name="badges", router=writing_router())) as service:
+        answer = await service.client.post("/badges", params={"how": how})
+    assert answer.status_code == (500 if how == "fail" else 200)
+    async with get_db_context(database) as session:
+        badges = AsyncBaseRepository(Badge, session)
+        found = await badges.get_all(order_by="rank")
+        await badges.bulk_delete([badge.id for badge in found])
+    assert [badge.rank for badge in found] == kept
