@@ -10,7 +10,14 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import Database, get_db_context, purge_results, translate
+from app.core.db import (
+    CursorSigner,
+    Database,
+    configure_cursors,
+    get_db_context,
+    purge_results,
+    translate,
+)
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
@@ -264,6 +271,7 @@ def _lifespan(
         deadlines = Deadlines()
         platform.routes = _audit(app, settings, features, platform, deadlines)
         configure_encryption(settings.sealing_keys)
+        configure_cursors(CursorSigner([settings.secret_key.get_secret_value()]))
         periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
         lifecycle = Lifecycle(platform, deadlines, periodic)
         await lifecycle.start(threads=settings.threads)

@@ -14,6 +14,10 @@ from app.settings import Settings
 BLOCKS = (
     "token_bucket", "token_bucket_limiter", "fixed_window", "sliding_window", "throttle", "debounce", "require_credits",
 )  # fmt: skip
+REPOSITORIES = (
+    "AsyncBaseRepository", "PaginationParams", "UnitOfWork", "RepositoryFactory", "RepositoryProvider", "BulkOperations", "FilterHelper",
+    "SortHelper", "PaginationHelper",
+)  # fmt: skip
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -36,6 +40,7 @@ NAMES = (
     ("app.core.db", "DatabaseError"),
     ("app.core.db", "QueryAnalyzer"),
     ("app.core.db", "QueryDecorator"),
+    *[("app.core.db", name) for name in REPOSITORIES],
     ("app.core.errors", "EntityNotFoundError"),
     ("app.core.db", "EncryptedText"),
     ("app.core.security", "DataEncryptor"),

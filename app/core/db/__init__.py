@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._encrypted import EncryptedText, encrypted_columns
 from app.core.db._errors import (
@@ -22,6 +23,10 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._factory import RepositoryFactory, RepositoryProvider
+from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
+from app.core.db._grammar import FilterGrammar
+from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._migrations import (
     current_heads,
@@ -32,8 +37,17 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._performance import track_performance
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
+from app.core.db._query_errors import (
+    InvalidCursor,
+    InvalidFieldValue,
+    InvalidLimit,
+    QueryRefused,
+    UnknownField,
+    UnknownOperator,
+)
 from app.core.db._query_log import QueryLogging, detect_n_plus_one, enable_query_logging
 from app.core.db._query_plan import PlanNode, QueryNotExplainable, QueryPlan, analyze_query_plan
 from app.core.db._query_tags import QUERY_TAGS, QueryTags
@@ -44,6 +58,7 @@ from app.core.db._query_watch import (
     forbid_n_plus_one,
     watch_queries,
 )
+from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
 from app.core.db._sessions import (
@@ -57,17 +72,27 @@ from app.core.db._sessions import (
     savepoint,
     session_scope,
 )
+from app.core.db._sorting import OrderBy, SortKey, parse_sort
+from app.core.db._statements import RowLock
 from app.core.db._table_stats import TableStats, get_table_stats
 from app.core.db._tables_used import TablesUsed, tables_used
+from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
 
 __all__ = [
     "QUERY_TAGS",
     "AdvisoryLocks",
+    "AllOf",
+    "AnyOf",
+    "AsyncBaseRepository",
     "AsyncSession",
     "Base",
+    "Between",
+    "BulkOperations",
     "ColumnRotation",
     "ConstraintViolated",
+    "CursorPage",
+    "CursorSigner",
     "Database",
     "DatabaseError",
     "DatabaseFault",
@@ -75,8 +100,20 @@ __all__ = [
     "DatabaseTimeout",
     "DatabaseUnavailable",
     "EncryptedText",
+    "Filter",
+    "FilterGrammar",
+    "FilterHelper",
+    "Filters",
+    "InvalidCursor",
+    "InvalidFieldValue",
+    "InvalidLimit",
     "InvalidValue",
     "NPlusOneDetected",
+    "Not",
+    "OrderBy",
+    "Page",
+    "PaginationHelper",
+    "PaginationParams",
     "PlanNode",
     "PoolExhausted",
     "PoolStatus",
@@ -86,23 +123,35 @@ __all__ = [
     "QueryLogging",
     "QueryNotExplainable",
     "QueryPlan",
+    "QueryRefused",
     "QueryTags",
     "QueryWatch",
     "RepeatedQuery",
+    "RepositoryFactory",
+    "RepositoryProvider",
+    "RowLock",
     "Savepoint",
+    "Search",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
+    "SortHelper",
+    "SortKey",
     "StoredResult",
     "TableStats",
     "TablesUsed",
     "Timestamps",
     "Turn",
     "UUIDPrimaryKey",
+    "UnitOfWork",
+    "UnknownField",
+    "UnknownOperator",
+    "Where",
     "after_commit",
     "after_commit_idle",
     "analyze_query_plan",
     "configure",
+    "configure_cursors",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
@@ -118,6 +167,7 @@ __all__ = [
     "keep_result",
     "migration_connection",
     "normalize_url",
+    "parse_sort",
     "pending",
     "purge_results",
     "run_command",

@@ -26,7 +26,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import Conflict, GatehouseError, Unavailable, Unprocessable
 
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CONNECTION_LOST = "8s2b"  # SQLAlchemy: the transaction went on although its connection had broken.
 _Key = type[GatehouseError]
 
@@ -176,7 +176,7 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, *_DRIVER_ERRORS, OSError) as error:
+    except (SQLAlchemyError, *DRIVER_ERRORS, OSError) as error:
         raise translate(error) from error
 
 
@@ -195,4 +195,6 @@ def _kind(error: BaseException, driver: BaseException) -> _Key:
         return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], DatabaseFault)
     broken = isinstance(error, DBAPIError) and error.connection_invalidated
     broken = broken or (isinstance(error, PendingRollbackError) and error.code == _CONNECTION_LOST)
+    # A server-side cursor finds out by itself: SQLAlchemy does not look at what its fetches raise.
+    broken = broken or (isinstance(driver, asyncpg.InterfaceError) and "connection is closed" in str(driver))
     return DatabaseUnavailable if broken else DatabaseFault

@@ -73,7 +73,7 @@ class RecordService:
             raise RecordNotFound
 
     async def _existing(self, record_id: UUID) -> Record:
-        record = await self._records.get(record_id)
+        record = await self._records.get_by_id(record_id)
         if record is None:
             raise RecordNotFound
         return record

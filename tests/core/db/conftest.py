@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.core.db import Database
+from tests.staff import staff_tables
 
 
 @pytest.fixture
@@ -31,3 +33,16 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
     """Every event that our code logs during the test."""
     with capture_logs() as events:
         yield events
+
+
+@pytest.fixture(scope="module")
+async def staff(database: Database) -> AsyncIterator[None]:
+    """The tables of ``tests.staff``, for the tests of a file, which leave them as empty as they were."""
+    async with staff_tables(database):
+        yield
+
+
+@pytest.fixture
+async def db(staff: None, db_session: AsyncSession) -> AsyncSession:
+    """A session on the staff's tables, undone after the test."""
+    return db_session

@@ -109,7 +109,7 @@ class TestUpdate:
             made = await of(session, owner).create(RecordCreate(name="a"))
         async with database.session() as slow:
             repository = RecordRepository(slow, owner)
-            seen = await repository.get(made.id)
+            seen = await repository.get_by_id(made.id)
             assert seen is not None
             async with get_db_context(database) as quick:
                 await of(quick, owner).update(made.id, RecordUpdate.model_validate({"name": "quick"}))
