@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import weakref
+from collections import Counter
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, selectinload
@@ -159,6 +162,27 @@ class TestWatching:
             QueryWatch().repeated(threshold)
         with pytest.raises(ConfigurationError, match="2 or more"), forbid_n_plus_one(threshold=threshold):
             pass
+
+
+CALLS = st.tuples(st.sampled_from("abc"), st.sampled_from(["here", "there"]), st.integers(0, 3))
+
+
+@given(st.lists(CALLS, max_size=40), st.integers(2, 5))
+def test_what_is_found_is_what_ran_so_often_from_one_place(
+    calls: list[tuple[str, str, int]], threshold: int
+) -> None:
+    watch = QueryWatch()
+    for name, line, value in calls:
+        watch.note(f"SELECT {name} FROM t WHERE id = $1", (value,), lambda line=line: (line,))  # type: ignore[misc]
+    times = Counter((name, line) for name, line, _ in calls)
+    values = {key: {value for name, line, value in calls if (name, line) == key} for key in times}
+    assert watch.statements == len(calls)
+    assert {
+        (found.shape[7], found.lines[0]): (found.times, found.distinct) for found in watch.repeated(threshold)
+    } == {key: (count, len(values[key])) for key, count in times.items() if count >= threshold}
+    assert [found.times for found in watch.repeated(threshold)] == sorted(
+        (count for count in times.values() if count >= threshold), reverse=True
+    )
 
 
 class TestForbidding:

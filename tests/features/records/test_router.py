@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from app.core.db import Database
+from app.core.db import Database, QueryWatch
 from tests.credited import give
 from tests.features.records.conftest import READ, ROLE, WRITE
 from tests.gated import Service, bearer
@@ -248,3 +248,14 @@ class TestLimits:
 async def test_each_endpoint_has_a_gate_of_its_own_name(service: Service) -> None:
     names = {route.gate.name for route in service.platform.routes if route.gate is not None}
     assert names == {"records_create", "records_list", "records_get", "records_update", "records_delete"}
+
+
+async def test_a_list_is_one_statement_however_many_records(
+    client: httpx2.AsyncClient, no_n_plus_one: QueryWatch
+) -> None:
+    for number in range(4):
+        await create(client, str(number))
+    no_n_plus_one.clear()
+    page = (await client.get("/records")).json()
+    assert len(page["items"]) == 4
+    assert no_n_plus_one.statements == 1
