@@ -1,19 +1,27 @@
 """Which tables a statement reads and writes, for whoever keeps what it read.
 
 SQLAlchemy's own statements are compiled once more, by a compiler that notes the tables it writes down: it sees
-what an ORM query becomes, with its joins, subqueries and CTEs. Text is nobody's knowledge here.
+what an ORM query becomes, with its joins, subqueries and CTEs. Only what holds text is parsed.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, Insert, Table, TextClause, Update
+from sqlalchemy import Delete, Insert, MetaData, Table, Update
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.expression import ClauseElement, ColumnClause, Executable
 
+from app.core.db._models import Base
+
+if TYPE_CHECKING:
+    from app.core.db._tables_parsed import ParsedTables
+
+_PUBLIC = "public."
+_EXPANDED_LATER = re.compile(r"__\[POSTCOMPILE_\w+(?:~~[^\]]*~~)?\]")
 _COPIED = {"CASCADE", "SET NULL", "SET DEFAULT"}
 _SUBQUERY = re.compile(r"\b(?:select|table|from)\b", re.IGNORECASE)
 _dialect: Any = asyncpg_dialect
@@ -22,10 +30,11 @@ _compiler: Any = _dialect.statement_compiler
 
 @dataclass(frozen=True, slots=True)
 class TablesUsed:
-    """Names as ``table`` or ``schema.table``. What is written is among the ``writes`` only, unless it is read as well.
+    """Names as ``table`` or ``schema.table``; ``public`` is left out.
 
-    ``is_exact`` is False when the statement holds text or is none that reads or writes rows: then it may use
-    any table, and the names are only those that are known.
+    What is written is among the ``writes`` only, unless it is read as well. ``is_exact`` is False for what is
+    no read or write of rows, or is not understood: then any table may be used, and the names are only those
+    that are known.
     """
 
     reads: frozenset[str]
@@ -33,19 +42,45 @@ class TablesUsed:
     is_exact: bool = True
 
 
-def tables_used(statement: Executable | str) -> TablesUsed:
-    """The tables of a ``select()``, ``insert()``, ``update()`` or ``delete()``, of the ORM or not; asks no server.
+def tables_used(statement: Executable | str, metadata: MetaData = Base.metadata) -> TablesUsed:
+    """The tables of a statement: ORM, Core, bulk, ``text()`` or a string; asks no server.
 
-    A DELETE writes the tables, too, whose foreign keys follow it (ON DELETE CASCADE, SET NULL, SET DEFAULT), as far as the models
-    declare them. What functions, triggers, rules and views use is never seen, and neither is what ``selectinload`` loads: those are
-    statements of their own. Each call compiles the statement, which takes about as long as its first execution does.
+    A DELETE writes the tables, too, whose foreign keys follow it (ON DELETE CASCADE, SET NULL, SET DEFAULT), as
+    far as the models declare them; for text those of ``metadata``. What functions, triggers, rules and views
+    use is never seen, and neither is what ``selectinload`` loads: those are statements of their own. Names in
+    text are taken as they stand, whatever the ``search_path``. SQLAlchemy's statements are compiled anew at each
+    call, text is parsed in about a millisecond and then remembered.
     """
-    if isinstance(statement, str | TextClause | ExecutableDDLElement) or not isinstance(
-        statement, ClauseElement
-    ):
+    if isinstance(statement, str):
+        return _named(_parsed(statement), set(), set(), metadata)
+    if isinstance(statement, ExecutableDDLElement) or not isinstance(statement, ClauseElement):
         return TablesUsed(frozenset(), frozenset(), is_exact=False)
     compiled: Any = statement.compile(dialect=_noting_dialect())
-    return TablesUsed(frozenset(compiled.reads), frozenset(compiled.writes), compiled.is_exact)
+    if compiled.is_exact:
+        return TablesUsed(_public(compiled.reads), _public(compiled.writes))
+    # It holds text, so that only the whole can be understood.
+    parsed = _parsed(_EXPANDED_LATER.sub("NULL", str(compiled)))
+    return _named(parsed, compiled.reads, compiled.writes, metadata)
+
+
+def _parsed(sql: str) -> "ParsedTables":
+    # The parser takes half a second to import, which whoever has no text need not wait for.
+    from app.core.db._tables_parsed import parse_tables  # noqa: PLC0415
+
+    return parse_tables(sql)
+
+
+def _named(parsed: "ParsedTables", reads: set[str], writes: set[str], metadata: MetaData) -> TablesUsed:
+    known = {table.fullname.removeprefix(_PUBLIC): table for table in metadata.tables.values()}
+    deleted = (known.get(name.removeprefix(_PUBLIC)) for name in parsed.deletes)
+    following = (name for table in deleted if table is not None for name in followers(table))
+    return TablesUsed(
+        _public(reads | parsed.reads), _public(writes | parsed.writes | {*following}), parsed.is_exact
+    )
+
+
+def _public(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.removeprefix(_PUBLIC) for name in names)
 
 
 class _NotingCompiler(_compiler):  # type: ignore[misc]

@@ -1,6 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import (
     ForeignKey,
     delete,
@@ -27,6 +32,8 @@ from sqlalchemy.orm import (
 from sqlalchemy.schema import CreateTable
 
 from app.core.db import TablesUsed, tables_used
+
+ROOT = Path(__file__).parents[3]
 
 
 class Own(DeclarativeBase):
@@ -104,19 +111,97 @@ def test_what_a_statement_reads_and_writes(statement: Any, reads: str, writes: s
 
 
 @pytest.mark.parametrize(
+    ("statement", "reads", "writes"),
+    [
+        (text("SELECT id FROM parents WHERE id = :id"), "parents", ""),
+        (text("SELECT id FROM parents").columns(Parent.id), "parents", ""),
+        (select(Parent).from_statement(text("SELECT id FROM parents")), "parents", ""),
+        (select(Parent).where(text("id IN (SELECT id FROM play.toys)")), "parents play.toys", ""),
+        (select(Parent.id).where(Parent.id.in_([1, 2]), text("id NOT IN (SELECT id FROM notes)")), "notes parents", ""),
+        (select(literal_column("(SELECT max(id) FROM notes)")), "notes", ""),
+        (select(text("1")).select_from(Parent), "parents", ""),
+        (select(table("unknown")), "unknown", ""),
+        (insert(table("unknown")), "", "unknown"),
+        (text("DELETE FROM public.parents WHERE id = :id"), "", "children parents play.toys"),
+        (text("WITH gone AS (DELETE FROM play.toys RETURNING id) SELECT * FROM gone, parents"), "parents", "notes play.toys"),
+        ("SELECT a FROM t, s.u JOIN v USING (id)", "s.u t v", ""),
+        ("WITH t AS (SELECT * FROM t) SELECT * FROM t", "t", ""),
+        ("WITH t AS (SELECT 1) SELECT * FROM t, s.t", "s.t", ""),
+        ("WITH RECURSIVE t AS (SELECT 1 UNION SELECT * FROM t JOIN u ON true) SELECT * FROM t", "u", ""),
+        ("WITH a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM b", "b", ""),
+        ("WITH gone AS (DELETE FROM t WHERE a = $1 RETURNING *) INSERT INTO u SELECT * FROM gone", "", "t u"),
+        ("INSERT INTO t (a, b) SELECT a, b FROM u ON CONFLICT DO NOTHING", "u", "t"),
+        ("INSERT INTO t AS x VALUES ($1::INT) ON CONFLICT (id) DO UPDATE SET a = (SELECT b FROM u)", "u", "t"),
+        ("UPDATE ONLY t SET a = 1 FROM u WHERE u.id = t.id", "u", "t"),
+        ("DELETE FROM t USING u WHERE t.id = u.id", "u", "t"),
+        ("MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE", "u", "t"),
+        ("TRUNCATE t, s.u", "", "s.u t"),
+        ("SELECT * FROM generate_series(1, 2) g, LATERAL (SELECT * FROM T) x", "t", ""),
+        ('SELECT \'FROM u\' FROM "Odd t" -- FROM v', "Odd_t", ""),
+        ("(SELECT * FROM t) UNION ALL (SELECT * FROM u) ORDER BY 1", "t u", ""),
+        ("SELECT p->>'a' FROM t WHERE tags @> ARRAY['x'] AND a = ANY($1) FOR UPDATE SKIP LOCKED", "t", ""),
+        ("SELECT 1; DELETE FROM t", "", "t"),
+    ],
+)  # fmt: skip
+def test_what_text_reads_and_writes(statement: Any, reads: str, writes: str) -> None:
+    names = frozenset(name.replace("_", " ") for name in reads.split())
+    assert tables_used(statement, Own.metadata) == TablesUsed(names, frozenset(writes.split()))
+
+
+@pytest.mark.parametrize(
     "statement",
     [
-        "SELECT id FROM parents",
-        text("SELECT id FROM parents"),
-        text("SELECT id FROM parents").columns(Parent.id),
-        select(Parent).from_statement(text("SELECT id FROM parents")),
-        select(Parent).where(text("id IN (SELECT id FROM toys)")),
-        select(literal_column("(SELECT max(id) FROM toys)")),
-        select(text("1")).select_from(Parent),
-        select(table("unknown")),
-        insert(table("unknown")),
+        "DO $$ BEGIN DELETE FROM t; END $$",
+        "CALL f()",
+        "COPY t FROM STDIN",
+        "SELECT * INTO zz FROM t",
+        "TRUNCATE t CASCADE",
+        "DROP TABLE t",
+        "EXPLAIN ANALYZE DELETE FROM t",
+        "SELECT 1; CALL f()",
+        "SELEC 1",
+        "SELECT (",
+        "BEGIN",
+        "",
+        "SELECT 1 " + "-" * 100_000,
+        text("EXECUTE prepared"),
+        select(Parent).prefix_with(text("(((")),
         CreateTable(TABLE),
     ],
 )
 def test_what_cannot_be_known_is_not_exact(statement: Any) -> None:
     assert tables_used(statement).is_exact is False
+
+
+def test_what_is_known_is_named_even_when_it_is_not_all() -> None:
+    used = tables_used(select(Parent).prefix_with(text("(((")))
+    assert used == TablesUsed(frozenset({"parents"}), frozenset(), is_exact=False)
+
+
+@given(st.text(max_size=80))
+def test_any_text_has_an_answer(statement: str) -> None:
+    assert isinstance(tables_used(statement).is_exact, bool)
+
+
+NAMES = st.sampled_from(["t", "u", "s.t", "s.u", "v"])
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5), st.sampled_from(["t", "cte", "s"]))
+def test_a_cte_hides_its_name_and_no_other(names: list[str], cte: str) -> None:
+    tables = ", ".join(f"{name} AS x{number}" for number, name in enumerate(names))
+    used = tables_used(f"WITH {cte} AS (SELECT * FROM inside) SELECT * FROM {tables}")
+    assert used == TablesUsed(frozenset({"inside", *names} - {cte}), frozenset())
+
+
+def test_nothing_of_a_statement_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    tables_used("DO $$ BEGIN PERFORM 'hunter2'; END $$")
+    tables_used("ALTER ROLE bob PASSWORD 'hunter2' 'hunter2'")
+    assert caplog.text == ""
+
+
+def test_the_parser_is_imported_only_for_text() -> None:
+    asked = "import sys, app.core.db as db; from sqlalchemy import select; db.tables_used(select(1)); print('sqlglot' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "False"
