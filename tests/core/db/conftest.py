@@ -1,7 +1,9 @@
+import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
@@ -30,9 +32,14 @@ async def entries(database: Database) -> AsyncIterator[None]:
 
 @pytest.fixture
 def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Every event that our code logs during the test."""
-    with capture_logs() as events:
-        yield events
+    """Every event that our code logs during the test, of every level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    try:
+        with capture_logs() as events:
+            yield events
+    finally:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ async def peer(folder: Path, *answers: bytes, delay_s: float = 0.0) -> AsyncIter
 
 
 class Blocker:
-    """Called by the loop when its socket is readable; holds the loop up for 0.1 s."""
+    """Called by the loop when its socket is readable; holds the loop up for 0.5 s."""
 
     def __init__(self, near: socket.socket) -> None:
         self.near = near
@@ -82,7 +82,7 @@ class Blocker:
 
     def block(self) -> None:
         self.blocked += 1
-        time.sleep(0.1)  # the answers arrive meanwhile, and nobody looks
+        time.sleep(0.5)  # the answers arrive meanwhile, and nobody looks
 
 
 class TestTime:
@@ -92,22 +92,25 @@ class TestTime:
         """
 
         async def scenario() -> None:
-            client = ValkeyClient(valkey_url, timeout_s=0.03)
+            # Long enough for a server that has to share its processor, and still over when the loop comes back.
+            client = ValkeyClient(valkey_url, timeout_s=0.3)
             await client.ping(timeout_s=2)
             near, far = socket.socketpair()
             near.setblocking(False)
             reader = Blocker(near)
             asyncio.get_running_loop().add_reader(near, reader)
-            for block in (reader.block, lambda: far.send(b"x")):
-                answers = [client.submit(ONE) for _ in range(100)]
-                await asyncio.sleep(0)
-                block()
-                assert await asyncio.gather(*answers) == [1] * 100
+            try:
+                for block in (reader.block, lambda: far.send(b"x")):
+                    answers = [client.submit(ONE) for _ in range(100)]
+                    await asyncio.sleep(0)
+                    block()
+                    assert await asyncio.gather(*answers) == [1] * 100
+            finally:
+                asyncio.get_running_loop().remove_reader(near)
+                near.close()
+                far.close()
+                await client.close()
             assert reader.blocked == 2
-            asyncio.get_running_loop().remove_reader(near)
-            near.close()
-            far.close()
-            await client.close()
 
         run(scenario())
 
