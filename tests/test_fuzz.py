@@ -32,7 +32,7 @@ from app.settings import Settings
 from tests.sites import Site, whole_site
 
 T = TypeVar("T")
-EXAMPLES = 25
+EXAMPLES = 40
 # Not positive_data_acceptance: JSON Schema cannot say "not blank", "at most 16 KiB of JSON" or "no unpaired surrogate".
 CHECKS = [
     not_a_server_error,

@@ -104,7 +104,7 @@ class TestOneRun:
         assert (said == "No model has an encrypted column.\n") is not bool(own)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_stopped_by_a_signal_it_goes_on_in_the_next_run(
     database: Database, servers_environment: dict[str, str], number: signal.Signals
 ) -> None:

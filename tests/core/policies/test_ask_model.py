@@ -204,7 +204,7 @@ def ask_of(wish: Wish) -> Ask:
 
 
 @settings(
-    max_examples=100,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

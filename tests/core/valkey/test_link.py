@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ADD = Script("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 BUDGET_S = 0.025
 # What a shared machine may add before we call it late.
-SLACK_S = 2.0  # of a busy machine; one budget after the other would take 25 s
+SLACK_S = 0.25
 Run = Callable[[Coroutine[Any, Any, None]], None]
 States = list[tuple[str, str | None]]
 
@@ -127,8 +127,8 @@ def test_many_calls_in_a_freeze_end_within_one_budget(private_valkey: "PrivateSe
         client = ValkeyClient(private_valkey.url, timeout_s=BUDGET_S)
         await client.ping(timeout_s=2)
         private_valkey.stop_signal()
-        start = time.monotonic()
         waiting = [client.submit(ADD, ["n"], [1]) for _ in range(1000)]
+        start = time.monotonic()  # sending them is this process's time, not the store's
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(outcome, StoreError) for outcome in outcomes)
         assert time.monotonic() - start < BUDGET_S + SLACK_S
