@@ -17,6 +17,7 @@ from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._computation import Computation
 from app.core.http._incoming import Incoming
 from app.core.http._results import Results, is_failure
+from app.core.http._traffic import TrafficControl
 from app.core.policies import (
     Admission,
     Admitter,
@@ -48,6 +49,7 @@ class Keeper(NamedTuple):
     cached: CachedAnswers | None
     results: Results
     renewals: Renewals
+    traffic: TrafficControl
 
 
 class Overtaken(Exception):
@@ -121,6 +123,7 @@ class Claims:
         charged = set_charged(self if self._keeper.config.credits is not None else None)
         try:
             response = await handler(request)
+            await self._keeper.traffic.turn()
         except BaseException as error:  # noqa: BLE001 - raised again when everything was given back
             await sessions.rollback()
             return await self._failed(request, error, sessions)
@@ -264,16 +267,22 @@ class Claims:
         """After the last byte: free what is still taken, write what was put off. Never raises for the store."""
         if not self.is_settled:
             self.is_settled = True
-            if self._has_failed:
-                await self._throttle()
-            computation = self._computation
-            entry = computation.entry(self.admission.versions) if computation is not None else None
-            due = without_hold(self.admission) if self._owes_credits else self.admission
-            self._keeper.admitter.settle_soon(due, entry=entry)
-            if computation is not None:
-                computation.end()  # calls go out in their order: who looks now finds what was just sent
+            try:
+                if self._has_failed:
+                    await self._throttle()
+                await self._keeper.traffic.turn()
+            finally:  # also when it is cancelled here: the caller has his answer
+                self._settle_soon()
         if self._owes_credits:
             self._debit_later()
+
+    def _settle_soon(self) -> None:
+        computation = self._computation
+        entry = computation.entry(self.admission.versions) if computation is not None else None
+        due = without_hold(self.admission) if self._owes_credits else self.admission
+        self._keeper.admitter.settle_soon(due, entry=entry)
+        if computation is not None:
+            computation.end()  # calls go out in their order: who looks now finds what was just sent
 
     def _debit_later(self) -> None:
         ledger, holds = self._keeper.ledger, self._keeper.holds

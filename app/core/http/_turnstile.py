@@ -13,6 +13,7 @@ from app.core.http._incoming import Incoming
 from app.core.http._kept_answers import CACHED, KeptAnswers
 from app.core.http._passage import Passage
 from app.core.http._results import Results
+from app.core.http._traffic import TrafficControl
 from app.core.policies import (
     NO_REQUEST,
     Admission,
@@ -46,6 +47,7 @@ class Turnstile:
         admitter: Admitter,
         keeping: Keeping,
         resilience: Resilience,
+        traffic: TrafficControl,
     ) -> None:
         self._plan = plan
         self._admitter = admitter
@@ -70,6 +72,7 @@ class Turnstile:
             cached,
             self._results,
             keeping.renewals or Renewals(admitter),
+            traffic,
         )
         self._kept = KeptAnswers(cached, keeper) if cached is not None else None
 
