@@ -32,7 +32,6 @@ from app.core.policies import (
     debit_of,
     reset_charged,
     set_charged,
-    without_hold,
 )
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -258,8 +257,7 @@ class Claims:
         computation = self._computation
         entry = computation.entry(self.admission.versions) if computation is not None else None
         # A batched debit keeps its hold until it is in the ledger.
-        due = without_hold(self.admission) if self._owes_credits else self.admission
-        await self._keeper.admitter.settle(due, blob, balance, entry)
+        await self._keeper.admitter.settle(self.admission, blob, balance, entry, keep_hold=self._owes_credits)
         if computation is not None:
             computation.end()
 
@@ -279,8 +277,7 @@ class Claims:
     def _settle_soon(self) -> None:
         computation = self._computation
         entry = computation.entry(self.admission.versions) if computation is not None else None
-        due = without_hold(self.admission) if self._owes_credits else self.admission
-        self._keeper.admitter.settle_soon(due, entry=entry)
+        self._keeper.admitter.settle_soon(self.admission, entry=entry, keep_hold=self._owes_credits)
         if computation is not None:
             computation.end()  # calls go out in their order: who looks now finds what was just sent
 
