@@ -62,10 +62,12 @@ class Call:
         """Keys and arguments of the calls that this takes: one, and on a Cluster one per slot."""
         if not clustered:
             return [self._request(self._first, self._keys, self._arguments)]
-        slots: dict[str, Call] = {}
-        for key, arguments in self._parts():
-            slots.setdefault(slot_of(key), Call()).add(key, *arguments)
-        return [self._request(each._keys[0], each._keys, each._arguments) for each in slots.values()]
+        slots: dict[str, tuple[list[str], list[bytes]]] = {}
+        for key, more in self._parts():
+            keys, arguments = slots.setdefault(slot_of(key), ([], []))
+            keys.append(key)
+            arguments += more
+        return [self._request(keys[0], keys, arguments) for keys, arguments in slots.values()]
 
     def _parts(self) -> Iterator[tuple[str, list[bytes]]]:
         begins = [0, *self._ends]

@@ -66,7 +66,8 @@ class Settler:
         keep_hold: bool = False,
     ) -> Settled:
         """Keep ``result`` under the claim (None: the claim is given up), free slots and hold, take over a newer ``balance``, and store the
-        ``entry`` that was computed. keep_hold: its debit is still to come. May be repeated. Never raises for the store: then leases and the sweeper end what was taken.
+        ``entry`` that was computed. keep_hold: its debit is still to come. May be repeated. Never raises for the store: then leases and
+        the sweeper end what was taken.
         """
         return await self._end(
             admission, self._settlement(admission, result, balance, entry, keep_hold=keep_hold)
