@@ -31,6 +31,7 @@ _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
 _THROTTLE_MS = 30_000
 _SHORT = 8192
+_SEEN = 4096
 Scope = Mapping[str, Any]
 
 
@@ -67,6 +68,7 @@ class CachedAnswers:
         self._lease_ms = int(lease_s * 1000)
         self._now_ms = now_ms
         self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
+        self._fresh_until: dict[str, int] = {}
         self._vary_field = b", ".join((b"Authorization", *self._vary))
 
     def seek(self, scope: Scope, caller: Caller) -> Sought | None:
@@ -89,6 +91,23 @@ class CachedAnswers:
         """The same as a question to ADMIT."""
         tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
         return Lookup(sought.key, tags, self._lease_ms, must_compute, self.config.hit_cost)
+
+    def glance(self, sought: Sought) -> Lookup | None:
+        """A question for nothing but the answer itself, where a fresh one was seen; None where all is better asked at once."""
+        until = self._fresh_until.get(sought.key)
+        if until is None or sought.is_anew or until <= self._now_ms():
+            return None
+        tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
+        return Lookup(sought.key, tags, 0, hit_cost=self.config.hit_cost)
+
+    def saw(self, key: str, fresh_until_ms: int | None) -> None:
+        """Remember until when a stored answer is fresh; None: it is not there any more. No answer is remembered, and none given by this."""
+        if fresh_until_ms is None:
+            self._fresh_until.pop(key, None)
+            return
+        if len(self._fresh_until) >= _SEEN:
+            self._fresh_until.clear()
+        self._fresh_until[key] = fresh_until_ms
 
     def _key(self, scope: Scope, caller: Caller) -> str:
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.

@@ -43,7 +43,7 @@ class KeptAnswers:
             answer = await self._wait(sought, incoming.scope)
             return Passage(admission, answer=answer) if answer is not None else None
         if admission.verdict in CACHED:
-            return self._hit(admission, sought, incoming.scope)
+            return self.hit(admission, sought, incoming.scope)
         return await self._without_store(admission, caller, incoming, sought, may_wait=may_wait)
 
     async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
@@ -80,13 +80,15 @@ class KeptAnswers:
         claims = Claims(self._keeper, admission, caller, incoming, sought=sought._replace(lead=lead))
         return Passage(admission, claims=claims)
 
-    def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+    def hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+        """The stored answer that ADMIT found; None when it cannot be read."""
         cached = self._cached
         found = cached.read(admission.tail, sought.key)
         if found is None:
             return None
         entry, answer = found
         is_fresh = admission.verdict is Verdict.FRESH
+        cached.saw(sought.key, entry.fresh)
         status = b"hit" if is_fresh else b"hit; detail=stale"
         return Passage(
             admission,
