@@ -271,7 +271,8 @@ class Claims:
                 await self._keeper.traffic.turn()
             finally:  # also when it is cancelled here: the caller has his answer
                 self._settle_soon()
-        if self._owes_credits:
+                self._debit_later()
+        else:
             self._debit_later()
 
     def _settle_soon(self) -> None:
@@ -282,6 +283,8 @@ class Claims:
             computation.end()  # calls go out in their order: who looks now finds what was just sent
 
     def _debit_later(self) -> None:
+        if not self._owes_credits:
+            return
         ledger, holds = self._keeper.ledger, self._keeper.holds
         self._owes_credits = False
         if ledger is not None and holds is not None:
