@@ -62,8 +62,8 @@ class RouteIndex(BaseRoute):
         # What is static is in the other table already, with all that could come before it.
         rest = [pattern for pattern in patterns if not pattern.is_static]
         firsts = {pattern.first for pattern in rest if pattern.first is not None}
-        # The last row is for all longer paths.
-        for slashes in range(max((pattern.slashes for pattern in rest), default=0) + 2):
+        # The last row is for all longer paths too.
+        for slashes in range(max((pattern.slashes for pattern in rest), default=0) + 1):
             level = [pattern for pattern in rest if pattern.may_have(slashes)]
             by_first = {
                 first: _grouped(p for p in level if p.first is None or p.first == first) for first in firsts
