@@ -15,9 +15,9 @@ from app.core.policies._questions import answer_of, flatten
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
 from app.core.policies._settlement import RECEIPT_MS, Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
-from app.core.policies._store_calls import Store, call
+from app.core.policies._store_calls import Store, call, integers
 from app.core.resilience import Clock
-from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError
+from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError, StoreReplyError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
 _TAG_LIFE_MS = b"%d" % TAG_LIFE_MS
@@ -96,9 +96,12 @@ class Admitter(Settler):
         values = (RECEIPT_MS, plan.size, *plan.arguments(costs))
         try:
             reply = await call(self._store, ADMIT, names, values, is_patient=plan.has_closed)
-        except StoreError:
+            verdict, cause, now_ms, *numbers = integers(reply)
+        except StoreError as error:
+            if _is_of_slots(error) and not share_a_slot(keys):
+                self.use_slots()
+                return await self._admit_all(plan, keys, costs, ask)
             return self._degraded(Admission(plan, True, 0, (), True, rid, 0, keys, costs))
-        verdict, cause, now_ms, *numbers = map(int, reply.split())
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
     async def _admit_all(
@@ -106,10 +109,16 @@ class Admitter(Settler):
     ) -> Admission:
         while True:
             asked = Admission(plan, True, 0, (), False, self._next_rid(), 0, keys, costs, ask)
+            in_parts = self._clustered
             try:
-                answer = await (self._in_parts(asked) if self._clustered else self._in_one(asked))
-            except StoreError:
-                self._take_back(asked)
+                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked))
+            except StoreError as error:
+                if _is_of_slots(error) and not in_parts:
+                    self.use_slots()
+                    continue
+                # What one script call refused it has not begun to write.
+                if in_parts or not isinstance(error, StoreReplyError):
+                    self._take_back(asked)
                 return self._degraded(asked)
             except asyncio.CancelledError:  # nobody is left to end what it takes
                 self._take_back(asked)
@@ -135,7 +144,7 @@ class Admitter(Settler):
         if reply.startswith(b"-1 "):
             return None
         head, _, rest = reply.partition(b"\n")
-        verdict, cause, now_ms, *numbers = map(int, head.split())
+        verdict, cause, now_ms, *numbers = integers(head)
         at = 4 * len(keys)
         answer = answer_of(verdict, numbers[at:], ask, rest, self._top_up_url) if ask is not NOTHING else None
         return Admission(plan, not verdict, cause, numbers[:at], False, rid, now_ms, keys, costs, ask, answer)
@@ -211,6 +220,11 @@ class Admitter(Settler):
             if not numbers[4 * i] and not limit.shadow and limit.on_store_down != "open":
                 return 1, i + 1
         return 0, 0
+
+
+def _is_of_slots(error: StoreError) -> bool:
+    """Whether the server has shown that it is a Cluster, by refusing a call. Nobody need have known: it was not run."""
+    return isinstance(error, StoreReplyError) and error.code == "CROSSSLOT"
 
 
 def _trimmed(ask: Ask) -> Ask:

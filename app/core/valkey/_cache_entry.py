@@ -49,6 +49,11 @@ def parse_valid(stored: bytes | None, versions: str) -> Entry | None:
     return entry if entry.versions == versions else None
 
 
+def version_of(stored: bytes | None) -> bytes | None:
+    """A tag's version; None for a tag that has none, or something else instead, and needs a new one."""
+    return stored if stored is not None and stored.isdigit() else None
+
+
 def versions_of(tags: Sequence[bytes]) -> str:
     """The versions of an entry's tags as it carries them."""
     return b",".join(tags).decode("ascii") if tags else "-"

@@ -173,8 +173,8 @@ if rid then
       elseif tags > 0 then
         local seen = call('MGET', unpack(KEYS, k + 2, k + 1 + tags))
         for j = 1, tags do
-          if not seen[j] then
-            -- Never set, expired or evicted: a new value, so that no entry of before is valid again.
+          if not tonumber(seen[j]) then
+            -- Never set, expired, evicted or no number: a new value, so that no entry of before is valid again.
             seen[j] = int(now)
             missing = missing or {}
             missing[#missing + 1] = KEYS[k + 1 + j]
