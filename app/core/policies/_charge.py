@@ -6,6 +6,7 @@ from app.core.policies._admission import Admission
 from app.core.policies._holds import HoldBook
 from app.core.policies._keys import Caller
 from app.core.policies._providers import CreditLedger, Debit
+from app.core.policies._terms import twins_of
 
 
 def debit_of(admission: Admission, caller: Caller, actual: int | None, request_id: str | None) -> Debit:
@@ -13,7 +14,12 @@ def debit_of(admission: Admission, caller: Caller, actual: int | None, request_i
     hold, principal = admission.ask.hold, caller.principal
     assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
     micro = hold.micro if actual is None else actual
-    return Debit(principal.id, micro, hold.settlement_key, admission.plan.policy, request_id)
+    debit = Debit(principal.id, micro, hold.settlement_key, admission.plan.policy, request_id)
+    claim = admission.ask.claim
+    if claim is None:
+        return debit
+    twins = twins_of(hold.settlement_key)
+    return debit._replace(twins=twins, within_s=claim.retention_ms / 1000, is_rerun=admission.generation > 1)
 
 
 def debit_later(ledger: CreditLedger, holds: HoldBook, admission: Admission, debit: Debit) -> None:

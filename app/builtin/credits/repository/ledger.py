@@ -24,7 +24,8 @@ from app.core.policies import Balance, Debit
 _DEBIT = text("""
 WITH wanted AS (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS text[]), CAST(:micros AS bigint[]), CAST(:keys AS text[]),
-        CAST(:policies AS text[]), CAST(:requests AS text[])) WITH ORDINALITY AS w(id, account, micro, key, policy, request, place)
+        CAST(:policies AS text[]), CAST(:requests AS text[]), CAST(:before AS text[]), CAST(:after AS text[]), CAST(:within AS float8[]))
+        WITH ORDINALITY AS w(id, account, micro, key, policy, request, before, after, within, place)
 ), account AS (
     SELECT id, balance_micro, version FROM credit_accounts WHERE id = ANY(CAST(:accounts AS text[])) ORDER BY id FOR NO KEY UPDATE
 ), fresh AS (
@@ -32,6 +33,8 @@ WITH wanted AS (
         CAST(greatest(0, least(w.micro, a.balance_micro - (sum(w.micro) OVER mine - w.micro))) AS bigint) AS covered
     FROM wanted w JOIN account a ON a.id = w.account
     WHERE NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key = w.key)
+        AND NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key IN (w.before, w.after)
+            AND l.at > clock_timestamp() - make_interval(secs => w.within))
     WINDOW mine AS (PARTITION BY w.account ORDER BY w.place)
 ), entry AS (
     INSERT INTO credit_ledger (id, account_id, version, kind, amount_micro, overage_micro, settlement_key, request_id, meta)
@@ -130,10 +133,11 @@ class LedgerRepository:
         A settlement key that is in the ledger changes nothing. What a balance does not cover is overage. One debit of a known account is
         one round trip.
         """
-        debits = sorted({debit.settlement_key: debit for debit in debits}.values(), key=_by_account)
+        debits = sorted(_different(debits), key=_by_account)
         with translate_errors():
-            if len(debits) > 1:
-                # Several of one account count against each other, which needs a statement that begins after the locks are held.
+            if len(debits) > 1 or any(debit.is_rerun for debit in debits):
+                # Several of one account count against each other, and a run that was given up may post its twin at this very moment: both
+                # need a statement that begins after the locks are held.
                 await self._session.execute(_LOCK, {"accounts": [debit.account for debit in debits]})
             balances = await self._post(debits)
             if unknown := [debit for debit in debits if debit.account not in balances]:
@@ -151,6 +155,9 @@ class LedgerRepository:
                 "keys": [debit.settlement_key for debit in debits],
                 "policies": [debit.policy for debit in debits],
                 "requests": [debit.request_id for debit in debits],
+                "before": [debit.twins[0] if debit.twins else None for debit in debits],
+                "after": [debit.twins[1] if debit.twins else None for debit in debits],
+                "within": [debit.within_s for debit in debits],
             },
         )
         return {account: Balance(micro, version) for account, micro, version in rows}
@@ -246,3 +253,12 @@ class LedgerRepository:
 
 def _by_account(debit: Debit) -> str:
     return debit.account
+
+
+def _different(debits: Sequence[Debit]) -> list[Debit]:
+    """One of each work: of one key, or of keys that are twins."""
+    found: dict[str, Debit] = {}
+    for debit in debits:
+        if not any(twin in found for twin in debit.twins or ()):
+            found[debit.settlement_key] = debit
+    return list(found.values())
