@@ -67,6 +67,7 @@ class Claims:
         "admission",
         "caller",
         "has_started",
+        "is_charged",
         "is_settled",
         "receive",
         "stale",
@@ -95,7 +96,7 @@ class Claims:
         ):
             self._computation = Computation(keeper.cached, sought)
         self.stale = stale
-        self.has_started = False
+        self.has_started = self.is_charged = False
         self.is_settled = False
         self.actual: int | None = None
         self._has_failed = False
@@ -189,6 +190,7 @@ class Claims:
         hold = self.admission.ask.hold
         if hold is None or not charge or keeper.ledger is None or keeper.config.credits is None:
             return None
+        self.is_charged = True
         if keeper.config.credits.settle == "batched":
             self._owes_credits = True
             self.actual = charge

@@ -30,3 +30,13 @@ def debit_later(ledger: CreditLedger, holds: HoldBook, admission: Admission, deb
 def without_hold(admission: Admission) -> Admission:
     """The same, to be settled while its hold stays until the debit is in the ledger."""
     return admission._replace(ask=admission.ask._replace(hold=None))
+
+
+def without_price(admission: Admission) -> Admission:
+    """The same, to be settled after what was paid with was given back."""
+    answer = admission.answer
+    return admission._replace(
+        ask=admission.ask._replace(hold=None, allowances=()),
+        answer=answer._replace(quotas=()) if answer is not None else None,
+        costs=tuple(0 for _ in admission.costs),
+    )

@@ -130,6 +130,19 @@ def abort_call(
     return call or None
 
 
+def price_call(admission: Admission) -> Call | None:
+    """What is paid with alone: the hold, quotas and ``admit`` limits; slots and leases stay. None when there is nothing to give back."""
+    if not admission.allowed or not admission.rid:
+        return None
+    call = _begin(admission, RECEIPT_MS)
+    hold = admission.ask.hold
+    if hold is not None and _is_held(admission):
+        call.add(hold.key, b"h", b"", b"")
+    _give_back_quotas(call, admission)
+    _give_back_limits(call, admission)
+    return call or None
+
+
 def unknown_call(admission: Admission) -> Call:
     """After an ADMIT whose answer never came: take back whatever it took, or will take when it runs late."""
     call = _begin(admission, RECEIPT_MS)

@@ -18,6 +18,7 @@ from app.core.policies._settlement import (
     Settled,
     abort_call,
     extend_call,
+    price_call,
     settle_call,
     unknown_call,
 )
@@ -95,6 +96,11 @@ class Settler:
     def abort_soon(self, admission: Admission, *, keep_claim: bool = False, keep_hold: bool = False) -> None:
         """The same without waiting for it."""
         self._end_soon(admission, self._aborted(admission, None, keep_claim=keep_claim, keep_hold=keep_hold))
+
+    def give_back_price_soon(self, admission: Admission) -> None:
+        """Give back hold, quotas and ``admit`` limits, without waiting; settle the rest ``without_price``. Slots and leases stay."""
+        if not admission.degraded:
+            self._start(self._undo(price_call(admission)))
 
     async def extend(self, admission: Admission, lease_ms: int, *, until_ms: int = _NO_END_MS) -> bool:
         """Renew claim, slots, hold and lease for ``lease_ms`` from now, at most until ``until_ms`` of the store's clock. False when one of
