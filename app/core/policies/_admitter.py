@@ -189,7 +189,7 @@ class Admitter(Settler):
         plan, ask = asked.plan, asked.ask
         if ask.claim is not None:
             raise idempotency_unavailable(plan.policy)
-        if ask.hold is not None and not ask.hold.shadow:
+        if ask.price is not None:
             raise credits_unavailable(plan.policy)
         answer = self._local_ask.decide(ask) if ask is not NOTHING else None
         agree = answer is None or answer.verdict is Verdict.ADMITTED
@@ -246,6 +246,6 @@ def _question(asked: Admission, part: Part) -> Admission:
 def _must_have_store(ask: Ask) -> bool:
     return (
         ask.claim is not None
-        or (ask.hold is not None and not ask.hold.shadow)
+        or ask.price is not None
         or any(allowance.on_store_down == "closed" for allowance in ask.allowances)
     )

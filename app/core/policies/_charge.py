@@ -11,7 +11,7 @@ from app.core.policies._terms import twins_of
 
 def debit_of(admission: Admission, caller: Caller, actual: int | None, request_id: str | None) -> Debit:
     """The charge for work that credits are held for: ``actual`` micro-credits, or what was held when it is None."""
-    hold, principal = admission.ask.hold, caller.principal
+    hold, principal = admission.ask.price, caller.principal
     assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
     micro = hold.micro if actual is None else actual
     debit = Debit(principal.id, micro, hold.settlement_key, admission.plan.policy, request_id)

@@ -25,7 +25,7 @@ class Permit:
     @property
     def owes(self) -> bool:
         """Whether the work is to be paid for."""
-        return self.admission is not None and self.admission.ask.hold is not None and self.actual != 0
+        return self.admission is not None and self.admission.ask.price is not None and self.actual != 0
 
     async def pay(self, session: AsyncSession) -> None:
         """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""

@@ -136,7 +136,7 @@ class Settler:
     def _take_back(self, admission: Admission) -> None:
         """The answer to an ADMIT never came: it may have run, or run later. Ids are ours alone, so this can take back nothing else."""
         ask = admission.ask
-        if ask.claim is not None or ask.slots or ask.hold is not None or ask.lookup is not None:
+        if ask.claim is not None or ask.slots or ask.price is not None or ask.lookup is not None:
             # Nothing hangs on it, and in an outage there is one of these per request: nobody is told.
             self._start(self._undo(unknown_call(admission)))
 

@@ -236,8 +236,10 @@ if rid then
       balance = min(balance, 9007199254740992)
       available = max(balance - held, 0)
       if balance - held < micro then credit = balance >= micro and 1 or 2 end
-      if credit == 0 then hold = { KEYS[k], micro, held, at }
-      elseif ARGV[at + 4] == '0' then hold_refuses = credit end
+      -- In shadow nothing is held: others of this account must not have less for it.
+      if ARGV[at + 4] == '0' then
+        if credit == 0 then hold = { KEYS[k], micro, held, at } else hold_refuses = credit end
+      end
     end
   end
 
