@@ -44,13 +44,13 @@ async def test_the_first_requests_of_all_are_served_by_the_store(
             empty_cluster(node),
             Workshop(CONFIG).open(make_settings(valkey_url=node.url), keep_from_learning) as shop,
         ):
-            assert not shop.platform.admitter.is_clustered
+            known = [shop.platform.admitter.is_clustered]
             asked = [shop.get(f"/work?n={n}") for n in range(3)]
             claimed = [shop.post(idempotency_key=f"k{n}") for n in range(3)]
             answers = await asyncio.gather(*asked, *claimed)
             assert [answer.status_code for answer in answers] == [200] * 6
             assert [event.degraded for event in shop.events] == [False] * 6
-            assert shop.platform.admitter.is_clustered
+            assert [*known, shop.platform.admitter.is_clustered] == [False, True]
             assert await shop.left() == (4, 0)
             assert int(await shop.stored("GET", (await shop.keys("*:v1:q:*"))[0])) == 6
             assert [await shop.stored("ZCARD", key) for key in await shop.keys("*:v1:s:*")] == []
