@@ -60,8 +60,11 @@ def versions_of(tags: Sequence[bytes]) -> str:
 
 
 def freshness(entry: Entry, now_ms: int) -> Freshness:
-    """What the entry may be used for at ``now_ms`` of the server's clock."""
-    if now_ms < entry.fresh:
+    """What the entry may be used for at ``now_ms`` of the server's clock.
+
+    One from the future is of before the clock went back: nobody knows how old it is, so it is not fresh.
+    """
+    if entry.created <= now_ms < entry.fresh:
         return Freshness.FRESH
     return Freshness.STALE if now_ms < entry.stale else Freshness.GONE
 

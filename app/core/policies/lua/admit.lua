@@ -185,9 +185,10 @@ if rid then
       local must, fresh = ARGV[at + 2] == '1', false
       local entry = call('GET', KEYS[k])
       if entry then
-        local until_fresh, until_gone, theirs = match(entry, '^%d+ (%d+) (%d+) %d+ (%S+)\n')
+        local created, until_fresh, until_gone, theirs = match(entry, '^(%d+) (%d+) (%d+) %d+ (%S+)\n')
         if theirs == versions and now_ms < tonumber(until_gone) then
-          tail, fresh = entry, now_ms < tonumber(until_fresh)
+          -- One from the future is of before the clock went back: nobody knows how old it is.
+          tail, fresh = entry, now_ms < tonumber(until_fresh) and tonumber(created) <= now_ms
         end
       end
       if fresh and not must then verdict = 11
