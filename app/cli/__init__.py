@@ -241,6 +241,8 @@ def _password(from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(18)
     if from_stdin:
+        if sys.stdin is None:
+            raise typer.BadParameter("--password-stdin needs a standard input, and this one is closed")
         return sys.stdin.readline().removesuffix("\n")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
