@@ -53,7 +53,8 @@ def assert_refused(outcome: Outcome) -> None:
     assert outcome.code in (1, 2), outcome.output
     assert "Traceback" not in outcome.errors
     assert "\x1b" not in outcome.errors
-    assert outcome.output == ""
+    # Another test of this process may have set up the service's log, which alembic then writes to.
+    assert [line for line in outcome.output.splitlines() if '"logger":"alembic' not in line] == []
     if outcome.code == 1:
         assert outcome.errors.startswith("error: ")
         assert (outcome.errors.count("\n"), len(outcome.errors) < 600) == (1, True)
