@@ -3,6 +3,8 @@
 Errors that would pass unseen, connections that died in the pool, one event per statement.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -96,6 +98,24 @@ def _operation(statement: str) -> str:
     return word if word in _KNOWN else "other"
 
 
+@contextmanager
+def timed(statement: str, hub: EventHub | None) -> Iterator[None]:
+    """Emit the event of a statement that the block sends past the engine's listeners."""
+    started, refused = perf_counter(), None
+    try:
+        yield
+    except BaseException as error:
+        refused = _name_of(error)
+        raise
+    finally:
+        if hub is not None:
+            hub.emit(DatabaseEvent(_operation(statement), perf_counter() - started, refused))
+
+
+def _name_of(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or type(error).__name__
+
+
 class _Timing:
     """Emits one ``DatabaseEvent`` per statement, also for those that fail."""
 
@@ -132,9 +152,10 @@ class _Timing:
 
     def _fail(self, context: ExceptionContext) -> None:
         error = context.original_exception
-        name = getattr(error, "sqlstate", None) or type(error).__name__
         self._hub.emit(
-            DatabaseEvent(_operation(context.statement or ""), _since(context.execution_context), name)
+            DatabaseEvent(
+                _operation(context.statement or ""), _since(context.execution_context), _name_of(error)
+            )
         )
 
 

@@ -17,6 +17,7 @@ from app.core.http._bound import BoundGate
 from app.core.http._gate import Gate
 from app.core.http._gate_kit import GateKit
 from app.core.http._route import Binding, GatedRoute
+from app.core.http._route_index import indexed, unindexed
 
 
 class AuditError(ConfigurationError):
@@ -57,7 +58,7 @@ class BootAudit:
 
     def run(self) -> tuple[AuditedRoute, ...]:
         """Check every route, then bind all. Raises AuditError with every finding, and binds none."""
-        contexts = list(iter_route_contexts(self.app.routes))
+        contexts = list(iter_route_contexts(unindexed(self.app.routes)))
         gates = {id(gate): gate for context in contexts for gate in gates_of(context)}
         findings = self._make_effective(gates)
         findings += [
@@ -77,8 +78,9 @@ class BootAudit:
         for context in contexts:
             path = path_of(context)
             allowed[path] = allowed.get(path, frozenset()).union(context.methods or ())
-        self.app.router.routes = _Sealed(self.app.router.routes)
-        return tuple(self._bind(context, bound, allowed) for context in contexts)
+        audited = tuple(self._bind(context, bound, allowed) for context in contexts)
+        self.app.router.routes = _Sealed(indexed(self.app))
+        return audited
 
     def _make_effective(self, gates: Mapping[int, Gate]) -> list[str]:
         """Each gate with the config that will be in force; what is wrong with its overrides."""
@@ -165,11 +167,14 @@ class BootAudit:
 
 
 class _Sealed(list[Any]):
-    """The application's routes after the audit: one that came later would be served without anybody having looked at it."""
+    """The application's routes after the audit: one that came later would be served without anybody having looked at it, and one that
+    was taken away would be found by the index all the same.
+    """
 
-    def _refuse(self, *_: object) -> NoReturn:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise ConfigurationError(
-            "The application has started; add routes before, so that the boot audit sees them"
+            "The application has started; add routes before, so that the boot audit sees them, and remove none"
         )
 
-    append = extend = insert = __setitem__ = __iadd__ = _refuse
+    append = extend = insert = __setitem__ = __iadd__ = __imul__ = _refuse
+    remove = pop = clear = sort = reverse = __delitem__ = _refuse

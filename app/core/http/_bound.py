@@ -56,7 +56,7 @@ class BoundGate:
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter
-        self._traffic = kit.traffic
+        self.traffic = kit.traffic
         self._switches = kit.switches
         self._plan = Plan(gate.name, config.limits)
         self._forbidden_plan = self._plan.only(lambda limit: limit.charge == "attempt")
@@ -81,7 +81,8 @@ class BoundGate:
 
     def _make_turnstile(self, kit: GateKit) -> Turnstile:
         return Turnstile(
-            self.name, self.config, self._plan, admitter=kit.admitter, keeping=kit.keeping, resilience=self.resilience
+            self.name, self.config, self._plan, admitter=kit.admitter, keeping=kit.keeping, resilience=self.resilience,
+            traffic=kit.traffic,
         )  # fmt: skip
 
     async def enter(
@@ -139,8 +140,8 @@ class BoundGate:
         refusal: GatehouseError | None = None
         if self._switches is not None:
             refusal = self._switches.refusal(self.name)
-        if refusal is None and not self._traffic.admits(self.config.priority):
-            self._traffic.shed += 1
+        if refusal is None and not self.traffic.admits(self.config.priority):
+            self.traffic.shed += 1
             refusal = Overloaded()
         if refusal is not None:
             self._report_refusal("shed" if isinstance(refusal, Overloaded) else "disabled", refusal, state)

@@ -31,6 +31,7 @@ _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
 _THROTTLE_MS = 30_000
 _SHORT = 8192
+_SEEN = 4096
 Scope = Mapping[str, Any]
 
 
@@ -67,6 +68,8 @@ class CachedAnswers:
         self._lease_ms = int(lease_s * 1000)
         self._now_ms = now_ms
         self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
+        self._fresh_until: dict[str, int] = {}
+        self._who = b"public" if config.scope == "public" else b"private"
         self._vary_field = b", ".join((b"Authorization", *self._vary))
 
     def seek(self, scope: Scope, caller: Caller) -> Sought | None:
@@ -89,6 +92,23 @@ class CachedAnswers:
         """The same as a question to ADMIT."""
         tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
         return Lookup(sought.key, tags, self._lease_ms, must_compute, self.config.hit_cost)
+
+    def glance(self, sought: Sought) -> Lookup | None:
+        """A question for nothing but the answer itself, where a fresh one was seen; None where all is better asked at once."""
+        until = self._fresh_until.get(sought.key)
+        if until is None or sought.is_anew or until <= self._now_ms():
+            return None
+        tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
+        return Lookup(sought.key, tags, 0, hit_cost=self.config.hit_cost)
+
+    def saw(self, key: str, fresh_until_ms: int | None) -> None:
+        """Remember until when a stored answer is fresh; None: it is not there any more. No answer is remembered, and none given by this."""
+        if fresh_until_ms is None:
+            self._fresh_until.pop(key, None)
+            return
+        if len(self._fresh_until) >= _SEEN:
+            self._fresh_until.clear()
+        self._fresh_until[key] = fresh_until_ms
 
     def _key(self, scope: Scope, caller: Caller) -> str:
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
@@ -115,7 +135,7 @@ class CachedAnswers:
     def _tags(self, scope: Scope, caller: Caller) -> tuple[str, ...]:
         return filled(self.config.tags, scope, caller)
 
-    def read(self, stored: bytes, key: str) -> tuple[Entry, Answer] | None:
+    def read(self, stored: bytes, key: str) -> "Kept | None":
         """What ADMIT found; None when it cannot be read."""
         if self._sealer is None and len(stored) <= _SHORT:
             return _read(stored)
@@ -123,34 +143,39 @@ class CachedAnswers:
             entry = Entry.parse(stored)
         except ValueError:
             return None
-        answer = self.open(entry, key)
-        return (entry, answer) if answer is not None else None
+        return self.open(entry, key)
 
-    def open(self, entry: Entry, key: str) -> Answer | None:
+    def open(self, entry: Entry, key: str) -> "Kept | None":
         """The stored answer; None when it cannot be read (a key of encryption is gone): it is then as good as missing."""
         payload = entry.payload
         try:
             answer = unpack(self._sealer.open(payload, key.encode()) if self._sealer is not None else payload)
         except (SealBroken, ValueError):
             return None
-        return answer if answer.body is not None else None
+        return Kept(entry, answer) if answer.body is not None else None
 
-    def hit(self, answer: Answer, entry: Entry, scope: Scope, status: bytes = b"hit") -> Answer:
+    def hit(self, kept: "Kept", scope: Scope, status: bytes = b"hit") -> Answer:
         """A stored answer, ready to go out: with its age, or 304 for a caller who has it already."""
-        now = self._now_ms()
-        left_s = (entry.fresh - now) // 1000
+        entry, now = kept.entry, self._now_ms()
+        age_s, left_s = max((now - entry.created) // 1000, 0), (entry.fresh - now) // 1000
+        # Equal bytes of two endpoints are one object: what they say of it may differ.
+        about = self._who, status, age_s, left_s
+        if kept.about != about:
+            kept.about, kept.ready = about, self._aged(kept.answer, status, age_s, left_s)
+        return _conditional(kept.ready, scope)
+
+    def _aged(self, answer: Answer, status: bytes, age_s: int, left_s: int) -> Answer:
         headers = [
             *answer.headers,
-            (b"age", b"%d" % max((now - entry.created) // 1000, 0)),
+            (b"age", b"%d" % age_s),
             (b"cache-status", b"gatehouse; %s; ttl=%d" % (status, left_s)),
         ]
         if answer.header(b"cache-control") is None:
             headers.append(self._cache_control(max(left_s, 0)))
-        return _conditional(Answer(answer.status, headers, answer.body), scope)
+        return Answer(answer.status, headers, answer.body)
 
     def _cache_control(self, seconds: int) -> tuple[bytes, bytes]:
-        who = b"public" if self.config.scope == "public" else b"private"
-        return (b"cache-control", b"%s, max-age=%d" % (who, seconds))
+        return (b"cache-control", b"%s, max-age=%d" % (self._who, seconds))
 
     def is_due(self, entry: Entry) -> bool:
         """Whether to refresh it ahead of its end."""
@@ -243,15 +268,27 @@ class CachedAnswers:
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
 
 
+class Kept:
+    """A stored answer, taken apart, and as it was last given: ``ready``, with what ``about`` says of its age; the same for a second."""
+
+    __slots__ = ("about", "answer", "entry", "ready")
+
+    def __init__(self, entry: Entry, answer: Answer) -> None:
+        self.entry = entry
+        self.answer = answer
+        self.about: tuple[bytes, bytes, int, int] | None = None
+        self.ready = answer
+
+
 @lru_cache(maxsize=512)
-def _read(stored: bytes) -> tuple[Entry, Answer] | None:
+def _read(stored: bytes) -> Kept | None:
     """What many callers get is taken apart once. This remembers no answers: only the store knows which one is to be given."""
     try:
         entry = Entry.parse(stored)
         answer = unpack(entry.payload)
     except ValueError:
         return None
-    return (entry, answer) if answer.body is not None else None
+    return Kept(entry, answer) if answer.body is not None else None
 
 
 def _rights(scope: Scope, caller: Caller) -> str:
@@ -280,8 +317,9 @@ class _Known(dict[str, str]):
 
 
 def _conditional(answer: Answer, scope: Scope) -> Answer:
-    etag = answer.header(b"etag")
     wanted = values_of(scope["headers"], b"if-none-match")
-    if wanted and etag is not None and answer.status == 200 and matches(wanted, etag):
-        return not_modified(answer)
+    if wanted and answer.status == 200:
+        etag = answer.header(b"etag")
+        if etag is not None and matches(wanted, etag):
+            return not_modified(answer)
     return answer

@@ -17,6 +17,7 @@ from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._computation import Computation
 from app.core.http._incoming import Incoming
 from app.core.http._results import Results, is_failure
+from app.core.http._traffic import TrafficControl
 from app.core.policies import (
     Admission,
     Admitter,
@@ -31,7 +32,6 @@ from app.core.policies import (
     debit_of,
     reset_charged,
     set_charged,
-    without_hold,
 )
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -48,6 +48,7 @@ class Keeper(NamedTuple):
     cached: CachedAnswers | None
     results: Results
     renewals: Renewals
+    traffic: TrafficControl
 
 
 class Overtaken(Exception):
@@ -122,6 +123,7 @@ class Claims:
         charged = set_charged(self if self._keeper.config.credits is not None else None)
         try:
             response = await handler(request)
+            await self._keeper.traffic.turn()
         except BaseException as error:  # noqa: BLE001 - raised again when everything was given back
             await sessions.rollback()
             return await self._failed(request, error, sessions)
@@ -257,8 +259,7 @@ class Claims:
         computation = self._computation
         entry = computation.entry(self.admission.versions) if computation is not None else None
         # A batched debit keeps its hold until it is in the ledger.
-        due = without_hold(self.admission) if self._owes_credits else self.admission
-        await self._keeper.admitter.settle(due, blob, balance, entry)
+        await self._keeper.admitter.settle(self.admission, blob, balance, entry, keep_hold=self._owes_credits)
         if computation is not None:
             computation.end()
 
@@ -266,18 +267,26 @@ class Claims:
         """After the last byte: free what is still taken, write what was put off. Never raises for the store."""
         if not self.is_settled:
             self.is_settled = True
-            if self._has_failed:
-                await self._throttle()
-            computation = self._computation
-            entry = computation.entry(self.admission.versions) if computation is not None else None
-            due = without_hold(self.admission) if self._owes_credits else self.admission
-            self._keeper.admitter.settle_soon(due, entry=entry)
-            if computation is not None:
-                computation.end()  # calls go out in their order: who looks now finds what was just sent
-        if self._owes_credits:
+            try:
+                if self._has_failed:
+                    await self._throttle()
+                await self._keeper.traffic.turn()
+            finally:  # also when it is cancelled here: the caller has his answer
+                self._settle_soon()
+                self._debit_later()
+        else:
             self._debit_later()
 
+    def _settle_soon(self) -> None:
+        computation = self._computation
+        entry = computation.entry(self.admission.versions) if computation is not None else None
+        self._keeper.admitter.settle_soon(self.admission, entry=entry, keep_hold=self._owes_credits)
+        if computation is not None:
+            computation.end()  # calls go out in their order: who looks now finds what was just sent
+
     def _debit_later(self) -> None:
+        if not self._owes_credits:
+            return
         ledger, holds = self._keeper.ledger, self._keeper.holds
         self._owes_credits = False
         if ledger is not None and holds is not None:

@@ -167,6 +167,7 @@ class EdgeMiddleware:
         if declared is not None and declared > self._max_body_bytes:
             await exchange.refuse_body()
             return
+        await self._traffic.turn()
         await self.app(exchange.scope, exchange.receive, exchange.send)
         if exchange.started:
             return

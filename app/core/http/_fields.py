@@ -5,9 +5,10 @@ pass when it refused, otherwise until the bucket or window is whole again. Quota
 plan, ``t`` ends with the day or month, and there is no ``w``, as those differ in length. What is in shadow mode does not show.
 """
 
+from functools import lru_cache
 from math import ceil
 
-from app.core.policies import Admission, Plan
+from app.core.policies import Admission, Allowance, Plan
 
 Field = tuple[bytes, bytes]
 
@@ -48,27 +49,28 @@ def limit_field(admission: Admission) -> Field:
 def with_quotas(fields: tuple[Field, ...], admission: Admission) -> tuple[Field, ...]:
     """The fields of the limits, or none, with the quotas that the decision looked at."""
     answer = admission.answer
-    shown = [
-        (allowance, remaining)
-        for allowance, (_, remaining) in zip(
-            admission.ask.allowances, answer.quotas if answer is not None else (), strict=False
-        )
-        if not allowance.shadow
-    ]
+    if answer is None or not answer.quotas:
+        return fields
+    policies, states = fields or (None, None)
+    policy, template, shown = _quota_texts(admission.ask.allowances[: len(answer.quotas)], policies)
     if not shown:
         return fields
-    policies = [f'"{allowance.name}";q={allowance.limit}' for allowance, _ in shown]
-    states = [
-        f'"{allowance.name}";r={remaining};t={max(ceil((allowance.end_ms - admission.now_ms) / 1000), 0)}'
-        for allowance, remaining in shown
-    ]
-    known = dict(fields)
-    return (
-        _joined(b"ratelimit-policy", known, policies),
-        _joined(b"ratelimit", known, states),
-    )
+    values: list[int] = []
+    for number, end_ms in shown:
+        values += (answer.quotas[number][1], max(-((admission.now_ms - end_ms) // 1000), 0))
+    text = template % tuple(values)
+    return policy, (b"ratelimit", b"%b, %b" % (states[1], text) if states is not None else text)
 
 
-def _joined(name: bytes, known: dict[bytes, bytes], items: list[str]) -> Field:
-    more = ", ".join(items).encode()
-    return name, b"%s, %s" % (known[name], more) if name in known else more
+@lru_cache(maxsize=1024)
+def _quota_texts(
+    allowances: tuple[Allowance, ...], policies: Field | None
+) -> tuple[Field, bytes, tuple[tuple[int, int], ...]]:
+    """``RateLimit-Policy`` with the quotas behind the limits' ``policies``, the text between the numbers of ``RateLimit``, and of which
+    allowances these are, each with its end. The same for all of an account's requests of a minute.
+    """
+    shown = [(number, one) for number, one in enumerate(allowances) if not one.shadow]
+    more = ", ".join(f'"{one.name}";q={one.limit}' for _, one in shown).encode()
+    policy = b"%b, %b" % (policies[1], more) if policies is not None else more
+    template = ", ".join(f'"{one.name}";r=%d;t=%d' for _, one in shown).encode()
+    return (b"ratelimit-policy", policy), template, tuple([(number, one.end_ms) for number, one in shown])

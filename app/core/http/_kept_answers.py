@@ -27,10 +27,8 @@ class KeptAnswers:
         """The answer that was there until now, for the request that computes it anew; None when there is none that it may be given."""
         if not admission.tail or sought.is_anew:
             return None
-        found = self._cached.read(admission.tail, sought.key)
-        return (
-            self._cached.hit(found[1], found[0], scope, b"hit; detail=stale") if found is not None else None
-        )
+        kept = self._cached.read(admission.tail, sought.key)
+        return self._cached.hit(kept, scope, b"hit; detail=stale") if kept is not None else None
 
     async def give(
         self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
@@ -43,7 +41,7 @@ class KeptAnswers:
             answer = await self._wait(sought, incoming.scope)
             return Passage(admission, answer=answer) if answer is not None else None
         if admission.verdict in CACHED:
-            return self._hit(admission, sought, incoming.scope)
+            return self.hit(admission, sought, incoming.scope)
         return await self._without_store(admission, caller, incoming, sought, may_wait=may_wait)
 
     async def _wait(self, sought: Sought, scope: Scope) -> Answer | None:
@@ -52,8 +50,8 @@ class KeptAnswers:
             entry = await cached.cache.wait_for(sought.key, sought.tags, cached.config.hard_timeout)
         except StoreError:
             return None
-        answer = cached.open(entry, sought.key) if entry is not None else None
-        return cached.hit(answer, entry, scope) if answer is not None and entry is not None else None
+        kept = cached.open(entry, sought.key) if entry is not None else None
+        return cached.hit(kept, scope) if kept is not None else None
 
     async def _without_store(
         self, admission: Admission, caller: Caller, incoming: Incoming, sought: Sought, *, may_wait: bool
@@ -80,16 +78,17 @@ class KeptAnswers:
         claims = Claims(self._keeper, admission, caller, incoming, sought=sought._replace(lead=lead))
         return Passage(admission, claims=claims)
 
-    def _hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+    def hit(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+        """The stored answer that ADMIT found; None when it cannot be read."""
         cached = self._cached
-        found = cached.read(admission.tail, sought.key)
-        if found is None:
+        kept = cached.read(admission.tail, sought.key)
+        if kept is None:
             return None
-        entry, answer = found
         is_fresh = admission.verdict is Verdict.FRESH
+        cached.saw(sought.key, kept.entry.fresh)
         status = b"hit" if is_fresh else b"hit; detail=stale"
         return Passage(
             admission,
-            answer=cached.hit(answer, entry, scope, status),
-            is_due=is_fresh and cached.is_due(entry),
+            answer=cached.hit(kept, scope, status),
+            is_due=is_fresh and cached.is_due(kept.entry),
         )

@@ -61,8 +61,10 @@ class GatedRoute(APIRoute):
             # A wrong method is no attempt at this endpoint: nothing is charged.
             if self.methods and scope["method"] not in self.methods:
                 raise MethodNotAllowed(binding.allowed)
-            gate = binding.gate
-            entered = await gate.enter(scope, receive, scope[SCOPE_KEY], path) if gate is not None else None
+            gate, entered = binding.gate, None
+            if gate is not None:
+                await gate.traffic.turn()
+                entered = await gate.enter(scope, receive, scope[SCOPE_KEY], path)
         except GatehouseError as refusal:
             await send_problem(scope, send, refusal)
             return
@@ -80,6 +82,8 @@ class GatedRoute(APIRoute):
         self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         state: RequestState = scope[SCOPE_KEY]
+        if ticket is not None:
+            await ticket.gate.traffic.turn()
         ticket_token = set_ticket(ticket)
         context_token = set_context(_context_of(state, ticket, template(scope, self)))
         try:

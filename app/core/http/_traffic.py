@@ -1,6 +1,7 @@
 """Whether this process takes requests, and how many it is working on."""
 
 import random
+from collections.abc import Awaitable, Generator
 
 from app.core.errors import Unavailable
 from app.core.http._problem import REDUCED_CAPACITY
@@ -8,9 +9,26 @@ from app.core.http._problem import REDUCED_CAPACITY
 PROBES = frozenset({"/live", "/ready", "/metrics"})
 """Paths that are answered while the process drains or is full: whoever watches must not be shut out."""
 
+_CROWD = 4
 
 # The share of ``max_in_flight`` that requests of a priority may fill; what is above is kept for those that matter more.
 _SHARES = {"critical": 1.0, "default": 0.95, "sheddable": 0.8}
+
+
+class _Pause:
+    """Lets the loop run what is ready, ``turns`` times."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+
+    def __await__(self) -> Generator[None, None, None]:
+        for _ in range(self._turns):
+            yield
+
+
+_TURN, _NO_TURN = _Pause(1), _Pause(0)
 
 
 class TrafficControl:
@@ -54,6 +72,16 @@ class TrafficControl:
         Sheddable requests are refused when 80 % of ``max_in_flight`` are in hand, default ones at 95 %, critical ones by the edge alone.
         """
         return self.in_flight - 1 < _SHARES[priority] * self.max_in_flight
+
+    def turn(self) -> Awaitable[None]:
+        """Await it between two stages of a request: the other requests that are ready come to the same place first.
+
+        A request runs through more code than the processor's nearest caches hold. One after the other, each finds them full of what it
+        needs last; stage by stage, all but the first find what they need (cohort scheduling: Larus and Parkes, USENIX 2002). With
+        everything on, this saves a quarter of a request's CPU time (docs/adr/0011). Alone, a request does not wait. It is a place where a
+        request can be cancelled: what was taken before must be in safe hands.
+        """
+        return _TURN if self.in_flight >= _CROWD else _NO_TURN
 
     def refusal(self, path: str) -> str | None:
         """Why a request for ``path`` is not taken now, or None when it is."""

@@ -10,9 +10,10 @@ from app.core.http._cost_request import cost_request
 from app.core.http._gate_kit import Keeping
 from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
-from app.core.http._kept_answers import CACHED, KeptAnswers
+from app.core.http._kept_answers import CACHED, KeptAnswers, Scope
 from app.core.http._passage import Passage
 from app.core.http._results import Results
+from app.core.http._traffic import TrafficControl
 from app.core.policies import (
     NO_REQUEST,
     Admission,
@@ -23,13 +24,13 @@ from app.core.policies import (
     CostRequest,
     CreditsUnavailable,
     JobConfig,
+    Lookup,
     Plan,
     Renewals,
     Resilience,
     Terms,
     Verdict,
     load_account,
-    without_hold,
     without_price,
 )
 
@@ -48,6 +49,7 @@ class Turnstile:
         admitter: Admitter,
         keeping: Keeping,
         resilience: Resilience,
+        traffic: TrafficControl,
     ) -> None:
         self._plan = plan
         self._admitter = admitter
@@ -72,6 +74,7 @@ class Turnstile:
             cached,
             self._results,
             keeping.renewals or Renewals(admitter),
+            traffic,
         )
         self._kept = KeptAnswers(cached, keeper) if cached is not None else None
 
@@ -103,6 +106,11 @@ class Turnstile:
         request = cost_request(scope) if self._asks_cost else NO_REQUEST
         must_compute, lacks_account = sought is not None and sought.is_anew, False
         former: Admission | None = None
+        if sought is not None and claim is None and (glance := self._cached_glance(sought)) is not None:
+            former = await self._admitter.admit(self._plan, caller, costs, Ask(lookup=glance))
+            passage = self._glanced(former, sought, scope)
+            if passage is not None:
+                return passage
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
             if lacks_account:
@@ -123,6 +131,17 @@ class Turnstile:
             elif verdict is not Verdict.CLOCK:
                 return self._passage(admission, caller, incoming, sought)
         raise CreditsUnavailable("The account's balance cannot be read now.")
+
+    def _cached_glance(self, sought: Sought) -> Lookup | None:
+        return self._cached.glance(sought) if self._cached is not None else None
+
+    def _glanced(self, admission: Admission, sought: Sought, scope: Scope) -> Passage | None:
+        """What a look at the stored answer alone comes to; None where all has to be asked."""
+        assert self._cached is not None and self._kept is not None  # noqa: S101, PT018 - by the caller
+        if admission.verdict is Verdict.FRESH and (passage := self._kept.hit(admission, sought, scope)):
+            return passage
+        self._cached.saw(sought.key, None)
+        return Passage(admission) if admission.verdict is Verdict.LIMITED else None
 
     async def _ask(
         self,
@@ -179,8 +198,7 @@ class Turnstile:
         """
         if claims.is_charged:
             return False
-        price = without_hold(claims.admission) if claims.is_settled else claims.admission
-        claims.admission = without_price(claims.admission)
+        price, claims.admission = claims.admission, without_price(claims.admission)
         if not claims.is_settled:
             claims.renew()
         self._admitter.give_back_price_soon(price)

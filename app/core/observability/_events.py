@@ -4,7 +4,7 @@ Policies emit and import no subscriber; logging, metrics and tracing subscribe i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import structlog
 
@@ -144,6 +144,7 @@ Event = (
     | RetryEvent
 )
 Subscriber = Callable[[Event], None]
+E = TypeVar("E", bound=Event)
 
 
 class EventHub:
@@ -154,11 +155,12 @@ class EventHub:
     """
 
     def __init__(self) -> None:
-        self._subscribers: dict[type[Event], tuple[Subscriber, ...]] = {}
+        self._subscribers: dict[type, tuple[Subscriber, ...]] = {}
 
-    def subscribe(self, kind: type[Event], subscriber: Subscriber) -> None:
+    def subscribe(self, kind: type[E], subscriber: Callable[[E], None]) -> None:
         """Add a subscriber for one kind of event."""
-        self._subscribers[kind] = (*self._subscribers.get(kind, ()), subscriber)
+        # It is called with events of its kind only.
+        self._subscribers[kind] = (*self._subscribers.get(kind, ()), cast("Subscriber", subscriber))
 
     def emit(self, event: Event) -> None:
         """Deliver at once, in the caller's task."""

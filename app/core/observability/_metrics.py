@@ -4,8 +4,8 @@ Names and labels are bounded: routes are templates, operations and states come f
 everything that callers could invent shares one label.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 
@@ -16,24 +16,16 @@ from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import metrics as instrumentator
 
 from app.core.errors import ConfigurationError
-from app.core.observability._events import (
-    CacheEvent,
-    Event,
-    EventHub,
-    PolicyEvent,
-    SettlementEvent,
-    WorkEvent,
-)
+from app.core.observability._events import EventHub
+from app.core.observability._gate_metrics import HTTP_BUCKETS, GateMetrics
 from app.core.observability._multiprocess import forget_dead_workers, multiprocess_dir
 from app.core.observability._requests import RequestRecord
 from app.core.observability._resilience_metrics import ResilienceMetrics
 from app.core.observability._server_metrics import FAST_BUCKETS, ServerMetrics
-from app.core.observability._settlement_metrics import SettlementMetrics
+from app.core.observability._tally import observe_all
 from app.core.observability._work_metrics import WorkMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _db_latency = Histogram(
     "db_latency_seconds",
@@ -99,26 +91,29 @@ class _HttpMetrics:
     def __init__(self, registry: _Registry) -> None:
         instrumentator.requests(registry=registry)
         total = registry.made[-1]
-        instrumentator.latency(should_include_status=False, buckets=_HTTP_BUCKETS, registry=registry)
+        instrumentator.latency(should_include_status=False, buckets=HTTP_BUCKETS, registry=registry)
         latency = registry.made[-1]
         if not (isinstance(total, Counter) and isinstance(latency, Histogram)):
             raise ConfigurationError("prometheus-fastapi-instrumentator makes other metrics than it did")
         self._total = total
         self._latency = latency
-        self._series: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def count(self, record: RequestRecord) -> None:
-        key = (record.route, record.method, record.status)
-        series = self._series.get(key)
-        if series is None:
-            handler = "none" if record.route.startswith("(") else record.route
-            labels = {"handler": handler, "method": record.method}
-            series = self._series[key] = (
-                self._total.labels(status=str(record.status), **labels).inc,
-                self._latency.labels(**labels).observe,
-            )
-        series[0]()
-        series[1](record.duration_s)
+    def count(self, records: Iterable[RequestRecord]) -> None:
+        took: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
+        for _, method, route, status, duration_s, *_ in records:
+            took[route, method, status].append(duration_s)
+        for key, durations in took.items():
+            total, latency = self._series.get(key) or self._find(key)
+            total.inc(len(durations))
+            observe_all(latency, durations)
+
+    def _find(self, key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
+        route, method, status = key
+        labels = {"handler": "none" if route.startswith("(") else route, "method": method}
+        series = self._total.labels(status=str(status), **labels), self._latency.labels(**labels)
+        self._series[key] = series
+        return series
 
 
 class Metrics:
@@ -130,102 +125,29 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        # What a request reports waits until the request is counted: counting costs less in batches. Bounded, because
-        # work outside requests reports too; a process that counts nothing for that long loses the oldest.
-        self._waiting: deque[Event] = deque(maxlen=100_000)
         self._registry = registry = _Registry()
         self._http = _HttpMetrics(registry)
         self._background = WorkMetrics(registry)
         self._resilience = ResilienceMetrics(registry)
-        self._settlements = SettlementMetrics(registry)
         self._servers = ServerMetrics(registry)
-        self._decisions = Counter(
-            "gatehouse_policy_decisions_total",
-            "Decisions of the gates",
-            ["policy", "verdict", "shadow"],
-            registry=registry,
-        )
-        self._decision: dict[tuple[str, str, bool], Counter] = {}
-        self._degraded = Counter(
-            "gatehouse_policy_degraded_total",
-            "Decisions made without the store",
-            ["policy"],
-            registry=registry,
-        )
-        self._store_time = Histogram(
-            "gatehouse_policy_store_seconds",
-            "Time of the admission round trip",
-            buckets=FAST_BUCKETS,
-            registry=registry,
-        )
-        self._work = Histogram(
-            "api_latency_seconds", "Time of a handler", ["endpoint"], buckets=_HTTP_BUCKETS, registry=registry
-        )
-        self._work_of: dict[str, Histogram] = {}
-        self._failures = Counter(
-            "api_errors_total", "Handlers that did not end well", ["endpoint", "outcome"], registry=registry
-        )
-        self._cache = Counter(
-            "gatehouse_cache_events_total",
-            "What caches did for callers",
-            ["cache", "kind"],
-            registry=registry,
-        )
+        # Waits until requests are counted: counting costs less in batches.
+        self._gates = GateMetrics(registry)
 
     def subscribe(self, hub: EventHub) -> None:
         """Count every event that this hub carries from now on."""
         self._background.subscribe(hub)
-        hub.subscribe(PolicyEvent, self._waiting.append)
-        hub.subscribe(WorkEvent, self._waiting.append)
-        hub.subscribe(CacheEvent, self._waiting.append)
-        hub.subscribe(SettlementEvent, self._waiting.append)
+        self._gates.subscribe(hub)
         self._resilience.subscribe(hub)
-        self._settlements.subscribe(hub)
         self._servers.subscribe(hub)
 
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
-        for record in records:
-            self._http.count(record)
-        self._count_waiting()
-
-    def _count_waiting(self) -> None:
-        while self._waiting:
-            try:
-                event = self._waiting.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            if isinstance(event, PolicyEvent):
-                self._on_decision(event)
-            elif isinstance(event, WorkEvent):
-                self._on_work(event)
-            elif isinstance(event, SettlementEvent):
-                self._settlements.count(event)
-            elif isinstance(event, CacheEvent):
-                self._cache.labels(event.cache, event.kind).inc()
-
-    def _on_decision(self, event: PolicyEvent) -> None:
-        key = (event.policy, event.verdict, bool(event.shadowed))
-        counter = self._decision.get(key)
-        if counter is None:
-            counter = self._decision[key] = self._decisions.labels(*key[:2], "true" if key[2] else "false")
-        counter.inc()
-        if event.degraded:
-            self._degraded.labels(event.policy).inc()
-        elif event.store_s:
-            self._store_time.observe(event.store_s)
-
-    def _on_work(self, event: WorkEvent) -> None:
-        histogram = self._work_of.get(event.policy)
-        if histogram is None:
-            histogram = self._work_of[event.policy] = self._work.labels(event.policy)
-        histogram.observe(event.duration_s)
-        if event.outcome != "ok":
-            self._failures.labels(event.policy, event.outcome).inc()
+        self._http.count(records)
+        self._gates.count_waiting()
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format. Takes milliseconds: call it in a thread."""
-        self._count_waiting()
+        self._gates.count_waiting()
         folder = multiprocess_dir()
         if folder is None:
             both = CollectorRegistry()

@@ -29,6 +29,7 @@ class ServerMetrics:
             buckets=FAST_BUCKETS,
             registry=registry,
         )
+        self._statements_of: dict[str, Histogram] = {}
         self._db_errors = Counter(
             "gatehouse_db_errors_total", "Statements that failed", ["error"], registry=registry
         )
@@ -54,7 +55,10 @@ class ServerMetrics:
     def _on_statement(self, event: Event) -> None:
         assert isinstance(event, DatabaseEvent)  # noqa: S101 - by subscription
         operation = event.operation if event.operation in _OPERATIONS else "other"
-        self._statements.labels(operation).observe(event.duration_s)
+        histogram = self._statements_of.get(operation)
+        if histogram is None:
+            histogram = self._statements_of[operation] = self._statements.labels(operation)
+        histogram.observe(event.duration_s)
         if event.error is not None:
             self._db_errors.labels(event.error).inc()
 

@@ -1,8 +1,11 @@
 """Metrics of what requests had taken: claims, slots and credits, by what became of them."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app.core.observability._events import Event, EventHub, HoldsEvent, SettlementEvent
+from app.core.observability._tally import tally
 
 
 class SettlementMetrics:
@@ -27,12 +30,13 @@ class SettlementMetrics:
         """Note every count of open holds that the hub carries from now on."""
         hub.subscribe(HoldsEvent, self._on_holds)
 
-    def count(self, event: SettlementEvent) -> None:
-        """One more."""
-        counter = self._counter.get(event)
-        if counter is None:
-            counter = self._counter[event] = self._settlements.labels(*event)
-        counter.inc()
+    def count(self, events: Iterable[SettlementEvent]) -> None:
+        """Count them, equal ones together."""
+        for event, number in tally(events).items():
+            counter = self._counter.get(event)
+            if counter is None:
+                counter = self._counter[event] = self._settlements.labels(*event)
+            counter.inc(number)
 
     def _on_holds(self, event: Event) -> None:
         assert isinstance(event, HoldsEvent)  # noqa: S101 - by subscription

@@ -11,7 +11,7 @@ from app.core.policies._cluster_parts import Part, merge, part_of, share_a_slot,
 from app.core.policies._keys import Caller
 from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
-from app.core.policies._questions import answer_of, flatten
+from app.core.policies._questions import Answer, answer_of, flatten
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
 from app.core.policies._settlement import RECEIPT_MS, Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
@@ -116,6 +116,8 @@ class Admitter(Settler):
                 if _is_of_slots(error) and not in_parts:
                     self.use_slots()
                     continue
+                if ask.lookup is not None and ask.lookup.is_glance:
+                    return asked._replace(allowed=False, answer=Answer(Verdict.CLOCK))
                 # What one script call refused it has not begun to write.
                 if in_parts or not isinstance(error, StoreReplyError):
                     self._take_back(asked)

@@ -22,7 +22,7 @@ class Verdict(IntEnum):
     STALE = 12  # cache: the entry in the tail is stale and somebody else computes it anew: answer with it
     WAIT = 13  # cache: nothing is stored and somebody else computes it: wait for him
     OPEN = 14  # the circuit is open and no entry can be shown: 503
-    CLOCK = 15  # a calendar window of the ask is over by the server's clock: make it again with its time
+    CLOCK = 15  # a calendar window of the ask is over by the server's clock, or nothing fresh was found by a glance: ask again, for all
 
 
 VERDICT_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
@@ -48,7 +48,8 @@ class Claim(NamedTuple):
 class Lookup(NamedTuple):
     """A cached answer to look for. Without one the caller may become its leader: ``lease_ms`` says for how long.
 
-    ``must_compute``: do not wait for another leader (he took too long), and do not answer from the store.
+    ``must_compute``: do not wait for another leader (he took too long), and do not answer from the store. ``lease_ms`` 0 is a glance:
+    where nothing fresh is stored, and where the store does not answer, the verdict is CLOCK, nothing was taken, and all is to be asked.
     """
 
     key: str
@@ -56,6 +57,11 @@ class Lookup(NamedTuple):
     lease_ms: int
     must_compute: bool = False
     hit_cost: int = 1
+
+    @property
+    def is_glance(self) -> bool:
+        """Whether nothing but a fresh entry is asked for."""
+        return self.lease_ms == 0
 
 
 class Allowance(NamedTuple):

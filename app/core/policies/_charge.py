@@ -23,13 +23,8 @@ def debit_of(admission: Admission, caller: Caller, actual: int | None, request_i
 
 
 def debit_later(ledger: CreditLedger, holds: HoldBook, admission: Admission, debit: Debit) -> None:
-    """Hand it to the ledger's next batch, which frees the hold. Settle the rest ``without_hold``."""
+    """Hand it to the ledger's next batch, which frees the hold. Settle the rest with ``keep_hold``."""
     ledger.debit_later(debit, partial(holds.free_soon, debit.account, admission.rid))
-
-
-def without_hold(admission: Admission) -> Admission:
-    """The same, to be settled while its hold stays until the debit is in the ledger."""
-    return admission._replace(ask=admission.ask._replace(hold=None))
 
 
 def without_price(admission: Admission) -> Admission:

@@ -3,7 +3,7 @@
 from app.core.context import current_context
 from app.core.db import AsyncSession
 from app.core.policies._admission import Admission
-from app.core.policies._charge import debit_later, debit_of, without_hold
+from app.core.policies._charge import debit_later, debit_of
 from app.core.policies._engine_parts import EngineParts
 from app.core.policies._keys import Caller
 from app.core.policies._providers import Balance, Debit
@@ -12,7 +12,7 @@ from app.core.policies._providers import Balance, Debit
 class Permit:
     """What one piece of admitted work took. End it with ``settle`` or ``give_back``; whichever comes first counts."""
 
-    __slots__ = ("_balance", "_is_over", "_parts", "actual", "admission", "caller")
+    __slots__ = ("_balance", "_is_over", "_is_put_off", "_parts", "actual", "admission", "caller")
 
     def __init__(self, parts: EngineParts, caller: Caller, admission: Admission | None) -> None:
         self._parts = parts
@@ -21,11 +21,14 @@ class Permit:
         self.actual: int | None = None
         self._balance: Balance | None = None
         self._is_over = False
+        self._is_put_off = False
 
     @property
     def owes(self) -> bool:
         """Whether the work is to be paid for."""
-        return self.admission is not None and self.admission.ask.price is not None and self.actual != 0
+        admission = self.admission
+        is_held = admission is not None and admission.ask.price is not None and not self._is_put_off
+        return is_held and self.actual != 0
 
     async def pay(self, session: AsyncSession) -> None:
         """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""
@@ -38,7 +41,8 @@ class Permit:
         ledger, holds, admission = self._parts.ledger, self._parts.holds, self.admission
         assert ledger is not None and holds is not None and admission is not None  # noqa: S101, PT018 - see owes
         debit_later(ledger, holds, admission, self._debit(admission))
-        self.admission, self._balance = without_hold(admission), None
+        self._balance = None
+        self._is_put_off = True
         await self.settle()
 
     async def settle(self) -> None:
@@ -47,7 +51,7 @@ class Permit:
         Waits for the store, so that the caller's next request finds what it did not use.
         """
         if self._end() and self.admission is not None and self.admission.is_owed_settlement:
-            await self._parts.admitter.settle(self.admission, None, self._balance)
+            await self._parts.admitter.settle(self.admission, None, self._balance, keep_hold=self._is_put_off)
 
     async def give_back(self) -> None:
         """The work failed: everything but attempt limits is given back."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import structlog
 
@@ -19,7 +20,8 @@ Sleep = Callable[[float], Awaitable[None]]
 class Renewals:
     """All work of one process that holds leases. One task looks four times a second and renews what has used a third of its lease.
 
-    The task runs while there is anything to look after.
+    The task runs while there is anything to look after. Most work ends before the next look, so ``add`` and ``discard`` only take notes: a
+    lease counts as begun at the look before it, which is never later than it was.
     """
 
     def __init__(
@@ -28,45 +30,60 @@ class Renewals:
         self._admitter = admitter
         self._clock = clock or SystemClock()
         self._sleep = sleep
-        self._due: dict[str, tuple[Admission, float, float]] = {}
+        self._held: dict[str, Admission] = {}
+        self._due: dict[str, tuple[float, float]] = {}
+        self._looked_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def add(self, admission: Admission) -> None:
         """Look after this work's leases until it is discarded."""
-        lease_s = shortest_lease_s(admission)
-        if lease_s is None:
-            return
-        self._due[admission.rid] = (admission, lease_s, self._clock.monotonic() + lease_s / 3)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._watch())
+        claim, lookup, _, _, slots, hold, _ = admission.ask
+        if hold or slots or claim or lookup:
+            self._held[admission.rid] = admission
+            if self._task is None or self._task.done():
+                self._looked_at = self._clock.monotonic()
+                self._task = asyncio.get_running_loop().create_task(self._watch())
 
     def discard(self, admission: Admission) -> None:
         """Its work is over."""
-        self._due.pop(admission.rid, None)
+        self._held.pop(admission.rid, None)
 
     async def _watch(self) -> None:
-        while self._due:
+        while self._held:
             await self._sleep(_LOOK_S)
             await self.renew_due()
 
     async def renew_due(self) -> None:
         """Renew what is due now."""
-        now = self._clock.monotonic()
-        for rid, (admission, lease_s, due) in list(self._due.items()):
-            if due > now or rid not in self._due:
+        begun, now = self._looked_at, self._clock.monotonic()
+        known, self._due, self._looked_at = self._due, {}, now
+        for rid, admission in list(self._held.items()):
+            if rid not in self._held:  # it ended while another lease was renewed
                 continue
-            self._due[rid] = (admission, lease_s, now + lease_s / 3)
-            try:
-                await self._admitter.extend(admission, int(lease_s * 1000))
-            except (StoreError, GatehouseError) as error:
-                _log.warning("policy.lease_not_renewed", error=type(error).__name__)
+            lease_s, due = known.get(rid) or _first(admission, begun)
+            if due <= now:
+                due = now + lease_s / 3
+                await self._renew(admission, lease_s)
+            self._due[rid] = (lease_s, due)
+
+    async def _renew(self, admission: Admission, lease_s: float) -> None:
+        try:
+            await self._admitter.extend(admission, int(lease_s * 1000))
+        except (StoreError, GatehouseError) as error:
+            _log.warning("policy.lease_not_renewed", error=type(error).__name__)
 
     async def close(self) -> None:
         """Stop looking."""
-        self._due.clear()
+        self._held.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _first(admission: Admission, begun: float) -> tuple[float, float]:
+    """The lease, and when it is due for the first time; never, when nothing was leased."""
+    lease_s = shortest_lease_s(admission) or inf
+    return lease_s, begun + lease_s / 3
 
 
 def shortest_lease_s(admission: Admission) -> float | None:

@@ -1,5 +1,6 @@
 """What is sent to the store at the end of a request: SETTLE, ABORT, EXTEND, out of its admission."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.core.policies._admission import Admission
@@ -24,18 +25,22 @@ class Call:
     ``rid`` names the receipt, where there is one; ``head`` are the arguments before the parts.
     """
 
-    __slots__ = ("_first", "_head", "_parts", "_rid", "script")
+    __slots__ = ("_arguments", "_ends", "_first", "_head", "_keys", "_rid", "script")
 
     def __init__(self, *head: bytes, script: Script = SETTLE, rid: str = "", first: str = "") -> None:
         self.script = script
         self._head = head
         self._rid = rid
         self._first = first
-        self._parts: list[tuple[str, tuple[bytes, ...]]] = []
+        self._keys: list[str] = []
+        self._arguments: list[bytes] = []
+        self._ends: list[int] = []
 
     def add(self, key: str, *arguments: bytes) -> None:
         """One more part."""
-        self._parts.append((key, arguments))
+        self._keys.append(key)
+        self._arguments += arguments
+        self._ends.append(len(self._arguments))
 
     def keep(self, put: Put) -> None:
         """Store an entry of the cache; the part that gives up its lease must follow."""
@@ -45,30 +50,33 @@ class Call:
     def without_entry(self) -> "Call":
         """The same, storing nothing."""
         call = Call(*self._head, rid=self._rid, first=self._first)
-        call._parts = [part for part in self._parts if part[1][0] != b"p"]
+        for key, arguments in self._parts():
+            if arguments[0] != b"p":
+                call.add(key, *arguments)
         return call
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self._keys)
 
     def requests(self, *, clustered: bool) -> list[tuple[list[str], list[bytes]]]:
         """Keys and arguments of the calls that this takes: one, and on a Cluster one per slot."""
         if not clustered:
-            return [self._request(self._first, self._parts)]
-        slots: dict[str, list[tuple[str, tuple[bytes, ...]]]] = {}
-        for part in self._parts:
-            slots.setdefault(slot_of(part[0]), []).append(part)
-        return [self._request(parts[0][0], parts) for parts in slots.values()]
-
-    def _request(
-        self, first: str, parts: list[tuple[str, tuple[bytes, ...]]]
-    ) -> tuple[list[str], list[bytes]]:
-        keys = [receipt_key(first, self._rid)] if self._rid else []
-        arguments = list(self._head)
-        for key, more in parts:
+            return [self._request(self._first, self._keys, self._arguments)]
+        slots: dict[str, tuple[list[str], list[bytes]]] = {}
+        for key, more in self._parts():
+            keys, arguments = slots.setdefault(slot_of(key), ([], []))
             keys.append(key)
             arguments += more
-        return keys, arguments
+        return [self._request(keys[0], keys, arguments) for keys, arguments in slots.values()]
+
+    def _parts(self) -> Iterator[tuple[str, list[bytes]]]:
+        begins = [0, *self._ends]
+        for key, begin, end in zip(self._keys, begins, self._ends, strict=False):
+            yield key, self._arguments[begin:end]
+
+    def _request(self, first: str, keys: list[str], arguments: list[bytes]) -> tuple[list[str], list[bytes]]:
+        receipt = [receipt_key(first, self._rid)] if self._rid else []
+        return [*receipt, *keys], [*self._head, *arguments]
 
 
 class Settled(NamedTuple):
@@ -96,16 +104,16 @@ NOTHING_OWED = Settled()
 
 
 def settle_call(
-    admission: Admission, result: bytes | None, balance: Balance | None, entry: Put | None
+    admission: Admission, result: bytes | None, balance: Balance | None, entry: Put | None, *, keep_hold: bool
 ) -> Call | None:
     """The claim becomes ``result`` (None: it is given up), slots and hold are freed, the answer that was computed for the cache is kept
-    (None: somebody else may compute it). None when nothing was taken.
+    (None: somebody else may compute it). keep_hold: the hold stays until its debit is in the ledger. None when nothing was taken.
     """
     if not admission.is_owed_settlement:
         return None
     call = _begin(admission, _NOTHING_GIVEN_BACK)
     _end_claim(call, admission, result)
-    _free(call, admission, balance, keep_hold=False)
+    _free(call, admission, balance, keep_hold=keep_hold)
     if admission.is_leader and admission.ask.lookup is not None:
         if entry is not None:
             call.keep(entry)

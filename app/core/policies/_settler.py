@@ -27,6 +27,7 @@ from app.core.valkey import Put, StoreError
 
 _NO_END_MS = 2**53
 _LOST = Settled(is_lost=True)
+_FINE = b"0 0"
 _log = structlog.get_logger(__name__)
 
 
@@ -62,11 +63,16 @@ class Settler:
         result: bytes | None = None,
         balance: Balance | None = None,
         entry: Put | None = None,
+        *,
+        keep_hold: bool = False,
     ) -> Settled:
         """Keep ``result`` under the claim (None: the claim is given up), free slots and hold, take over a newer ``balance``, and store the
-        ``entry`` that was computed. May be repeated. Never raises for the store: then leases and the sweeper end what was taken.
+        ``entry`` that was computed. keep_hold: its debit is still to come. May be repeated. Never raises for the store: then leases and
+        the sweeper end what was taken.
         """
-        return await self._end(admission, self._settlement(admission, result, balance, entry))
+        return await self._end(
+            admission, self._settlement(admission, result, balance, entry, keep_hold=keep_hold)
+        )
 
     def settle_soon(
         self,
@@ -74,9 +80,11 @@ class Settler:
         result: bytes | None = None,
         balance: Balance | None = None,
         entry: Put | None = None,
+        *,
+        keep_hold: bool = False,
     ) -> None:
         """The same without waiting for it."""
-        self._end_soon(admission, self._settlement(admission, result, balance, entry))
+        self._end_soon(admission, self._settlement(admission, result, balance, entry, keep_hold=keep_hold))
 
     async def abort(
         self,
@@ -117,10 +125,16 @@ class Settler:
             await asyncio.wait(self._tasks)
 
     def _settlement(
-        self, admission: Admission, result: bytes | None, balance: Balance | None, entry: Put | None
+        self,
+        admission: Admission,
+        result: bytes | None,
+        balance: Balance | None,
+        entry: Put | None,
+        *,
+        keep_hold: bool,
     ) -> Call | None:
         if not admission.degraded:
-            return settle_call(admission, result, balance, entry)
+            return settle_call(admission, result, balance, entry, keep_hold=keep_hold)
         self._local_ask.free(admission.rid, admission.taken)
         return None
 
@@ -199,7 +213,7 @@ class Settler:
             # In a task, which waits longer; what the first try did is not done twice.
             self._start(self._end(admission, what, is_again=True))
         else:
-            self._told(admission, _settled([reply.result()]))
+            self._told(admission, _settled((reply.result(),)))
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -208,6 +222,8 @@ class Settler:
 
 
 def _settled(replies: Sequence[bytes]) -> Settled:
+    if all(reply == _FINE for reply in replies):
+        return NOTHING_OWED
     return Settled(
         any(reply.startswith(b"1") for reply in replies), any(reply.endswith(b"1") for reply in replies)
     )

@@ -9,10 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db import (
+    ConstraintViolated,
     Database,
     DatabaseFault,
     DatabaseTimeout,
     DatabaseUnavailable,
+    InvalidValue,
     PoolExhausted,
     get_db_context,
     translate,
@@ -197,6 +199,57 @@ async def test_each_statement_is_one_event_with_its_operation_and_error(postgres
     assert [(event.operation, event.error) for event in events] == [("select", None), ("update", "42P01")]
     assert all(0 < event.duration_s < 60 for event in events)
     await database.close()
+
+
+class TestFetch:
+    async def test_gives_the_rows_and_commits(self, entries: None, database: Database) -> None:
+        insert = "INSERT INTO entries VALUES ($1, 1, $2) RETURNING id"
+        assert [tuple(row) for row in await database.fetch(insert, 1, "kept")] == [(1,)]
+        async with database.session() as session:
+            assert await session.scalar(text("SELECT count(*) FROM entries")) == 1
+
+    @pytest.mark.parametrize("option", ["", "&pgbouncer=true"])
+    async def test_raises_our_errors_and_the_connection_stays_good(
+        self, entries: None, postgres_url: str, option: str
+    ) -> None:
+        database = Database(postgres_url + option, pool_size=1, max_overflow=0)
+        insert = "INSERT INTO entries VALUES ($1, 1, $2)"
+        await database.fetch(insert, 1, "kept")
+        pid = await database.fetch("SELECT pg_backend_pid()")
+        with pytest.raises(ConstraintViolated):
+            await database.fetch(insert, 1, "twice")
+        with pytest.raises(InvalidValue):
+            await database.fetch(insert, 2, "\x00")
+        assert await database.fetch("SELECT pg_backend_pid()") == pid
+        assert database.pool_status().checked_out == 0
+        await database.close()
+
+    async def test_of_a_server_that_is_away_is_unavailable(self) -> None:
+        with pytest.raises(DatabaseUnavailable):
+            await Database("postgresql+asyncpg://app:word@127.0.0.1:1/app").fetch("SELECT 1")
+
+    async def test_cancelled_gives_its_place_back(self, postgres_url: str) -> None:
+        database = Database(postgres_url, pool_size=1, max_overflow=0, pool_timeout_s=5)
+        sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(30)"))
+        await until(lambda: database.pool_status().checked_out == 1)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+        async with asyncio.timeout(5):
+            await database.fetch("SELECT 1")
+        assert database.pool_status().checked_out == 0
+        await database.close()
+
+    async def test_is_one_event(self, postgres_url: str) -> None:
+        hub, seen = EventHub(), list[DatabaseEvent]()
+        hub.subscribe(DatabaseEvent, seen.append)
+        database = Database(postgres_url, hub=hub)
+        await database.fetch("SELECT 1")
+        with pytest.raises(DatabaseFault):
+            await database.fetch("update no_such_table set x = 1")
+        assert [(event.operation, event.error) for event in seen] == [("select", None), ("update", "42P01")]
+        assert all(0 < event.duration_s < 60 for event in seen)
+        await database.close()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Process:
     def __init__(self, database: Database, **options: Any) -> None:
         self.sleeps, self.work, self.events = Sleeps(), Work(), list[PeriodicEvent]()
         hub = EventHub()
-        hub.subscribe(PeriodicEvent, self.events.append)  # type: ignore[arg-type]
+        hub.subscribe(PeriodicEvent, self.events.append)
         task = Periodic(name="sweep", every_s=5, work=self.work, **options.pop("task", {}))
         self.task = task
         self.runner = PeriodicRunner(

@@ -262,6 +262,18 @@ class TestCredits:
         await admitter.abort(second, keep_hold=True)
         assert (await account(store))["h"] == str(4 * CREDIT)
 
+    async def test_a_settlement_with_a_debit_to_come_frees_the_slot_and_leaves_the_hold(
+        self, store: ValkeyClient
+    ) -> None:
+        admitter = Admitter(store, clock=SystemClock())
+        await fund(store, 1)
+        first = await admitter.admit(NO_LIMITS, ALICE, None, Ask(slots=(slot(1),), hold=hold(1)))
+        await admitter.settle(first, keep_hold=True)
+        again = await admitter.admit(NO_LIMITS, ALICE, None, Ask(slots=(slot(1),), hold=hold(1)))
+        assert again.verdict is Verdict.HELD
+        await admitter.settle(first)
+        assert (await admitter.admit(NO_LIMITS, ALICE, None, Ask(hold=hold(1)))).allowed
+
     async def test_an_expired_hold_still_counts(self, store: ValkeyClient) -> None:
         admitter, time = await timed(store)
         await fund(store, 1)

@@ -251,3 +251,42 @@ class TestAgain:
         time.lose = 1
         leader = await admitter.admit(NO_LIMITS, ALICE, None, Ask(lookup=lookup()))
         assert (leader.is_leader, leader.tail) == (True, entry)
+
+
+class TestGlance:
+    """``lease_ms`` 0: nothing but a fresh entry is asked for."""
+
+    async def test_a_fresh_entry_is_the_answer_and_is_charged_like_any_hit(self, store: ValkeyClient) -> None:
+        admitter, time = await timed(store)
+        entry = await put(time)
+        hit = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
+        assert (hit.verdict, hit.tail, next(hit.states).remaining) == (Verdict.FRESH, entry, 999)
+
+    @pytest.mark.parametrize(("fresh_s", "versions"), [(-1, b"-"), (60, b"1,1")], ids=["stale", "changed"])
+    async def test_without_one_nothing_is_taken_and_asking_for_all_is_charged_once(
+        self, store: ValkeyClient, fresh_s: float, versions: bytes
+    ) -> None:
+        admitter, time = await timed(store)
+        await put(time, fresh_s=fresh_s, versions=versions)
+        before = sorted(await store.execute("KEYS", "*"))
+        glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(tags=("a", "b"), lease_ms=0)))
+        assert (glance.verdict, glance.tail, glance.is_leader) == (Verdict.CLOCK, b"", False)
+        assert sorted(await store.execute("KEYS", "*")) == before
+        whole = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=TAGGED), again=glance)
+        assert (whole.verdict, whole.is_leader) == (Verdict.ADMITTED, True)
+        assert next(whole.states).remaining == 999
+
+    async def test_without_the_store_all_has_to_be_asked(self, store: ValkeyClient) -> None:
+        admitter, time = await timed(store)
+        time.down = True
+        glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
+        assert (glance.verdict, glance.allowed, glance.degraded) == (Verdict.CLOCK, False, False)
+        whole = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup()), again=glance)
+        assert (whole.degraded, next(whole.states).remaining) == (True, 999)
+
+    async def test_a_used_up_limit_refuses_it(self, store: ValkeyClient) -> None:
+        admitter, time = await timed(store)
+        await put(time)
+        await admitter.admit(LIMITED, ALICE, (1000,))
+        glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
+        assert (glance.verdict, glance.violated) == (Verdict.LIMITED, ("wide",))

@@ -3,7 +3,7 @@
 import pytest
 
 from app.core.context import Principal
-from app.core.policies import Admission, Ask, Caller, Debit, Hold, Plan, debit_of, without_hold
+from app.core.policies import Admission, Ask, Caller, Debit, Hold, Plan, debit_of
 
 CALLER = Caller(Principal("ann"), "192.0.2.1")
 HOLD = Hold("{u:ann}:v1:c", 3_000_000, 10_000, "settled-once", shadow=False)
@@ -17,9 +17,3 @@ HELD = Admission(
 )
 def test_what_the_work_says_it_cost_is_charged_otherwise_the_estimate(actual: int | None, micro: int) -> None:
     assert debit_of(HELD, CALLER, actual, "r1") == Debit("ann", micro, "settled-once", "work", "r1")
-
-
-def test_settling_the_rest_leaves_the_hold_where_it_is() -> None:
-    rest = without_hold(HELD)
-    assert (rest.ask.hold, rest.ask.lacking, rest.rid) == (None, (), "1")
-    assert HELD.ask.hold is HOLD

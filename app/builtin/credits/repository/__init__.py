@@ -8,6 +8,7 @@ from app.builtin.credits.repository.ledger import (
     NewEntry,
     PaidDebit,
 )
+from app.builtin.credits.repository.posting import post_at_once
 
 __all__ = [
     "AccountState",
@@ -18,4 +19,5 @@ __all__ = [
     "NewEntry",
     "PaidDebit",
     "Spending",
+    "post_at_once",
 ]

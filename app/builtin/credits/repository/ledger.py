@@ -16,37 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app.builtin.credits.models import CreditAccount, CreditEntry, Kind
+from app.builtin.credits.repository.posting import POST_NEW, balances_of, once_each, post_values
 from app.core.db import translate_errors
 from app.core.policies import Balance, Debit
 
-# One statement, one round trip. ``account`` waits for the row's lock and then sees its newest state, the rest of the statement sees what
-# was there when it began; a charge that another transaction posted in between is refused by the unique key and changes nothing.
-_DEBIT = text("""
-WITH wanted AS (
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS text[]), CAST(:micros AS bigint[]), CAST(:keys AS text[]),
-        CAST(:policies AS text[]), CAST(:requests AS text[]), CAST(:before AS text[]), CAST(:after AS text[]), CAST(:within AS float8[]))
-        WITH ORDINALITY AS w(id, account, micro, key, policy, request, before, after, within, place)
-), account AS (
-    SELECT id, balance_micro, version FROM credit_accounts WHERE id = ANY(CAST(:accounts AS text[])) ORDER BY id FOR NO KEY UPDATE
-), fresh AS (
-    SELECT w.*, a.version + row_number() OVER mine AS version,
-        CAST(greatest(0, least(w.micro, a.balance_micro - (sum(w.micro) OVER mine - w.micro))) AS bigint) AS covered
-    FROM wanted w JOIN account a ON a.id = w.account
-    WHERE NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key = w.key)
-        AND NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key IN (w.before, w.after)
-            AND l.at > clock_timestamp() - make_interval(secs => w.within))
-    WINDOW mine AS (PARTITION BY w.account ORDER BY w.place)
-), entry AS (
-    INSERT INTO credit_ledger (id, account_id, version, kind, amount_micro, overage_micro, settlement_key, request_id, meta)
-    SELECT id, account, version, 'debit', -covered, micro - covered, key, request, jsonb_build_object('policy', policy) FROM fresh
-    ON CONFLICT (settlement_key) DO NOTHING RETURNING account_id, amount_micro, version
-), change AS (
-    UPDATE credit_accounts a SET balance_micro = a.balance_micro + e.amount, version = e.last, updated_at = now()
-    FROM (SELECT account_id, CAST(sum(amount_micro) AS bigint) AS amount, max(version) AS last FROM entry GROUP BY account_id) e
-    WHERE a.id = e.account_id RETURNING a.id, a.balance_micro, a.version
-)
-SELECT a.id, coalesce(c.balance_micro, a.balance_micro), coalesce(c.version, a.version) FROM account a LEFT JOIN change c ON c.id = a.id
-""")
 _ADD = text("""
 WITH account AS (
     SELECT id, balance_micro, version FROM credit_accounts WHERE id = :account FOR NO KEY UPDATE
@@ -133,7 +106,7 @@ class LedgerRepository:
         A settlement key that is in the ledger changes nothing. What a balance does not cover is overage. One debit of a known account is
         one round trip.
         """
-        debits = sorted(_different(debits), key=_by_account)
+        debits = once_each(debits)
         with translate_errors():
             if len(debits) > 1 or any(debit.is_rerun for debit in debits):
                 # Several of one account count against each other, and a run that was given up may post its twin at this very moment: both
@@ -146,21 +119,8 @@ class LedgerRepository:
         return balances
 
     async def _post(self, debits: Sequence[Debit]) -> dict[str, Balance]:
-        rows = await self._session.execute(
-            _DEBIT,
-            {
-                "ids": [uuid7() for _ in debits],
-                "accounts": [debit.account for debit in debits],
-                "micros": [debit.micro for debit in debits],
-                "keys": [debit.settlement_key for debit in debits],
-                "policies": [debit.policy for debit in debits],
-                "requests": [debit.request_id for debit in debits],
-                "before": [debit.twins[0] if debit.twins else None for debit in debits],
-                "after": [debit.twins[1] if debit.twins else None for debit in debits],
-                "within": [debit.within_s for debit in debits],
-            },
-        )
-        return {account: Balance(micro, version) for account, micro, version in rows}
+        connection = await self._session.connection()
+        return balances_of(await connection.exec_driver_sql(POST_NEW, post_values(debits)))
 
     async def lock(self, account: str) -> None:
         """Make the account if there is none, and let nobody else write it before the end of the transaction."""
@@ -249,16 +209,3 @@ class LedgerRepository:
             await self._session.execute(
                 update(CreditAccount).where(CreditAccount.id == account).values(**changes)
             )
-
-
-def _by_account(debit: Debit) -> str:
-    return debit.account
-
-
-def _different(debits: Sequence[Debit]) -> list[Debit]:
-    """One of each work: of one key, or of keys that are twins."""
-    found: dict[str, Debit] = {}
-    for debit in debits:
-        if not any(twin in found for twin in debit.twins or ()):
-            found[debit.settlement_key] = debit
-    return list(found.values())

@@ -1,10 +1,11 @@
 """The ledger as the policy engine asks for it: ``CreditLedger``."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-from app.builtin.credits.repository import LedgerRepository
+from app.builtin.credits.repository import LedgerRepository, post_at_once
 from app.builtin.credits.service.batch import DebitBatch
-from app.core.db import AsyncSession, Database, get_db_context
+from app.core.db import AsyncSession, ConstraintViolated, Database, get_db_context
 from app.core.observability import EventHub
 from app.core.policies import Balance, Debit
 from app.core.policies import CreditLedger as CreditLedgerProtocol
@@ -52,8 +53,14 @@ class Ledger(CreditLedgerProtocol):
         await self.batch.aclose()
 
     async def _post(self, debits: Sequence[Debit]) -> Mapping[str, Balance]:
-        async with get_db_context(self._database) as session:
-            return await LedgerRepository(session).debit(debits)
+        balances: dict[str, Balance] = {}
+        # Refused when somebody posts one of them at the same moment; nothing is kept then.
+        with suppress(ConstraintViolated):
+            balances = await post_at_once(self._database, [debit for debit in debits if not debit.is_rerun])
+        if rest := [debit for debit in debits if debit.is_rerun or debit.account not in balances]:
+            async with get_db_context(self._database) as session:
+                balances |= await LedgerRepository(session).debit(rest)
+        return balances
 
 
 def _check(debit: Debit) -> None:

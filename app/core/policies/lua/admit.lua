@@ -10,7 +10,8 @@
 --   flags 1 = charged even when another limit refuses (attempt), 2 = shadow: may refuse without effect
 -- then, only if there are parts: the request's id, 1 if the circuit is open, and the parts, in this order:
 --   c fingerprint lease_ms retention_ms rerun replay_cost      claim of an idempotency key; key: the record
---   l lease_ms must_compute hit_cost tags versions             cache; keys: entry, lease, tags. versions: those of tags elsewhere, or ''
+--   l lease_ms must_compute hit_cost tags versions             cache; keys: entry, lease, tags. versions: those of tags elsewhere, or ''.
+--                                                              lease_ms 0: only a fresh entry is asked for; without one, 15 and nothing
 --   q end_ms limit cost shadow                                 calendar quota; key: the count (any number of these)
 --   s most lease_ms shadow                                     slot; key: the set of leases (any number of these)
 --   h micro lease_ms settlement_key shadow                     credits; key: the account
@@ -192,6 +193,7 @@ if rid then
         end
       end
       if fresh and not must then verdict = 11
+      elseif ARGV[at + 1] == '0' then verdict, dry, tail = 15, true, ''
       elseif open then verdict = tail ~= '' and 12 or 14
       elseif call('EXISTS', KEYS[k + 1]) == 0 then leader, lookup = 1, at
       elseif not must then verdict = tail ~= '' and 12 or 13 end

@@ -1,0 +1,100 @@
+"""Answers that were seen fresh are looked for alone, and what a miss needs is asked only then: on real servers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from app.core.db import Database
+from app.core.policies import Concurrency, JobConfig, RateLimit, ResponseCache
+from app.core.valkey import Script, ValkeyClient
+from app.settings import Settings
+from tests.core.http.workshop import Workshop, fund, priced
+from tests.servers import PrivateServer
+
+pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
+HOUR = RateLimit.fixed_window("hour", limit=100, window=3600)
+
+
+def cached(**options: Any) -> Workshop:
+    return priced(
+        cache=ResponseCache(ttl=60, tags=("work",)),
+        concurrency=Concurrency(max=2),
+        rate_limit=HOUR,
+        **options,
+    )
+
+
+class Counted:
+    """How many keys each call of ADMIT brought."""
+
+    def __init__(self, store: ValkeyClient) -> None:
+        self.keys: list[int] = []
+        self._submit = store.submit
+        store.submit = self._take  # type: ignore[method-assign]
+
+    def _take(self, script: Script, keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> Any:
+        if script.name == "lua/admit":
+            self.keys.append(len(keys))
+        return self._submit(script, keys, args)
+
+
+async def test_the_second_hit_asks_for_limit_and_answer_alone(settings: Settings, database: Database) -> None:
+    await fund(database, 10)
+    async with cached().open(settings) as shop:
+        await shop.statuses(2)
+        counted = Counted(shop.platform.store)
+        answer = await shop.get()
+        assert answer.headers["cache-status"].startswith("gatehouse; hit")
+        assert counted.keys == [5]  # receipt, limit, entry, lease, tag; neither slot nor account
+        assert (shop.runs, await shop.left()) == (1, (8, 0))
+
+
+async def test_an_answer_that_is_gone_is_computed_and_charged_as_if_nobody_had_looked(
+    settings: Settings, database: Database
+) -> None:
+    await fund(database, 10)
+    async with cached().open(settings) as shop:
+        await shop.statuses(2)
+        (entry,) = await shop.keys("*:e:work:*")
+        await shop.stored("DEL", entry)
+        counted = Counted(shop.platform.store)
+        answer = await shop.get()
+        assert (answer.status_code, shop.runs, len(counted.keys)) == (200, 2, 2)
+        assert answer.headers["ratelimit"].startswith('"hour";r=97;')
+        assert await shop.left() == (6, 0)
+        await shop.get()
+        assert len(counted.keys) == 3, "one call again, and it is no glance after it was in vain"
+        assert counted.keys[2] > 5
+
+
+async def test_an_answer_that_was_changed_is_not_given(settings: Settings, database: Database) -> None:
+    async def change() -> None:
+        """Commits nothing, but says so."""
+
+    await fund(database, 10)
+    shop = cached()
+    shop.added("/change", "change", JobConfig(invalidates=("work",), rate_limit=None), change)
+    async with shop.open(settings):
+        await shop.statuses(2)
+        assert await shop.statuses(1, "/change") == [200]
+        assert (await shop.get()).json() == {"run": 2}
+
+
+async def test_a_used_up_limit_refuses_a_hit_and_says_so(settings: Settings, database: Database) -> None:
+    await fund(database, 10)
+    two = RateLimit.fixed_window("two", limit=3, window=3600)
+    async with priced(cache=ResponseCache(ttl=60), rate_limit=two).open(settings) as shop:
+        assert await shop.statuses(4) == [200, 200, 200, 429]
+        assert shop.verdicts == ["admitted", "hit", "hit", "limited"]
+
+
+async def test_when_the_store_goes_away_credits_are_503_and_nothing_is_computed_for_nothing(
+    make_settings: Any, database: Database, private_valkey: PrivateServer
+) -> None:
+    await fund(database, 10)
+    async with cached().open(make_settings(valkey_url=private_valkey.url)) as shop:
+        await shop.statuses(3)
+        private_valkey.kill()
+        assert (await shop.get()).status_code == 503
+        assert shop.runs == 1
