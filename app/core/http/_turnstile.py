@@ -29,7 +29,6 @@ from app.core.policies import (
     Terms,
     Verdict,
     load_account,
-    without_hold,
     without_price,
 )
 
@@ -179,8 +178,7 @@ class Turnstile:
         """
         if claims.is_charged:
             return False
-        price = without_hold(claims.admission) if claims.is_settled else claims.admission
-        claims.admission = without_price(claims.admission)
+        price, claims.admission = claims.admission, without_price(claims.admission)
         if not claims.is_settled:
             claims.renew()
         self._admitter.give_back_price_soon(price)
