@@ -62,7 +62,7 @@ class CachedAnswers:
     ) -> None:
         self.config = config
         self.cache = cache
-        self.local = LocalFlights()
+        self.local = LocalFlights(most=config.outage_max)
         self._policy = policy
         self._sealer = sealer
         self._lease_ms = int(lease_s * 1000)

@@ -68,6 +68,7 @@ class Claims:
         "admission",
         "caller",
         "has_started",
+        "is_charged",
         "is_settled",
         "receive",
         "stale",
@@ -96,7 +97,7 @@ class Claims:
         ):
             self._computation = Computation(keeper.cached, sought)
         self.stale = stale
-        self.has_started = False
+        self.has_started = self.is_charged = False
         self.is_settled = False
         self.actual: int | None = None
         self._has_failed = False
@@ -188,9 +189,10 @@ class Claims:
             retention_s = claim.retention_ms / 1000
             if not await keep_result(sessions.first(), claim.key, claim.fingerprint, blob, retention_s):
                 raise Overtaken
-        hold = self.admission.ask.hold
+        hold = self.admission.ask.price
         if hold is None or not charge or keeper.ledger is None or keeper.config.credits is None:
             return None
+        self.is_charged = True
         if keeper.config.credits.settle == "batched":
             self._owes_credits = True
             self.actual = charge
@@ -199,14 +201,14 @@ class Claims:
         return await keeper.ledger.debit(sessions.first(), debit)
 
     def _charge(self, status: int) -> int:
-        hold = self.admission.ask.hold
+        hold = self.admission.ask.price
         if hold is None or status >= 400:
             return 0
         return hold.micro if self.actual is None else self.actual
 
     async def _not_committed(self, error: BaseException, sessions: SessionScope) -> None:
         """Give everything back, unless the commit may have happened all the same: then database and leases decide."""
-        is_owed = self._is_durable or self.admission.ask.hold is not None
+        is_owed = self._is_durable or self.admission.ask.price is not None
         if sessions.is_in_doubt or (isinstance(error, Unavailable) and is_owed):
             self.is_settled = True
             await self._throttle()

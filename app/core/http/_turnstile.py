@@ -31,6 +31,7 @@ from app.core.policies import (
     Terms,
     Verdict,
     load_account,
+    without_price,
 )
 
 _TRIES = 4
@@ -189,6 +190,19 @@ class Turnstile:
         claim = admission.ask.claim
         assert claim is not None  # noqa: S101 - nothing else is replayed
         return self._results.replay(admission.tail, claim)
+
+    def free(self, claims: Claims) -> bool:
+        """Its caller gets a stale answer, which costs as little as any other that is kept: give back what he would have paid.
+
+        False: he pays, because the debit of the new one is being written.
+        """
+        if claims.is_charged:
+            return False
+        price, claims.admission = claims.admission, without_price(claims.admission)
+        if not claims.is_settled:
+            claims.renew()
+        self._admitter.give_back_price_soon(price)
+        return True
 
     async def lead(self, incoming: Incoming, caller: Caller) -> Claims | None:
         """Take the lease of an answer that is about to end, to compute it in the background; None when somebody else has it."""

@@ -131,7 +131,7 @@ class Admission(NamedTuple):
         """Whether settling does anything: a claim, a slot, a hold or the lease of a computation was taken."""
         ask = self.ask
         return self.allowed and (
-            ask.claim is not None or bool(ask.slots) or ask.hold is not None or self.is_leader
+            ask.claim is not None or bool(ask.slots) or ask.price is not None or self.is_leader
         )
 
     def unpaid(self, costs: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast, final
 from libvalkey import ProtocolError, Reader, ReplyError
 
 from app.core.valkey._budgets import GRACE_S, OwnBudgets, fail
-from app.core.valkey._errors import UNWELL, StoreDown, StoreOverloaded, StoreTimeout, error_code, to_error
+from app.core.valkey._errors import UNWELL, StoreDown, StoreOverloaded, StoreTimeout, error_code
+from app.core.valkey._refusals import Refusals
 from app.core.valkey._script import Script
 
 Reply = Any
@@ -27,7 +28,9 @@ _BURST = 8
 
 
 class WireOwner(Protocol):
-    """Who is told about a connection's health."""
+    """Who is told about a connection's health, and what the server refuses."""
+
+    refusals: Refusals
 
     def wire_lost(self, wire: "Wire", reason: str) -> None:
         """The connection is gone; all its calls have failed already."""
@@ -144,7 +147,6 @@ class Wire(asyncio.Protocol):
         self._limit = self._max_pending
 
     # Receiving
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         # A cast, because uvloop's transports are not subclasses of asyncio's.
@@ -201,7 +203,7 @@ class Wire(asyncio.Protocol):
             if head in packed[:80]:
                 self._resend(future, packed, head, script)
                 return
-        fail(future, to_error(text, script.name if script is not None else None))
+        fail(future, self._owner.refusals.error_of(text, script.name if script is not None else None))
         if code in UNWELL:
             self._unwell += 1
 
@@ -213,7 +215,6 @@ class Wire(asyncio.Protocol):
         self.enqueue(future, packed.replace(head, source, 1), script)
 
     # Time
-
     def _on_timer(self) -> None:
         """Time out the oldest calls, but only after the loop has looked at the socket once more.
 
@@ -265,7 +266,6 @@ class Wire(asyncio.Protocol):
         return good
 
     # Ending
-
     def ensure_alive(self) -> None:
         """Raise ``StoreDown`` if the connection has ended."""
         if self.lost_reason is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -80,7 +81,7 @@ async def left(admitter: Admitter) -> list[int]:
 class TestNode:
     async def test_it_refuses_keys_of_two_slots_in_one_script(self, cluster: ValkeyClient) -> None:
         with pytest.raises(StoreReplyError, match="CROSSSLOT"):
-            await Admitter(cluster, clock=SystemClock()).admit(PLAN, ALICE)
+            await cluster.run(ADMIT, ["{r:1}:v1:r:1", *PLAN.keys(ALICE)], [b"10", b"0"])
 
     async def test_it_refuses_a_key_that_was_not_declared(self, cluster: ValkeyClient) -> None:
         sneaky = Script(
@@ -90,6 +91,27 @@ class TestNode:
             await cluster.run(
                 sneaky, ["{u:alice}:v1:r:1", *LIMITED.keys(ALICE)], [b"10", b"1", *LIMITED.arguments((1,))]
             )
+
+
+class TestLearning:
+    """An admitter that nobody told that the store is a Cluster, as after an outage at the start."""
+
+    @pytest.mark.parametrize(
+        "ask", [Ask(), Ask(slots=(POOL._replace(most=5), slot(5)))], ids=["limits", "more"]
+    )
+    async def test_the_first_calls_of_all_are_decided_in_the_store(
+        self, cluster: ValkeyClient, ask: Ask
+    ) -> None:
+        admitter = Admitter(cluster, clock=SystemClock())
+        first = await asyncio.gather(*(admitter.admit(PLAN, ALICE, None, ask) for _ in range(3)))
+        assert [(it.allowed, it.degraded) for it in first] == [(True, False)] * 3
+        assert admitter.is_clustered
+        assert await left(admitter) == [97, 97, 97]
+
+    async def test_a_limit_that_must_be_checked_is_not_refused(self, cluster: ValkeyClient) -> None:
+        closed = [replace(limit, on_store_down="closed") for limit in PLAN.limits]
+        admitted = await Admitter(cluster, clock=SystemClock()).admit(Plan("orders", closed), ALICE)
+        assert (admitted.allowed, admitted.degraded) == (True, False)
 
 
 class TestEverything:
