@@ -16,7 +16,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-_IMPORTED = ("app.main", "app.cli._serve", "app.cli._keys")
+_IMPORTED = ("app.main", "app.cli._serve", "app.cli._keys", "app.dev._prepare", "app.dev._runner")
 _KEEP = 3  # standard input, output and error
 
 
