@@ -34,6 +34,23 @@ KNOWN_SECRETS = (
 _LOCK = 72_610_001
 _WORKERINPUT = "gatehouse_servers"
 _numbers = count(1)
+# As TRUNCATE does, whose new files for every table and index take ten times as long as a few rows.
+_EMPTY = """
+DO $$
+DECLARE each record;
+BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR each IN SELECT format('%I', tablename) AS name FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        EXECUTE 'LOCK TABLE ' || each.name || ' IN ACCESS EXCLUSIVE MODE';
+        EXECUTE 'DELETE FROM ' || each.name;
+    END LOOP;
+    FOR each IN SELECT format('%I.%I', schemaname, sequencename) AS name, start_value FROM pg_sequences
+        WHERE schemaname = 'public' AND last_value IS NOT NULL LOOP
+        PERFORM setval(each.name::regclass, each.start_value, false);
+    END LOOP;
+END $$
+"""
 
 
 class _Controller:
@@ -183,17 +200,11 @@ def no_n_plus_one() -> Iterator[QueryWatch]:
 
 @pytest.fixture
 async def clean_database(database: Database) -> AsyncIterator[None]:
-    """Empties every table after the test; for tests that commit through the app."""
+    """Empties every table after the test; for tests that commit through the app. Fails when somebody still holds one of them."""
     yield
     async with database.session() as session:
         await session.execute(text("SET LOCAL lock_timeout = '5s'"))
-        tables = await session.scalars(
-            text(
-                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-            )
-        )
-        if names := ", ".join(tables):
-            await session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        await session.execute(text(_EMPTY))
         await session.commit()
 
 
@@ -234,7 +245,7 @@ async def private_postgres() -> AsyncIterator[PrivateServer]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_settings(postgres_url: str, valkey_url: str) -> Callable[..., Settings]:
     """Settings for tests, with whatever a test wants changed."""
 
@@ -250,7 +261,7 @@ def make_settings(postgres_url: str, valkey_url: str) -> Callable[..., Settings]
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(make_settings: Callable[..., Settings]) -> Settings:
     """Settings for tests on the shared servers; the budget of Valkey is generous, because the machine is busy."""
     return make_settings()
