@@ -233,16 +233,28 @@ def private_valkey() -> Iterator[PrivateServer]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-async def private_postgres() -> AsyncIterator[PrivateServer]:
-    """A PostgreSQL of the test's own, migrated."""
+@pytest.fixture(scope="session")
+async def spare_postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """A migrated PostgreSQL for one test after the other: to make its data takes far longer than to start it."""
     folder = new_folder()
     server = EmbeddedPostgres(folder / "postgres", durable=False)
     server.start()
     await upgrade(server.url())
-    yield PrivateServer(server, server.url)
+    yield server
     server.kill()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def private_postgres(spare_postgres: EmbeddedPostgres) -> AsyncIterator[PrivateServer]:
+    """A PostgreSQL that no other test uses meanwhile, with a new, migrated database."""
+    name = f"private_{next(_numbers)}"
+    if not spare_postgres.is_running:
+        spare_postgres.start()
+    async with _connection(spare_postgres.url("template1")) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
+    yield PrivateServer(spare_postgres, lambda: spare_postgres.url(name))
+    spare_postgres.kill()
 
 
 @pytest.fixture(scope="session")
