@@ -1,5 +1,6 @@
 """The API as real processes, for tests of faults."""
 
+import asyncio
 import os
 import socket
 import time
@@ -42,6 +43,7 @@ class Api:
         deadline = time.monotonic() + PATIENCE_S
         while (await self.client.get("/ready")).status_code != status:
             assert time.monotonic() < deadline, f"/ready does not become {status}"
+            await asyncio.sleep(0.01)  # what it waits for needs the processor, too
 
 
 @asynccontextmanager
