@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from app.core.db import (
     watch_queries,
 )
 from app.core.errors import ConfigurationError
+from tests.garbage import own_garbage
 
 Logged = list[MutableMapping[str, Any]]
 ROOT = Path(__file__).parents[3]
@@ -331,12 +331,13 @@ class TestLogging:
         assert [line["event"] for line in logged] == ["query.executed"]
 
     async def test_a_log_that_nobody_stopped_goes_with_its_engine(self, postgres_url: str) -> None:
-        database = Database(postgres_url)
-        QueryAnalyzer.enable_query_logging(database.engine)
-        await database.ping()
-        engine = weakref.ref(database.engine.sync_engine)
-        await database.close()
-        gc.collect()
+        with own_garbage() as collect:
+            database = Database(postgres_url)
+            QueryAnalyzer.enable_query_logging(database.engine)
+            await database.ping()
+            engine = weakref.ref(database.engine.sync_engine)
+            await database.close()
+            collect()
         assert engine() is None
 
     @pytest.mark.parametrize("engine", ["an engine", None])
