@@ -5,8 +5,9 @@ from typing import Any
 
 from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
-from app.core.http._claims import Claims, Keeper
+from app.core.http._claims import Claims
 from app.core.http._incoming import Incoming
+from app.core.http._keeper import Keeper
 from app.core.http._passage import Passage
 from app.core.policies import Admission, Caller, NoCapacity, Verdict
 from app.core.valkey import StoreError

@@ -5,11 +5,12 @@ One round trip decides on all of them together with the limits; what follows fro
 
 from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
-from app.core.http._claims import Claims, Keeper
+from app.core.http._claims import Claims
 from app.core.http._cost_request import cost_request
 from app.core.http._gate_kit import Keeping
 from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
+from app.core.http._keeper import Keeper
 from app.core.http._kept_answers import CACHED, KeptAnswers, Scope
 from app.core.http._passage import Passage
 from app.core.http._results import Results
