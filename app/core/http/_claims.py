@@ -125,7 +125,7 @@ class Claims(Taken):
         """Give everything back, unless the commit may have happened all the same: then database and leases decide."""
         is_owed = self._is_durable or self.admission.ask.price is not None
         if sessions.is_in_doubt or (isinstance(error, Unavailable) and is_owed):
-            self.is_settled = True
+            self.is_settled, self._owes_credits = True, False
             await self._throttle()
             await self._keeper.admitter.abort(self.admission, keep_claim=True, keep_hold=True)
             if self._computation is not None:

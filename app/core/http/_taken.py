@@ -115,7 +115,7 @@ class Taken:
     async def abort(self, *, keep_claim: bool = False) -> None:
         """Give back claim, slots, quota and credits. Doing it again does nothing."""
         if not self.is_settled:
-            self.is_settled = True
+            self.is_settled, self._owes_credits = True, False
             await self._throttle()
             await self._keeper.admitter.abort(self.admission, keep_claim=keep_claim)
         if self._computation is not None:
