@@ -144,6 +144,11 @@ class Admission(NamedTuple):
         )
 
     @property
+    def is_lost_glance(self) -> bool:
+        """Whether it looked for a fresh entry alone and the store's answer was lost."""
+        return self.degraded and self.ask.lookup is not None and self.ask.lookup.is_glance
+
+    @property
     def _was_free(self) -> bool:
         lookup = self.ask.lookup
         return self.verdict in (Verdict.FRESH, Verdict.STALE) and lookup is not None and lookup.hit_cost == 0

@@ -90,7 +90,10 @@ class Admitter(Settler):
         if ask is NOTHING and not keys:
             return Admission(plan, True, 0, (), degraded=False)
         if ask is not NOTHING or (self._clustered and not share_a_slot(keys)):
-            return await self._admit_all(plan, keys, costs, ask)
+            # A glance whose answer was lost may have run, or run late: under its id neither of the two charges again. On a Cluster
+            # the two are not asked in the same parts, and a receipt answers only for its own.
+            lost = again.rid if again is not None and again.is_lost_glance and not self._clustered else ""
+            return await self._admit_all(plan, keys, costs, ask, lost)
         rid = self._next_rid()
         names = [receipt_key(keys[0], rid), *keys]
         values = (RECEIPT_MS, plan.size, *plan.arguments(costs))
@@ -105,10 +108,11 @@ class Admitter(Settler):
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
     async def _admit_all(
-        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask
+        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask, rid: str = ""
     ) -> Admission:
         while True:
-            asked = Admission(plan, True, 0, (), False, self._next_rid(), 0, keys, costs, ask)
+            asked = Admission(plan, True, 0, (), False, rid or self._next_rid(), 0, keys, costs, ask)
+            rid = ""
             in_parts = self._clustered
             try:
                 answer = await (self._in_parts(asked) if in_parts else self._in_one(asked))
@@ -117,7 +121,7 @@ class Admitter(Settler):
                     self.use_slots()
                     continue
                 if ask.lookup is not None and ask.lookup.is_glance:
-                    return asked._replace(allowed=False, answer=Answer(Verdict.CLOCK))
+                    return asked._replace(allowed=False, degraded=True, answer=Answer(Verdict.CLOCK))
                 # What one script call refused it has not begun to write.
                 if in_parts or not isinstance(error, StoreReplyError):
                     self._take_back(asked)

@@ -11,6 +11,7 @@ from app.core.policies import (
     Admitter,
     Ask,
     IdempotencyUnavailable,
+    Lookup,
     Plan,
     RateLimit,
     Settled,
@@ -238,11 +239,53 @@ class TestTags:
         assert (changed.verdict, changed.is_leader, changed.tail) == (Verdict.ADMITTED, True, b"")
 
 
+PUBLIC = Lookup("{e:news}:v1:e:orders:news", (), 10_000)
+SHUT = RateLimit.fixed_window("shut", limit=1, window=FAR, charge="admit")
+
+
+class TestGlance:
+    """Limits, answer and quota in slots of their own."""
+
+    async def test_a_limit_on_admitted_ones_elsewhere_does_not_refuse_who_may_get_a_stale_answer(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        plan = Plan("orders", [USER, SHUT])
+        await admitter.admit(Plan("orders", []), ALICE, None, Ask(lookup=PUBLIC))
+        await admitter.admit(plan, ALICE, (0, 1))
+        glance = await admitter.admit(plan, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert glance.verdict is Verdict.CLOCK
+        whole = await admitter.admit(plan, ALICE, None, Ask(lookup=PUBLIC), again=glance)
+        assert whole.verdict is Verdict.WAIT
+        assert (await admitter.admit(plan, ALICE, (0, 0))).numbers[1] == 99, "charged once"
+
+    async def test_a_limit_on_attempts_elsewhere_refuses_him(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await admitter.admit(PLAN, ALICE, (100, 0, 0))
+        glance = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert (glance.verdict, glance.violated) == (Verdict.LIMITED, ("user",))
+
+    async def test_after_a_lost_one_all_is_asked_in_its_own_parts(self, cluster: ValkeyClient) -> None:
+        lossy = Lossy(cluster)
+        admitter = Admitter(lossy, clock=SystemClock(), clustered=True)
+        glance = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert glance.is_lost_glance
+        lossy.loses = ""
+        day = quota(end_ms=4_000_000_000_000)._replace(key="{ip:192.0.2.1}:v1:q:orders.day:d1")
+        whole = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC, allowances=(day,)), again=glance)
+        assert (whole.verdict, whole.is_leader, whole.answer and whole.answer.quotas) == (
+            Verdict.ADMITTED,
+            True,
+            ((True, 9),),
+        )
+
+
 class Lossy:
     """A store that never tells what became of one of the parts: the one of the network."""
 
     def __init__(self, store: ValkeyClient) -> None:
         self._store = store
+        self.loses = "{ip:"
 
     async def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> bytes:
         return await self.run(script, keys, args, timeout_s=2.0)
@@ -251,6 +294,6 @@ class Lossy:
         self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
     ) -> bytes:
         reply: bytes = await self._store.run(script, keys, args)
-        if keys[0].startswith("{ip:"):
+        if self.loses and keys[0].startswith(self.loses):
             raise StoreTimeout
         return reply
