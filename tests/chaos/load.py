@@ -56,8 +56,9 @@ class Customer:
         self._apis = apis
         self._told = told
         self._turns = count()
-        self._others = cycle(OTHERS)
-        self._orders = ORDERS[number % len(ORDERS) :] + ORDERS[: number % len(ORDERS)]
+        # Each begins with another one, so that somebody asks for everything at any time, however slow the machine is.
+        self._others = cycle(_from(number, OTHERS))
+        self._orders = _from(number, ORDERS)
 
     async def live(self, goes_on: Callable[[], bool]) -> None:
         """Until it is over; orders that are begun are brought to their end."""
@@ -93,6 +94,12 @@ class Customer:
                     self.unknown.append(key)
                     return
                 await asyncio.sleep(0.02)  # he is told to wait a second, and does not
+
+
+def _from(number: int, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """All of them, beginning with this one."""
+    start = number % len(kinds)
+    return kinds[start:] + kinds[:start]
 
 
 class Load:
