@@ -86,7 +86,8 @@ class KeptAnswers:
         if kept is None:
             return None
         is_fresh = admission.verdict is Verdict.FRESH
-        cached.saw(sought.key, kept.entry.fresh)
+        # One from before the clock went back says that it is fresh for long: a glance would not find it so.
+        cached.saw(sought.key, kept.entry.fresh if is_fresh else None)
         status = b"hit" if is_fresh else b"hit; detail=stale"
         return Passage(
             admission,
