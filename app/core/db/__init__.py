@@ -11,6 +11,7 @@ from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._encrypted import EncryptedText, encrypted_columns
 from app.core.db._errors import (
+    CommitOutcomeUnknown,
     ConstraintViolated,
     DatabaseError,
     DatabaseFault,
@@ -90,6 +91,7 @@ __all__ = [
     "Between",
     "BulkOperations",
     "ColumnRotation",
+    "CommitOutcomeUnknown",
     "ConstraintViolated",
     "CursorPage",
     "CursorSigner",
