@@ -29,6 +29,7 @@ from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Se
 from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
+from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
 from app.core.db._migrations import (
     current_heads,
     is_at_head,
@@ -40,6 +41,7 @@ from app.core.db._migrations import (
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._performance import track_performance
+from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_errors import (
     InvalidCursor,
@@ -92,6 +94,8 @@ __all__ = [
     "BulkOperations",
     "ColumnRotation",
     "CommitOutcomeUnknown",
+    "ConnectionLeaked",
+    "ConnectionPool",
     "ConstraintViolated",
     "CursorPage",
     "CursorSigner",
@@ -117,7 +121,9 @@ __all__ = [
     "PaginationHelper",
     "PaginationParams",
     "PlanNode",
+    "PoolCircuitOpen",
     "PoolExhausted",
+    "PoolHealth",
     "PoolStatus",
     "Probe",
     "QueryAnalyzer",
@@ -160,6 +166,7 @@ __all__ = [
     "enable_query_logging",
     "encrypted_columns",
     "find_result",
+    "forbid_connection_leaks",
     "forbid_n_plus_one",
     "get_db",
     "get_db_context",
