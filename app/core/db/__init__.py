@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
 from app.core.db._encrypted import EncryptedText, encrypted_columns
@@ -100,6 +101,7 @@ __all__ = [
     "CursorPage",
     "CursorSigner",
     "Database",
+    "DatabaseClient",
     "DatabaseError",
     "DatabaseFault",
     "DatabaseReadOnly",
@@ -169,6 +171,7 @@ __all__ = [
     "forbid_connection_leaks",
     "forbid_n_plus_one",
     "get_db",
+    "get_db_client",
     "get_db_context",
     "get_db_url",
     "get_table_stats",

@@ -18,7 +18,7 @@ from app.core.db._listeners import install_listeners
 from app.core.db._measured_pool import MeasuredPool
 from app.core.db._query_tags import QueryTags
 from app.core.db._sealed import RequestSession
-from app.core.db._url import parse_url
+from app.core.db._url import Provider, parse_url
 from app.core.errors import ConfigurationError
 from app.core.observability import BreakerEvent, EventHub
 from app.core.resilience import BreakerRules, Clock, RollingBreaker
@@ -109,6 +109,11 @@ class Database:
     def url(self) -> str:
         """The URL with its password, for tools that connect by themselves. Do not log it."""
         return self._target.url.render_as_string(hide_password=False)
+
+    @property
+    def provider(self) -> Provider:
+        """Who runs the server, by its host's name."""
+        return self._target.provider
 
     @property
     def engine(self) -> AsyncEngine:
