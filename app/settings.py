@@ -468,6 +468,9 @@ def load_environment_files(*files: str | Path) -> Settings:
     return settings
 
 
+db.configure_environment(load_environment_files)  # for @with_secure_environment
+
+
 def _configure_database(settings: Settings, url: str) -> None:
     try:
         db.default_database()

@@ -10,7 +10,15 @@ from app.core.db._after_commit import after_commit, after_commit_idle
 from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
+from app.core.db._decorators import (
+    FROM_POOL,
+    with_engine_connection,
+    with_pool_metrics,
+    with_query_optimization,
+    with_secure_environment,
+)
 from app.core.db._encrypted import EncryptedText, encrypted_columns
+from app.core.db._environment import configure_environment
 from app.core.db._errors import (
     CommitOutcomeUnknown,
     ConstraintViolated,
@@ -82,8 +90,11 @@ from app.core.db._table_stats import TableStats, get_table_stats
 from app.core.db._tables_used import TablesUsed, tables_used
 from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
+from app.core.resilience import retry_decorator
+from app.core.security import with_encrypted_parameters
 
 __all__ = [
+    "FROM_POOL",
     "QUERY_TAGS",
     "AdvisoryLocks",
     "AllOf",
@@ -162,6 +173,7 @@ __all__ = [
     "analyze_query_plan",
     "configure",
     "configure_cursors",
+    "configure_environment",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
@@ -182,6 +194,7 @@ __all__ = [
     "parse_sort",
     "pending",
     "purge_results",
+    "retry_decorator",
     "run_command",
     "savepoint",
     "session_scope",
@@ -191,4 +204,9 @@ __all__ = [
     "translate_errors",
     "upgrade",
     "watch_queries",
+    "with_encrypted_parameters",
+    "with_engine_connection",
+    "with_pool_metrics",
+    "with_query_optimization",
+    "with_secure_environment",
 ]

@@ -176,6 +176,12 @@ class Database:
         assert isinstance(pool, MeasuredPool)  # noqa: S101 - we made it; for the type checker
         return pool.meter.waiting
 
+    def tell_utilization(self) -> None:
+        """Put the share of connections in use into ``gatehouse_pool_utilization_percent``."""
+        pool = self.engine.pool
+        assert isinstance(pool, MeasuredPool)  # noqa: S101 - we made it; for the type checker
+        pool.meter.utilization(self.pool_status().utilization_percent)
+
     @property
     def breaker(self) -> RollingBreaker:
         """What ``ConnectionPool`` decides by: opens when half of five or more uses within ten seconds found no database."""

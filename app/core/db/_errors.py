@@ -211,6 +211,15 @@ def translate_errors() -> Iterator[None]:
         raise translate(error) from error
 
 
+@contextmanager
+def translate_sql_errors() -> Iterator[None]:
+    """``translate_errors`` for blocks that do other things too: an ``OSError`` in them is theirs."""
+    try:
+        yield
+    except (SQLAlchemyError, *DRIVER_ERRORS) as error:
+        raise translate(error) from error
+
+
 def _driver_error(error: BaseException) -> BaseException:
     """Unwrap SQLAlchemy's two layers around the driver's own error."""
     original = getattr(error, "driver_exception", None)

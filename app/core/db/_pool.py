@@ -7,11 +7,10 @@ from math import ceil
 from time import perf_counter
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database, PoolStatus
-from app.core.db._errors import DRIVER_ERRORS, DatabaseError, DatabaseUnavailable, PoolExhausted, translate
+from app.core.db._errors import DatabaseError, DatabaseUnavailable, PoolExhausted, translate_sql_errors
 from app.core.db._sessions import default_database, get_db_context
 from app.core.errors import GatehouseError
 from app.core.resilience import Leave
@@ -64,16 +63,19 @@ class ConnectionPool:
         Driver errors leave it translated. An outage (``DatabaseUnavailable``) counts against the breaker; while that is open,
         ``PoolCircuitOpen`` is raised and nothing is asked. A full pool, a refused row and the caller's own errors are no outage.
         """
+        async with self.guarded(), get_db_context(self.database, **options) as session:
+            yield session
+
+    @asynccontextmanager
+    async def guarded(self) -> AsyncIterator[None]:
+        """Work on a session of the caller's own behind the breaker; as ``session_scope`` otherwise."""
         leave = self._leave()
         try:
-            async with get_db_context(self.database, **options) as session:
-                yield session
+            with translate_sql_errors():
+                yield
         except BaseException as error:
-            raised = translate(error) if isinstance(error, (SQLAlchemyError, *DRIVER_ERRORS)) else error
-            _judge(leave, raised)
-            if raised is error:
-                raise
-            raise raised from error
+            _judge(leave, error)
+            raise
         leave.succeeded()
 
     async def health(self) -> PoolHealth:
@@ -90,13 +92,8 @@ class ConnectionPool:
 
     async def validate(self) -> None:
         """One round trip, as the breaker's probe too. Raises ``DatabaseError``, ``PoolCircuitOpen`` or nothing."""
-        leave = self._leave()
-        try:
+        async with self.guarded():
             await self.database.ping()
-        except BaseException as error:
-            _judge(leave, error)
-            raise
-        leave.succeeded()
 
     def _leave(self) -> Leave:
         breaker = self.database.breaker

@@ -36,6 +36,11 @@ def configure(database: Database | None) -> None:
     _Default.database = database
 
 
+def is_configured() -> bool:
+    """Whether a door has named this process's database."""
+    return _Default.database is not None
+
+
 def default_database() -> Database:
     """The database that a door configured. Raises ``ConfigurationError`` when none did."""
     if _Default.database is None:

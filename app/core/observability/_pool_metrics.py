@@ -19,6 +19,12 @@ _waiting = Gauge(
     ["pool"],
     multiprocess_mode="livesum",
 )
+_utilization = Gauge(
+    "gatehouse_pool_utilization_percent",
+    "In use, of all connections that may be opened, when somebody last looked",
+    ["pool"],
+    multiprocess_mode="livemax",
+)
 _acquire = Histogram(
     "gatehouse_pool_acquire_seconds", "Time until a caller had its connection", ["pool"], buckets=_BUCKETS
 )
@@ -51,6 +57,10 @@ class PoolMeter:
     def failed(self, reason: str) -> None:
         """A caller got none; ``reason`` is the class of its error."""
         _failures.labels(self._name, reason).inc()
+
+    def utilization(self, percent: float) -> None:
+        """What somebody saw, 0 to 100."""
+        _utilization.labels(self._name).set(percent)
 
     def tell(self, *, size: int, in_use: int) -> None:
         """The pool's counts as they are now."""
