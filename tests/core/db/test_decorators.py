@@ -62,6 +62,7 @@ class TestSecureEnvironment:
             loads.append(None)
             configure(database)
 
+        configure(None)  # an application of another test may have left its own
         configure_environment(load)
         try:
             assert [await read(), await read()] == ["read", "read"]
@@ -75,6 +76,7 @@ class TestSecureEnvironment:
         async def read() -> None:
             pytest.fail("ran")
 
+        configure(None)
         configure_environment(None)
         try:
             with pytest.raises(ConfigurationError):

@@ -56,13 +56,13 @@ async def lethal(database: Database, entries: None) -> AsyncIterator[None]:
 
 
 async def kill(database: Database, session: AsyncSession, *, noticed: bool = True) -> None:
-    """End the backend of ``session``; ``noticed``: after the driver has seen it."""
+    """End the backend of ``session`` and wait until it is gone; ``noticed``: until the driver has seen it too."""
     raw = await (await session.connection()).get_raw_connection()
     driver = raw.driver_connection
     assert driver is not None
     async with database.connect() as connection:
         pid = driver.get_server_pid()
-        await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     async with asyncio.timeout(5):
         while noticed and not driver.is_closed():  # noqa: ASYNC110 - the driver tells nobody
             await asyncio.sleep(0)

@@ -68,6 +68,7 @@ class TestSessionScope:
 
     async def test_without_an_argument_it_is_the_configured_database(self, own: Database) -> None:
         pool = ConnectionPool()
+        configure(None)  # an application of another test may have left its own
         with pytest.raises(ConfigurationError):
             async with pool.session_scope():
                 pass
