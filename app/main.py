@@ -79,6 +79,8 @@ _EXPOSED = (
 _NO_SERVERS = {
     "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
     "admin_database_url": None,
+    "supabase_db_url": None,
+    "db_client": "auto",
     "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
     "redis_url": None,
 }

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db import Database, QueryWatch, forbid_n_plus_one, upgrade
+from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_plus_one, upgrade
 from app.core.observability import log_sink
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
@@ -171,6 +171,13 @@ def no_n_plus_one() -> Iterator[QueryWatch]:
     """Fails a test that reads a statement of one shape twice or more from one place; ``clear()`` forgets what ran so far."""
     with forbid_n_plus_one() as watch:
         yield watch
+
+
+@pytest.fixture
+def no_connection_leaks(database: Database) -> Iterator[None]:
+    """Fails a test that does not give back a connection of ``database``, and names the line that took it."""
+    with forbid_connection_leaks(database):
+        yield
 
 
 @pytest.fixture

@@ -7,10 +7,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
+from app.core.db._decorators import (
+    FROM_POOL,
+    with_engine_connection,
+    with_pool_metrics,
+    with_query_optimization,
+    with_secure_environment,
+)
 from app.core.db._encrypted import EncryptedText, encrypted_columns
+from app.core.db._environment import configure_environment
 from app.core.db._errors import (
+    CommitOutcomeUnknown,
     ConstraintViolated,
     DatabaseError,
     DatabaseFault,
@@ -28,6 +38,7 @@ from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Se
 from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
+from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
 from app.core.db._migrations import (
     current_heads,
     is_at_head,
@@ -39,6 +50,7 @@ from app.core.db._migrations import (
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._performance import track_performance
+from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_errors import (
     InvalidCursor,
@@ -78,8 +90,11 @@ from app.core.db._table_stats import TableStats, get_table_stats
 from app.core.db._tables_used import TablesUsed, tables_used
 from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
+from app.core.resilience import retry_decorator
+from app.core.security import with_encrypted_parameters
 
 __all__ = [
+    "FROM_POOL",
     "QUERY_TAGS",
     "AdvisoryLocks",
     "AllOf",
@@ -90,10 +105,14 @@ __all__ = [
     "Between",
     "BulkOperations",
     "ColumnRotation",
+    "CommitOutcomeUnknown",
+    "ConnectionLeaked",
+    "ConnectionPool",
     "ConstraintViolated",
     "CursorPage",
     "CursorSigner",
     "Database",
+    "DatabaseClient",
     "DatabaseError",
     "DatabaseFault",
     "DatabaseReadOnly",
@@ -115,7 +134,9 @@ __all__ = [
     "PaginationHelper",
     "PaginationParams",
     "PlanNode",
+    "PoolCircuitOpen",
     "PoolExhausted",
+    "PoolHealth",
     "PoolStatus",
     "Probe",
     "QueryAnalyzer",
@@ -152,14 +173,17 @@ __all__ = [
     "analyze_query_plan",
     "configure",
     "configure_cursors",
+    "configure_environment",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
     "enable_query_logging",
     "encrypted_columns",
     "find_result",
+    "forbid_connection_leaks",
     "forbid_n_plus_one",
     "get_db",
+    "get_db_client",
     "get_db_context",
     "get_db_url",
     "get_table_stats",
@@ -170,6 +194,7 @@ __all__ = [
     "parse_sort",
     "pending",
     "purge_results",
+    "retry_decorator",
     "run_command",
     "savepoint",
     "session_scope",
@@ -179,4 +204,9 @@ __all__ = [
     "translate_errors",
     "upgrade",
     "watch_queries",
+    "with_encrypted_parameters",
+    "with_engine_connection",
+    "with_pool_metrics",
+    "with_query_optimization",
+    "with_secure_environment",
 ]
