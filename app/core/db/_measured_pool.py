@@ -15,6 +15,9 @@ class MeasuredPool(AsyncAdaptedQueuePool):
     and a meter of its own: what is out comes back to the old one.
     """
 
+    # Otherwise what it tells of its inner workings at INFO would be the application's, and not under SQLAlchemy's level.
+    _sqla_logger_namespace = "sqlalchemy.pool.impl.MeasuredPool"
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.meter = PoolMeter(options.get("logging_name") or "default")

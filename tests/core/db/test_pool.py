@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -168,6 +169,20 @@ class TestMetrics:
             await session.execute(text("SELECT 1"))
             session.sync_session.invalidate()
         assert shown("in_use", own) == 0
+
+
+class TestLog:
+    async def test_its_inner_workings_are_told_only_on_request_as_those_of_every_pool(
+        self, own: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        await own.ping()
+        await own.close()
+        assert caplog.messages == []
+        caplog.set_level(logging.INFO, "sqlalchemy.pool")
+        await own.ping()
+        await own.close()
+        assert any(message.startswith("Pool disposed") for message in caplog.messages)
 
 
 class TestHealth:
