@@ -89,6 +89,14 @@ def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[M
         started.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_turn_by_chance() -> Iterator[None]:
+    """Periodic work of an app in this process begins after a whole period, never by chance in the middle of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.core.jobs._runner._SPREAD", lambda: 1.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def worker_number(request: pytest.FixtureRequest) -> int:
     """0, 1, ...: which xdist worker this is."""
