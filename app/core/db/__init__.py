@@ -40,6 +40,7 @@ from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._performance import track_performance
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
+from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
     InvalidCursor,
     InvalidFieldValue,
@@ -150,6 +151,8 @@ __all__ = [
     "after_commit",
     "after_commit_idle",
     "analyze_query_plan",
+    "cached_db_query",
+    "cached_query",
     "configure",
     "configure_cursors",
     "current_heads",
@@ -163,6 +166,7 @@ __all__ = [
     "get_db_context",
     "get_db_url",
     "get_table_stats",
+    "invalidate_table_cache",
     "is_at_head",
     "keep_result",
     "migration_connection",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.core.db._errors import DatabaseFault, translate
+from app.core.db._query_notes import install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
 _ABORTED = "gatehouse_aborted"
@@ -39,6 +40,7 @@ def install_listeners(engine: Engine, hub: EventHub | None) -> None:
     event.listen(engine, "handle_error", _note_error)
     event.listen(engine, "commit", _refuse_silent_rollback)
     event.listen(engine, "rollback", _forget)
+    install_notes(engine)
     event.listen(engine, "rollback_savepoint", _forget)
     if hub is not None:
         _Timing(hub).install(engine)
