@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import ConfigurationError
 
-_PLAIN = (str, int, float, bytes, bool, UUID, date, time, timedelta, Decimal, type(None))
+_PLAIN = (str, int, float, bytes, bool, date, time, timedelta, Decimal, type(None))
 
 
 def digest(*parts: Any) -> str:
@@ -25,6 +25,8 @@ def digest(*parts: Any) -> str:
 
 def _canonical(value: Any) -> str:
     kind = type(value)
+    if isinstance(value, UUID):
+        return f"UUID:{value}"  # the driver's own kind is the same one
     if kind in _PLAIN or isinstance(value, date):
         return f"{kind.__name__}:{value!r}"
     if isinstance(value, Enum):

@@ -33,7 +33,7 @@ def pack(value: Any) -> Any:
     Takes None, texts, numbers, dates and times, UUIDs, bytes, enums, lists, tuples, sets, dicts, rows, and mapped
     objects with the columns that they have loaded. Raises TypeError for anything else.
     """
-    kind = type(value)
+    kind: type = UUID if isinstance(value, UUID) else type(value)  # the driver has a kind of its own
     if value is None or kind in (bool, str):
         return value
     if kind is int and -_BIGGEST <= value < _BIGGEST:

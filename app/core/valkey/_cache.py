@@ -63,7 +63,7 @@ class Cache(Entries):
         self._hub = hub or EventHub()
         self._seal = seal
         self._flights = Flights()
-        self._debts = Debts(self.invalidate_tags)
+        self._debts = Debts(lambda *tags: self.invalidate_tags(*tags))  # noqa: PLW0108 - looked up at each call, as callers do
         self._writer = Writer(self, clock or SystemClock(), self.emit)
 
     def emit(self, kind: str, options: CacheOptions) -> None:

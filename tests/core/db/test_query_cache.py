@@ -23,8 +23,9 @@ from app.core.db import (
 )
 from app.core.errors import ConfigurationError
 from app.core.observability import CacheEvent, EventHub
-from app.core.security import Sealer
+from app.core.security import Sealer, configure_encryption
 from app.core.valkey import Cache, ValkeyClient, configure_cache
+from tests.core.db.patients import Patient, admit, wards
 from tests.staff import Person, Template
 
 COUNT = "SELECT count(*) AS n FROM staff.persons"
@@ -388,3 +389,56 @@ class TestText:
         async with get_db_context(people) as db:
             with pytest.raises(ConfigurationError, match="only reads"):
                 await cached_db_query(db, sql)
+
+
+class TestSecrets:
+    @pytest.fixture(autouse=True)
+    async def patients(self, database: Database) -> AsyncIterator[None]:
+        configure_encryption(["a key of the tests, thirty-two bytes or more"])
+        async with wards(database):
+            await admit(database, 1)
+            yield
+        configure_encryption(None)
+
+    async def test_what_was_decrypted_is_not_kept(
+        self, database: Database, watched: Watched, store: ValkeyClient
+    ) -> None:
+        @cached_query(ttl=60, tables=["wards.patients"])
+        async def numbers(db: AsyncSession) -> list[str | None]:
+            return list(await db.scalars(select(Patient.ssn)))
+
+        for _ in range(2):
+            async with get_db_context(database) as db:
+                assert await numbers(db) == ["number 1"]
+        assert watched.told() == ["unkept", "miss"] * 2
+
+    async def test_sealed_it_is_kept_and_nowhere_readable(
+        self, database: Database, watched: Watched, store: ValkeyClient
+    ) -> None:
+        @cached_query(ttl=60, tables=["wards.patients"], sealed=True)
+        async def numbers(db: AsyncSession) -> list[str | None]:
+            return list(await db.scalars(select(Patient.ssn)))
+
+        for _ in range(2):
+            async with get_db_context(database) as db:
+                assert await numbers(db) == ["number 1"]
+        assert watched.told() == ["miss", "hit"]
+        entries = [key for key in await store.execute("KEYS", "*") if key.endswith(b":v1:e") or b":e:" in key]
+        assert entries
+        assert not any([b"number 1" in (await store.execute("GET", key) or b"") for key in entries])
+
+    async def test_a_query_on_a_sealed_one_is_not_kept_open(
+        self, database: Database, watched: Watched
+    ) -> None:
+        @cached_query(ttl=60, tables=["wards.patients"], sealed=True)
+        async def numbers(db: AsyncSession) -> list[str | None]:
+            return list(await db.scalars(select(Patient.ssn)))
+
+        @cached_query(ttl=60, tables=["wards.patients"])
+        async def first(db: AsyncSession) -> str | None:
+            return (await numbers(db))[0]
+
+        for _ in range(2):
+            async with get_db_context(database) as db:
+                assert await first(db) == "number 1"
+        assert watched.told() == ["miss", "unkept", "miss", "hit", "unkept", "miss"]
