@@ -256,7 +256,7 @@ def _audit(
         platform.breakers,
         platform.background,
         platform.keeping(),
-        Changes(platform.cache, platform.background),
+        Changes(platform.cache),
         get_tracer("gatehouse") if settings.tracing else None,
         platform.overrides,
         platform.switches,

@@ -52,6 +52,7 @@ from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._performance import track_performance
 from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
+from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
     InvalidCursor,
     InvalidFieldValue,
@@ -171,6 +172,8 @@ __all__ = [
     "after_commit",
     "after_commit_idle",
     "analyze_query_plan",
+    "cached_db_query",
+    "cached_query",
     "configure",
     "configure_cursors",
     "configure_environment",
@@ -187,6 +190,7 @@ __all__ = [
     "get_db_context",
     "get_db_url",
     "get_table_stats",
+    "invalidate_table_cache",
     "is_at_head",
     "keep_result",
     "migration_connection",

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.core.db._errors import DatabaseFault, translate, translate_commit
+from app.core.db._query_notes import install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
 _ABORTED = "gatehouse_aborted"
@@ -42,6 +43,7 @@ def install_listeners(engine: Engine, hub: EventHub | None) -> None:
     event.listen(engine, "commit", _refuse_silent_rollback)
     event.listen(engine, "rollback", _forget)
     event.listen(engine, "rollback_savepoint", _forget)
+    install_notes(engine)
     if hub is not None:
         _Timing(hub).install(engine)
 

@@ -207,6 +207,12 @@ class SessionScope:
                 await finish(session, close=False)
 
 
+def request_sessions() -> tuple[AsyncSession, ...]:
+    """The sessions that the request in hand has opened; none outside a request."""
+    scope = _active.get()
+    return tuple(scope._sessions) if scope is not None else ()  # noqa: SLF001 - the class and its reader are one
+
+
 def savepoint() -> Savepoint:
     """Around one of several attempts at a request's work, on whatever sessions the request has."""
     scope = _active.get()
