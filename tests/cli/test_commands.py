@@ -148,6 +148,28 @@ def test_seed_prints_passwords_and_may_run_again(command: Command) -> None:
     assert first.json["admin@example.com"] != second.json["admin@example.com"]
 
 
+def test_rows_of_seeds_are_added_found_and_deleted(command: Command) -> None:
+    assert command("seed", "dev", "--scale", "3", "--json").code == 0
+    assert command("seed", "test", "--json").json == {"test users": 1, "test records": 2}
+    assert command("seed", "test", "--json").json == {"test users": 0, "test records": 0}
+    assert command("seed", "validate", "--json").json == {"ok": True, "issues": []}
+    assert command("seed", "clear", "--json").json == {"test users": 1, "test records": 2, "records": 180}
+    assert command("seed", "clear").output.splitlines()[-1] == "records: 0 rows deleted"
+
+
+def test_rows_of_seeds_in_production_fail_the_validation(command: Command) -> None:
+    assert command("seed", "validate", APP_ENV="production", **SAFE).output == "ok\n"
+    command("seed", "test")
+    found = command("seed", "validate", APP_ENV="production", **SAFE)
+    assert found.code == 1
+    assert found.output == "test: rows of a seed are in a production database\n"
+    assert command("seed", "clear", APP_ENV="production", **SAFE).code == 1
+
+
+def test_demo_is_dev(command: Command) -> None:
+    assert set(command("seed", "demo", "--json").json) == set(command("seed", "dev", "--json").json)
+
+
 def test_seed_is_refused_in_production(command: Command) -> None:
     refused = command("seed", "dev", APP_ENV="production", **SAFE)
     assert refused.code == 1

@@ -61,6 +61,8 @@ from app.core.db._query_watch import (
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
+from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
+from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
 from app.core.db._sessions import (
     SessionManager,
     SessionScope,
@@ -99,6 +101,7 @@ __all__ = [
     "DatabaseReadOnly",
     "DatabaseTimeout",
     "DatabaseUnavailable",
+    "DevelopmentSeed",
     "EncryptedText",
     "Filter",
     "FilterGrammar",
@@ -132,6 +135,11 @@ __all__ = [
     "RowLock",
     "Savepoint",
     "Search",
+    "SeedDataManager",
+    "SeedResult",
+    "SeedSet",
+    "SeedTable",
+    "SeedingRefused",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
@@ -152,6 +160,7 @@ __all__ = [
     "analyze_query_plan",
     "configure",
     "configure_cursors",
+    "configure_seeds",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
@@ -172,6 +181,7 @@ __all__ = [
     "purge_results",
     "run_command",
     "savepoint",
+    "seed_id",
     "session_scope",
     "tables_used",
     "track_performance",
