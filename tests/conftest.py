@@ -181,7 +181,8 @@ async def clean_database(database: Database) -> AsyncIterator[None]:
         await session.execute(text("SET LOCAL lock_timeout = '5s'"))
         tables = await session.scalars(
             text(
-                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' "
+                "AND tablename NOT IN ('alembic_version', 'schema_history')"
             )
         )
         if names := ", ".join(tables):

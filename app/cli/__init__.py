@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli._migration_commands import migrations
+from app.cli._output import Json, print_json
+from app.cli._seed_commands import seed
 from app.core.errors import GatehouseError
 
 if TYPE_CHECKING:
@@ -20,8 +23,6 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-migrations = typer.Typer(help="The database's schema.", no_args_is_help=True)
-seed = typer.Typer(help="Put known data into a database.", no_args_is_help=True)
 users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 credits_app = typer.Typer(help="What users may spend.", no_args_is_help=True)
 keys = typer.Typer(help="Keys of encryption.", no_args_is_help=True)
@@ -31,9 +32,7 @@ cli.add_typer(users, name="users")
 cli.add_typer(credits_app, name="credits")
 cli.add_typer(keys, name="keys")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Email = Annotated[str, typer.Argument(help="The user's address.")]
-Scale = Annotated[int, typer.Option(min=1, max=1_000_000, help="So many times the rows.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="A role; may be repeated.")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope; may be repeated.")]
 
@@ -77,7 +76,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = asyncio.run(examine())
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
     else:
         _print_report(report)
     raise typer.Exit(0 if report.ok else 1)
@@ -100,89 +99,16 @@ def policies(
     earlier = read(diff) if diff is not None else None
     routes = asyncio.run(policies(Settings()))
     if earlier is None:
-        _print_json({"routes": routes}) if as_json else _print_policies(routes)
+        print_json({"routes": routes}) if as_json else _print_policies(routes)
         return
     changes = compare(earlier, routes)
     if as_json:
-        _print_json([change._asdict() for change in changes])
+        print_json([change._asdict() for change in changes])
     for change in () if as_json else changes:
         typer.echo(
             f"{change.route}: {change.option or 'route'}: {_value(change.before)} -> {_value(change.after)}"
         )
     raise typer.Exit(1 if changes else 0)
-
-
-@migrations.command()
-def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head") -> None:
-    """Apply the migrations that the database lacks."""
-    from app.cli._sessions import database_url
-    from app.core.db import upgrade
-    from app.settings import Settings
-
-    asyncio.run(upgrade(database_url(Settings()), revision))
-    typer.echo(f"The schema is at {revision}.")
-
-
-@seed.command()
-def dev(scale: Scale = 1, as_json: Json = False) -> None:
-    """Make the development users with new random passwords, and print these once; add rows. Refused in production."""
-    from app.cli._progress import progress
-    from app.cli._seed import seed
-    from app.settings import Settings
-
-    with progress() as report:
-        credentials = asyncio.run(seed(Settings(), scale=scale, report=report))
-    if as_json:
-        _print_json(credentials)
-    for email, password in () if as_json else credentials.items():
-        typer.echo(f"{email}  {password}")
-
-
-@seed.command()
-def demo(scale: Scale = 1, as_json: Json = False) -> None:
-    """The same as `seed dev`."""
-    dev(scale, as_json)
-
-
-@seed.command("test")
-def seed_test(as_json: Json = False) -> None:
-    """Add the small set that tests start from. Refused in production."""
-    _run_seed("test", as_json)
-
-
-@seed.command("validate")
-def validate_seed(as_json: Json = False) -> None:
-    """Is every seed whole or absent? In production: is none there? Fails when not."""
-    from app.cli._seed import validate
-    from app.settings import Settings
-
-    issues = asyncio.run(validate(Settings()))
-    _print_json({"ok": not issues, "issues": issues}) if as_json else _print_issues(issues)
-    raise typer.Exit(1 if issues else 0)
-
-
-@seed.command("clear")
-def clear_seed(as_json: Json = False) -> None:
-    """Delete the rows that seeds have made; users with passwords stay. Refused in production."""
-    _run_seed("clear", as_json)
-
-
-def _run_seed(act: str, as_json: bool) -> None:
-    from app.cli._progress import progress
-    from app.cli._seed import rows
-    from app.settings import Settings
-
-    with progress() as report:
-        counts = asyncio.run(rows(Settings(), act, report))
-    if as_json:
-        _print_json(counts)
-    for name, count in () if as_json else counts.items():
-        typer.echo(f"{name}: {count} rows {'deleted' if act == 'clear' else 'added'}")
-
-
-def _print_issues(issues: list[str]) -> None:
-    for issue in issues or ["ok"]:
-        typer.echo(issue)
 
 
 @users.command()
@@ -274,7 +200,7 @@ def rotate(
     with progress() as report:
         result = asyncio.run(rotate(Settings(), report, batch=batch, dry_run=dry_run))
     if as_json:
-        _print_json(result)
+        print_json(result)
     elif not result["columns"]:
         typer.echo("No model has an encrypted column.")
     for column in () if as_json else result["columns"]:
@@ -303,13 +229,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
-
-
 def _print_user(user: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(user)
+        print_json(user)
         return
     for name, value in user.items():
         typer.echo(f"{name:<13} {' '.join(value) if isinstance(value, list) else value}")

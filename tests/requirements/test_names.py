@@ -40,6 +40,8 @@ NAMES = (
     ("app.core.db", "DatabaseError"),
     ("app.core.db", "QueryAnalyzer"),
     ("app.core.db", "QueryDecorator"),
+    ("app.core.db", "MigrationUtils"),
+    ("app.core.db", "MigrationDryRun"),
     ("app.core.db", "SeedDataManager"),
     ("app.core.db", "DevelopmentSeed"),
     *[("app.core.db", name) for name in REPOSITORIES],

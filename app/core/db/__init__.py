@@ -28,6 +28,8 @@ from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Se
 from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
+from app.core.db._migration_files import Migration
+from app.core.db._migration_utils import MigrationDryRun, MigrationStatus, MigrationUtils
 from app.core.db._migrations import (
     current_heads,
     is_at_head,
@@ -61,6 +63,7 @@ from app.core.db._query_watch import (
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
+from app.core.db._schema_history import HISTORY_TABLE, HistoryEntry, record_step
 from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
 from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
 from app.core.db._sessions import (
@@ -82,6 +85,7 @@ from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
 
 __all__ = [
+    "HISTORY_TABLE",
     "QUERY_TAGS",
     "AdvisoryLocks",
     "AllOf",
@@ -107,10 +111,15 @@ __all__ = [
     "FilterGrammar",
     "FilterHelper",
     "Filters",
+    "HistoryEntry",
     "InvalidCursor",
     "InvalidFieldValue",
     "InvalidLimit",
     "InvalidValue",
+    "Migration",
+    "MigrationDryRun",
+    "MigrationStatus",
+    "MigrationUtils",
     "NPlusOneDetected",
     "Not",
     "OrderBy",
@@ -179,6 +188,7 @@ __all__ = [
     "parse_sort",
     "pending",
     "purge_results",
+    "record_step",
     "run_command",
     "savepoint",
     "seed_id",

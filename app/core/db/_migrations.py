@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import TextIO
 from weakref import WeakSet
 
 from alembic.config import Config
@@ -22,7 +23,7 @@ from alembic import command
 from app.core.db._database import Database, connect_driver
 from app.core.db._url import parse_url
 
-_FOLDER = Path(__file__).resolve().parents[3] / "alembic"
+MIGRATIONS = Path(__file__).resolve().parents[3] / "alembic"
 _LOCK = 7_203_110_465  # An arbitrary number that only this project takes.
 _WAIT_FOR_STARTER_S = 600
 _WAIT_FOR_TABLE_S = 10
@@ -74,10 +75,10 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-def alembic_config() -> Config:
-    """Alembic's settings for this checkout; it holds no URL."""
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+def alembic_config(folder: Path = MIGRATIONS, output: TextIO | None = None) -> Config:
+    """Alembic's settings for this checkout, or for another folder of migrations; they hold no URL. ``output``: where printed SQL goes."""
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
 
 

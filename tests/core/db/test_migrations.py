@@ -47,7 +47,7 @@ async def test_up_from_empty_without_drift_and_down_again(empty_postgres_url: st
     await run_command(empty_postgres_url, command.check)  # raises when models and migrations differ
 
     await run_command(empty_postgres_url, lambda config: command.downgrade(config, "base"))
-    assert await tables(database) == {"alembic_version"}
+    assert await tables(database) == {"alembic_version", "schema_history"}
     await database.close()
 
 

@@ -1,0 +1,49 @@
+"""Commands about the schema: what they do, without how they are asked."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.cli._sessions import database_url
+from app.core.db import (
+    Database,
+    HistoryEntry,
+    MigrationDryRun,
+    MigrationStatus,
+    MigrationUtils,
+    translate_errors,
+)
+from app.core.errors import Unprocessable
+from app.settings import Settings
+
+
+async def status(settings: Settings) -> MigrationStatus:
+    """What the database has and lacks. Raises a DatabaseError."""
+    async with _one_database(settings) as database:
+        return await MigrationUtils(database).status()
+
+
+async def history(settings: Settings) -> list[HistoryEntry]:
+    """What was done to the schema. Raises a DatabaseError."""
+    async with _one_database(settings) as database:
+        return await MigrationUtils(database).history()
+
+
+async def dry_run(settings: Settings, revision: str) -> str:
+    """The SQL of an upgrade, ending in a line break. Raises Unprocessable with what is in the way."""
+    async with _one_database(settings) as database:
+        ok, sql = await MigrationDryRun.dry_run_upgrade(revision, database=database)
+    if not ok:
+        raise Unprocessable(sql)
+    return f"{sql}\n" if sql else ""
+
+
+@asynccontextmanager
+async def _one_database(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(
+        database_url(settings), pool_size=1, max_overflow=0, application_name=f"{settings.app_name}-cli"
+    )
+    try:
+        with translate_errors():
+            yield database
+    finally:
+        await database.close()
