@@ -23,6 +23,7 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._events_log import EventLog
 from app.core.db._factory import RepositoryFactory, RepositoryProvider
 from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
 from app.core.db._grammar import FilterGrammar
@@ -40,6 +41,7 @@ from app.core.db._migrations import (
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
+from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_errors import (
@@ -107,6 +109,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DevelopmentSeed",
     "EncryptedText",
+    "EventLog",
     "Filter",
     "FilterGrammar",
     "FilterHelper",
@@ -182,6 +185,8 @@ __all__ = [
     "get_db_url",
     "get_table_stats",
     "is_at_head",
+    "is_partition",
+    "keep_partitions",
     "keep_result",
     "migration_connection",
     "normalize_url",
