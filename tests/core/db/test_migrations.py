@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from app.core.db import (
@@ -73,13 +74,79 @@ async def test_a_starter_waits_for_the_one_that_holds_the_lock(empty_postgres_ur
 
 
 async def _waiters(database: Database) -> int:
+    """Starters that have asked for the lock and did not get it; between two questions they hold no snapshot."""
     async with database.connect() as connection:
         return int(
             await connection.scalar(
-                text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND state = 'idle in transaction' AND backend_xmin IS NULL AND query LIKE 'SET LOCAL lock_timeout%'"
+                )
             )
             or 0
         )
+
+
+async def test_every_migration_goes_up_down_and_up_again(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    for revision in [step.revision for step in _script().walk_revisions()][::-1]:
+        await upgrade(empty_postgres_url, revision)
+        there = await tables(database)
+        await run_command(empty_postgres_url, lambda config: command.downgrade(config, "-1"))
+        await upgrade(empty_postgres_url, revision)
+        assert await tables(database) == there
+    await run_command(empty_postgres_url, command.check)
+    await database.close()
+
+
+async def test_an_index_is_made_while_a_writer_is_busy_and_another_starter_waits(
+    empty_postgres_url: str,
+) -> None:
+    await upgrade(empty_postgres_url, "0006_events_log")
+    database = Database(empty_postgres_url)
+    async with database.session() as writer:
+        await writer.execute(text("LOCK TABLE records IN ROW EXCLUSIVE MODE"))
+        starters = asyncio.gather(*(upgrade(empty_postgres_url, "0007_records_by_change") for _ in range(2)))
+        async with asyncio.timeout(10):
+            while not await _building(database):  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0.01)
+        # It waits for us; a plain CREATE INDEX would by now keep other writers out.
+        async with database.session() as other:
+            await other.execute(text("SET LOCAL lock_timeout = '1s'"))
+            await other.execute(text("LOCK TABLE records IN ROW EXCLUSIVE MODE"))
+            await other.commit()
+        await writer.commit()
+    async with asyncio.timeout(8):  # under the lock timeout, with which a mutual wait would end
+        await starters
+    async with database.connect() as connection:
+        valid = text(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_records_owner_id_updated_at'::regclass"
+        )
+        assert await connection.scalar(valid)
+    await database.close()
+
+
+async def _building(database: Database) -> bool:
+    async with database.connect() as connection:
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+        )
+        return bool(await connection.scalar(query))
+
+
+async def test_a_migration_that_gets_no_lock_gives_up(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await upgrade(empty_postgres_url, "0002_records")
+    monkeypatch.setattr("app.core.db._migrations._WAIT_FOR_TABLE_S", 0.2)
+    database = Database(empty_postgres_url)
+    async with database.session() as reader:
+        await reader.execute(text("SELECT FROM records"))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await run_command(empty_postgres_url, lambda config: command.downgrade(config, "0001_accounts"))
+    assert "records" in await tables(database)
+    await database.close()
 
 
 async def test_a_schema_of_a_newer_release_is_not_behind(empty_postgres_url: str) -> None:
