@@ -14,8 +14,6 @@ from app.core.db import (
     CursorSigner,
     Database,
     configure_cursors,
-    get_db_context,
-    purge_results,
     translate,
 )
 from app.core.errors import ConfigurationError
@@ -36,7 +34,7 @@ from app.core.http import (
     install_problem_handlers,
     metrics_router,
 )
-from app.core.jobs import Periodic, PeriodicRunner
+from app.core.jobs import Periodic, PeriodicRunner, upkeep
 from app.core.observability import (
     EventHub,
     Metrics,
@@ -288,11 +286,7 @@ def _lifespan(
 
 
 def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]:
-    async def purge() -> None:
-        async with get_db_context(platform.database) as session:
-            await purge_results(session)
-
-    tasks = [Periodic(name="idempotency.purge", every_s=60, work=purge)]
+    tasks = upkeep(platform.database)
     return tasks + [task for feature in features if feature.periodic for task in feature.periodic(platform)]
 
 

@@ -450,9 +450,10 @@ def load_environment_files(*files: str | Path) -> Settings:
     """The door of scripts: read ``.env``, or these files (later ones win), check the configuration, and make it this process's default.
 
     What the files say goes into the environment, where it does not stand already. From then on ``get_db_url()``, ``SessionManager()``,
-    ``get_db_context()`` and ``DataEncryptor()`` work without arguments; a database that is configured already stays. Absent files are
-    passed over. Raises ConfigurationError in production for a file that any account of this machine may read or write, before anything of
-    it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not for the service itself, which does all this.
+    ``get_db_context()`` and ``DataEncryptor()`` work without arguments, and seeds know whether this is production; a database that is
+    configured already stays. Absent files are passed over. Raises ConfigurationError in production for a file that any account of this
+    machine may read or write, before anything of it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not
+    for the service itself, which does all this.
     """
     paths = [Path(file) for file in files or (".env",)]
     found: dict[str, str] = {}
@@ -463,6 +464,7 @@ def load_environment_files(*files: str | Path) -> Settings:
         os.environ.setdefault(name, value)
     settings = Settings(_env_file=None)
     configure_encryption(settings.sealing_keys)
+    db.configure_seeds(allowed=not settings.is_production)
     if settings.postgres_url is not None:
         _configure_database(settings, settings.postgres_url)
     return settings

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from itertools import count
 from typing import Any
 
 import asyncpg
@@ -32,7 +31,6 @@ KNOWN_SECRETS = (
 )
 _LOCK = 72_610_001
 _WORKERINPUT = "gatehouse_servers"
-_numbers = count(1)
 
 
 class _Controller:
@@ -134,15 +132,26 @@ async def postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
     return url_of(servers, name)
 
 
-@pytest.fixture
-async def empty_postgres_url(servers: Mapping[str, str], worker_number: int) -> AsyncIterator[str]:
-    """A new database without any table, for tests of migrations; dropped after the test."""
-    name = f"empty_{worker_number}_{next(_numbers)}"
+@pytest.fixture(scope="session")
+async def spare_postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
+    """A second database of this worker's own, in which no table lasts; making one costs as much as all migrations."""
+    name = f"spare_{worker_number}"
     async with _connection(url_of(servers, "postgres")) as admin:
         await admin.execute(f"CREATE DATABASE {name}")
-    yield url_of(servers, name)
-    async with _connection(url_of(servers, "postgres")) as admin:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return url_of(servers, name)
+
+
+@pytest.fixture
+async def empty_postgres_url(spare_postgres_url: str) -> AsyncIterator[str]:
+    """A database without any table, for tests of migrations; emptied after the test, whoever is still connected."""
+    yield spare_postgres_url
+    async with _connection(spare_postgres_url) as owner:
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await owner.execute("DROP SCHEMA public CASCADE")
+        await owner.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +205,8 @@ async def clean_database(database: Database) -> AsyncIterator[None]:
         await session.execute(text("SET LOCAL lock_timeout = '5s'"))
         tables = await session.scalars(
             text(
-                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+                "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' "
+                "AND tablename NOT IN ('alembic_version', 'schema_history')"
             )
         )
         if names := ", ".join(tables):

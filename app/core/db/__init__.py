@@ -33,12 +33,15 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._events_log import EventLog
 from app.core.db._factory import RepositoryFactory, RepositoryProvider
 from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
 from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
+from app.core.db._migration_files import Migration
+from app.core.db._migration_utils import MigrationDryRun, MigrationStatus, MigrationUtils
 from app.core.db._migrations import (
     current_heads,
     is_at_head,
@@ -49,6 +52,7 @@ from app.core.db._migrations import (
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
+from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
 from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
@@ -74,6 +78,9 @@ from app.core.db._query_watch import (
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
+from app.core.db._schema_history import HISTORY_TABLE, HistoryEntry, record_step
+from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
+from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
 from app.core.db._sessions import (
     SessionManager,
     SessionScope,
@@ -96,6 +103,7 @@ from app.core.security import with_encrypted_parameters
 
 __all__ = [
     "FROM_POOL",
+    "HISTORY_TABLE",
     "QUERY_TAGS",
     "AdvisoryLocks",
     "AllOf",
@@ -119,15 +127,22 @@ __all__ = [
     "DatabaseReadOnly",
     "DatabaseTimeout",
     "DatabaseUnavailable",
+    "DevelopmentSeed",
     "EncryptedText",
+    "EventLog",
     "Filter",
     "FilterGrammar",
     "FilterHelper",
     "Filters",
+    "HistoryEntry",
     "InvalidCursor",
     "InvalidFieldValue",
     "InvalidLimit",
     "InvalidValue",
+    "Migration",
+    "MigrationDryRun",
+    "MigrationStatus",
+    "MigrationUtils",
     "NPlusOneDetected",
     "Not",
     "OrderBy",
@@ -154,6 +169,11 @@ __all__ = [
     "RowLock",
     "Savepoint",
     "Search",
+    "SeedDataManager",
+    "SeedResult",
+    "SeedSet",
+    "SeedTable",
+    "SeedingRefused",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
@@ -177,6 +197,7 @@ __all__ = [
     "configure",
     "configure_cursors",
     "configure_environment",
+    "configure_seeds",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
@@ -192,15 +213,19 @@ __all__ = [
     "get_table_stats",
     "invalidate_table_cache",
     "is_at_head",
+    "is_partition",
+    "keep_partitions",
     "keep_result",
     "migration_connection",
     "normalize_url",
     "parse_sort",
     "pending",
     "purge_results",
+    "record_step",
     "retry_decorator",
     "run_command",
     "savepoint",
+    "seed_id",
     "session_scope",
     "tables_used",
     "track_performance",
