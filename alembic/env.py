@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 import app.registry  # noqa: F401 - maps the tables of all features
 from alembic import context
-from app.core.db import Base, migration_connection
+from app.core.db import HISTORY_TABLE, Base, is_partition, migration_connection, record_step
 from app.core.errors import ConfigurationError
 from app.settings import Settings
 
@@ -21,6 +21,10 @@ def migrate(connection: Connection) -> None:
         target_metadata=Base.metadata,
         transaction_per_migration=True,
         compare_server_default=True,
+        include_name=lambda name, kind, _: (
+            kind != "table" or not (name == HISTORY_TABLE or is_partition(name))
+        ),
+        on_version_apply=record_step,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -28,7 +32,12 @@ def migrate(connection: Connection) -> None:
 
 def write_sql() -> None:
     """``alembic upgrade head --sql``: print instead of connecting."""
-    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

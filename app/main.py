@@ -14,8 +14,6 @@ from app.core.db import (
     CursorSigner,
     Database,
     configure_cursors,
-    get_db_context,
-    purge_results,
     translate,
 )
 from app.core.errors import ConfigurationError
@@ -36,7 +34,7 @@ from app.core.http import (
     install_problem_handlers,
     metrics_router,
 )
-from app.core.jobs import Periodic, PeriodicRunner
+from app.core.jobs import Periodic, PeriodicRunner, upkeep
 from app.core.observability import (
     EventHub,
     Metrics,
@@ -79,6 +77,8 @@ _EXPOSED = (
 _NO_SERVERS = {
     "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
     "admin_database_url": None,
+    "supabase_db_url": None,
+    "db_client": "auto",
     "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
     "redis_url": None,
 }
@@ -254,7 +254,7 @@ def _audit(
         platform.breakers,
         platform.background,
         platform.keeping(),
-        Changes(platform.cache, platform.background),
+        Changes(platform.cache),
         get_tracer("gatehouse") if settings.tracing else None,
         platform.overrides,
         platform.switches,
@@ -286,11 +286,7 @@ def _lifespan(
 
 
 def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]:
-    async def purge() -> None:
-        async with get_db_context(platform.database) as session:
-            await purge_results(session)
-
-    tasks = [Periodic(name="idempotency.purge", every_s=60, work=purge)]
+    tasks = upkeep(platform.database)
     return tasks + [task for feature in features if feature.periodic for task in feature.periodic(platform)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.router import router as accounts
+from app.builtin.accounts.seeds import TEST_USER
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
 from app.builtin.credits.jobs import periodic as credits_periodic
 from app.builtin.credits.models import CreditAccount, CreditEntry, CreditGrant
@@ -18,7 +19,7 @@ from app.builtin.policies.jobs import periodic as policies_periodic
 from app.builtin.policies.models import PolicySwitch
 from app.builtin.policies.router import router as policies
 from app.builtin.policies.service import provide_policies
-from app.core.db import AsyncSession, Base
+from app.core.db import AsyncSession, Base, DevelopmentSeed, SeedDataManager, SeedSet, SeedTable
 from app.core.http import APIRouter, Platform
 from app.core.jobs import Periodic
 from app.core.policies import JobConfig
@@ -26,6 +27,8 @@ from app.features.external_data.router import router as external_data
 from app.features.external_data.service import provide_external_data
 from app.features.records.models import Record
 from app.features.records.router import router as records
+from app.features.records.seeds import DEVELOPMENT as RECORDS_TO_DEVELOP
+from app.features.records.seeds import TEST as RECORDS_TO_TEST
 
 Ping = Callable[[], Awaitable[None]]
 Seed = Callable[[AsyncSession, Mapping[str, str]], Awaitable[object]]
@@ -45,6 +48,7 @@ class Feature:
     periodic: from the platform, when all features have provided, makes what is done again and again (a feature's ``jobs.py``).
     seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
     development_users: the addresses of the users that its seeds make.
+    development_rows, fixture_rows: rows of ``SeedRows``, which come after the seeds.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Feature:
     periodic: Periodics | None = None
     seeds: tuple[Seed, ...] = ()
     development_users: tuple[str, ...] = ()
+    development_rows: tuple[SeedTable, ...] = ()
+    fixture_rows: tuple[SeedTable, ...] = ()
 
 
 async def seed_all(session: AsyncSession, passwords: Mapping[str, str]) -> None:
@@ -80,6 +86,7 @@ FEATURES: tuple[Feature, ...] = (
         models=(User,),
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
+        fixture_rows=(TEST_USER,),
     ),
     Feature(
         name="policies",
@@ -96,6 +103,19 @@ FEATURES: tuple[Feature, ...] = (
         models=(CreditAccount, CreditEntry, CreditGrant),
         seeds=(seed_credits,),
     ),
-    Feature(name="records", router=records, models=(Record,)),
+    Feature(
+        name="records",
+        router=records,
+        models=(Record,),
+        development_rows=RECORDS_TO_DEVELOP,
+        fixture_rows=RECORDS_TO_TEST,
+    ),
     Feature(name="external_data", router=external_data, provides=provide_external_data),
 )
+
+
+class SeedRows(SeedDataManager):
+    """The rows that all features bring along, in their order; development ones need the development users."""
+
+    development = DevelopmentSeed(tuple(table for feature in FEATURES for table in feature.development_rows))
+    test = SeedSet(tuple(table for feature in FEATURES for table in feature.fixture_rows))

@@ -197,6 +197,13 @@ class Settings(BaseSettings):
     admin_database_url: SecretStr | None = Field(
         default=None, description="Other name of DATABASE_URL; both set must be equal"
     )
+    supabase_db_url: SecretStr | None = Field(
+        default=None, description="A Supabase project's PostgreSQL; its transaction pooler is port 6543"
+    )
+    db_client: Literal["auto", "postgresql", "supabase"] = Field(
+        default="auto",
+        description="Which database serves: DATABASE_URL or SUPABASE_DB_URL; `auto`: the one that is set",
+    )
     db_pool_size: int = Field(
         default=0, ge=0, le=10_000, description="Connections kept open (0: 5 in production, 2 elsewhere)"
     )
@@ -339,6 +346,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_database_is_meant(self) -> Self:
+        own = self.database_url or self.admin_database_url
+        if self.db_client == "auto" and own is not None and self.supabase_db_url is not None:
+            raise ValueError(
+                "DATABASE_URL and SUPABASE_DB_URL are both set; say DB_CLIENT=postgresql or DB_CLIENT=supabase"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _secret_is_long_enough(self) -> Self:
         try:
             size = len(self.secret_key.get_secret_value().encode())
@@ -361,8 +377,11 @@ class Settings(BaseSettings):
 
     @property
     def postgres_url(self) -> str | None:
-        """The database's URL under either of its names."""
-        url = self.database_url or self.admin_database_url
+        """The URL of the database that ``DB_CLIENT`` chooses."""
+        own = self.database_url or self.admin_database_url
+        url = {"postgresql": own, "supabase": self.supabase_db_url, "auto": own or self.supabase_db_url}[
+            self.db_client
+        ]
         return url.get_secret_value() if url else None
 
     @property
@@ -435,9 +454,10 @@ def load_environment_files(*files: str | Path) -> Settings:
     """The door of scripts: read ``.env``, or these files (later ones win), check the configuration, and make it this process's default.
 
     What the files say goes into the environment, where it does not stand already. From then on ``get_db_url()``, ``SessionManager()``,
-    ``get_db_context()`` and ``DataEncryptor()`` work without arguments; a database that is configured already stays. Absent files are
-    passed over. Raises ConfigurationError in production for a file that any account of this machine may read or write, before anything of
-    it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not for the service itself, which does all this.
+    ``get_db_context()`` and ``DataEncryptor()`` work without arguments, and seeds know whether this is production; a database that is
+    configured already stays. Absent files are passed over. Raises ConfigurationError in production for a file that any account of this
+    machine may read or write, before anything of it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not
+    for the service itself, which does all this.
     """
     paths = [Path(file) for file in files or (".env",)]
     found: dict[str, str] = {}
@@ -448,9 +468,13 @@ def load_environment_files(*files: str | Path) -> Settings:
         os.environ.setdefault(name, value)
     settings = Settings(_env_file=None)
     configure_encryption(settings.sealing_keys)
+    db.configure_seeds(allowed=not settings.is_production)
     if settings.postgres_url is not None:
         _configure_database(settings, settings.postgres_url)
     return settings
+
+
+db.configure_environment(load_environment_files)  # for @with_secure_environment
 
 
 def _configure_database(settings: Settings, url: str) -> None:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db import Database, QueryWatch, forbid_n_plus_one, upgrade
+from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_plus_one, upgrade
 from app.core.observability import log_sink
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
@@ -41,12 +41,12 @@ DECLARE each record;
 BEGIN
     SET LOCAL session_replication_role = replica;
     FOR each IN SELECT format('%I', tablename) AS name FROM pg_tables
-        WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'schema_history') LOOP
         EXECUTE 'LOCK TABLE ' || each.name || ' IN ACCESS EXCLUSIVE MODE';
         EXECUTE 'DELETE FROM ' || each.name;
     END LOOP;
     FOR each IN SELECT format('%I.%I', schemaname, sequencename) AS name, start_value FROM pg_sequences
-        WHERE schemaname = 'public' AND last_value IS NOT NULL LOOP
+        WHERE schemaname = 'public' AND last_value IS NOT NULL AND sequencename <> 'schema_history_id_seq' LOOP
         PERFORM setval(each.name::regclass, each.start_value, false);
     END LOOP;
 END $$
@@ -114,6 +114,14 @@ def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[M
         started.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_turn_by_chance() -> Iterator[None]:
+    """Periodic work of an app in this process begins after a whole period, never by chance in the middle of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.core.jobs._runner._SPREAD", lambda: 1.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def worker_number(request: pytest.FixtureRequest) -> int:
     """0, 1, ...: which xdist worker this is."""
@@ -151,15 +159,26 @@ async def postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
     return url_of(servers, name)
 
 
-@pytest.fixture
-async def empty_postgres_url(servers: Mapping[str, str], worker_number: int) -> AsyncIterator[str]:
-    """A new database without any table, for tests of migrations; dropped after the test."""
-    name = f"empty_{worker_number}_{next(_numbers)}"
+@pytest.fixture(scope="session")
+async def spare_postgres_url(servers: Mapping[str, str], worker_number: int) -> str:
+    """A second database of this worker's own, in which no table lasts; making one costs as much as all migrations."""
+    name = f"spare_{worker_number}"
     async with _connection(url_of(servers, "postgres")) as admin:
         await admin.execute(f"CREATE DATABASE {name}")
-    yield url_of(servers, name)
-    async with _connection(url_of(servers, "postgres")) as admin:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return url_of(servers, name)
+
+
+@pytest.fixture
+async def empty_postgres_url(spare_postgres_url: str) -> AsyncIterator[str]:
+    """A database without any table, for tests of migrations; emptied after the test, whoever is still connected."""
+    yield spare_postgres_url
+    async with _connection(spare_postgres_url) as owner:
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await owner.execute("DROP SCHEMA public CASCADE")
+        await owner.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture(scope="session")
@@ -196,6 +215,13 @@ def no_n_plus_one() -> Iterator[QueryWatch]:
     """Fails a test that reads a statement of one shape twice or more from one place; ``clear()`` forgets what ran so far."""
     with forbid_n_plus_one() as watch:
         yield watch
+
+
+@pytest.fixture
+def no_connection_leaks(database: Database) -> Iterator[None]:
+    """Fails a test that does not give back a connection of ``database``, and names the line that took it."""
+    with forbid_connection_leaks(database):
+        yield
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ class TestEveryPage:
         ]
         for command in commands:
             words = shlex.split(command)
-            path = [word for word in words if re.fullmatch(r"[a-z]+", word)][
+            path = [word for word in words if re.fullmatch(r"[a-z]+(?:-[a-z]+)*", word)][
                 : 1 if words[0] in {"serve", "doctor"} else 2
             ]
             result = CliRunner().invoke(cli, [*path, "--help"], env={"COLUMNS": "200"})

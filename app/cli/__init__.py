@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli._migration_commands import migrations
+from app.cli._output import Json, print_json
+from app.cli._seed_commands import seed
 from app.cli._words import printable, words
 from app.core.errors import GatehouseError
 
@@ -21,8 +24,6 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-migrations = typer.Typer(help="The database's schema.", no_args_is_help=True)
-seed = typer.Typer(help="Put known data into a database.", no_args_is_help=True)
 users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 credits_app = typer.Typer(help="What users may spend.", no_args_is_help=True)
 keys = typer.Typer(help="Keys of encryption.", no_args_is_help=True)
@@ -32,7 +33,6 @@ cli.add_typer(users, name="users")
 cli.add_typer(credits_app, name="credits")
 cli.add_typer(keys, name="keys")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Email = Annotated[str, typer.Argument(help="The user's address.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="A role; may be repeated.")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope; may be repeated.")]
@@ -77,7 +77,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = asyncio.run(examine())
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
     else:
         _print_report(report)
     raise typer.Exit(0 if report.ok else 1)
@@ -100,39 +100,15 @@ def policies(
     earlier = read(diff) if diff is not None else None
     routes = asyncio.run(policies(Settings()))
     if earlier is None:
-        _print_json({"routes": routes}) if as_json else _print_policies(routes)
+        print_json({"routes": routes}) if as_json else _print_policies(routes)
         return
     changes = compare(earlier, routes)
     if as_json:
-        _print_json([change._asdict() for change in changes])
+        print_json([change._asdict() for change in changes])
     for change in () if as_json else changes:
         values = f"{_value(change.before)} -> {_value(change.after)}"
         typer.echo(printable(f"{change.route}: {change.option or 'route'}: {values}"))
     raise typer.Exit(1 if changes else 0)
-
-
-@migrations.command()
-def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head") -> None:
-    """Apply the migrations that the database lacks."""
-    from app.cli._sessions import database_url
-    from app.core.db import upgrade
-    from app.settings import Settings
-
-    asyncio.run(upgrade(database_url(Settings()), revision))
-    typer.echo(f"The schema is at {revision}.")
-
-
-@seed.command()
-def dev(as_json: Json = False) -> None:
-    """Make the development users with new random passwords, and print these once. Refused in production."""
-    from app.cli._seed import seed
-    from app.settings import Settings
-
-    credentials = asyncio.run(seed(Settings()))
-    if as_json:
-        _print_json(credentials)
-    for email, password in () if as_json else credentials.items():
-        typer.echo(f"{email}  {password}")
 
 
 @users.command()
@@ -225,7 +201,7 @@ def rotate(
     with progress() as report:
         result = asyncio.run(rotate(Settings(), report, batch=batch, dry_run=dry_run))
     if as_json:
-        _print_json(result)
+        print_json(result)
     elif not result["columns"]:
         typer.echo("No model has an encrypted column.")
     for column in () if as_json else result["columns"]:
@@ -256,13 +232,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
-
-
 def _print_user(user: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(user)
+        print_json(user)
         return
     for name, value in user.items():
         typer.echo(f"{name:<13} {' '.join(value) if isinstance(value, list) else value}")

@@ -1,4 +1,4 @@
-"""A database session for one command."""
+"""The database, and a session of it, for one command."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,15 +18,21 @@ def database_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def one_session(settings: Settings) -> AsyncIterator[AsyncSession]:
-    """A session that commits at the end, or not at all. Raises a ``DatabaseError`` when the database does not answer."""
+async def one_database(settings: Settings) -> AsyncIterator[Database]:
+    """A database with one connection, closed at the end. Raises a ``DatabaseError`` when it does not answer."""
     database = Database(
         database_url(settings), pool_size=1, max_overflow=0, application_name=f"{settings.app_name}-cli"
     )
     try:
         with translate_errors():
-            async with database.session() as session:
-                yield session
-                await session.commit()
+            yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def one_session(settings: Settings) -> AsyncIterator[AsyncSession]:
+    """A session that commits at the end, or not at all. Raises a ``DatabaseError`` when the database does not answer."""
+    async with one_database(settings) as database, database.session() as session:
+        yield session
+        await session.commit()

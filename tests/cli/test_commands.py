@@ -148,6 +148,62 @@ def test_seed_prints_passwords_and_may_run_again(command: Command) -> None:
     assert first.json["admin@example.com"] != second.json["admin@example.com"]
 
 
+def test_migrations_are_listed_and_sound_without_a_server(command: Command) -> None:
+    listed = command("migrations", "list", "--json", DATABASE_URL=UNREACHABLE)
+    assert listed.json[0] == {
+        "revision": "0001_accounts",
+        "down": [],
+        "message": listed.json[0]["message"],
+    }
+    assert command("migrations", "list").output.startswith("0001_accounts  ")
+    for act in ("validate", "conflicts"):
+        assert command("migrations", act, "--json").json == {"ok": True, "issues": []}
+        assert command("migrations", act).output == "ok\n"
+
+
+def test_migrations_status_fails_when_something_is_pending(command: Command, empty_postgres_url: str) -> None:
+    assert command("migrations", "status").code == 0
+    behind = command("migrations", "status", "--json", DATABASE_URL=empty_postgres_url)
+    assert behind.code == 1
+    assert behind.json["pending"][0] == "0001_accounts"
+
+
+def test_migrations_are_shown_done_and_remembered(command: Command, empty_postgres_url: str) -> None:
+    def run(*arguments: str) -> Outcome:
+        return command("migrations", *arguments, DATABASE_URL=empty_postgres_url)
+
+    assert run("history", "--json").json == []
+    assert "CREATE TABLE users" in run("dry-run", "0001_accounts").output
+    assert run("upgrade", "0001_accounts").code == 0
+    assert [entry["revision"] for entry in run("history", "--json").json] == ["0001_accounts"]
+    assert "CREATE" not in run("dry-run", "0001_accounts").output
+    failed = run("dry-run", "nowhere")
+    assert failed.code == 1
+    assert failed.errors.count("\n") == 1
+
+
+def test_rows_of_seeds_are_added_found_and_deleted(command: Command) -> None:
+    assert command("seed", "dev", "--scale", "3", "--json").code == 0
+    assert command("seed", "test", "--json").json == {"test users": 1, "test records": 2}
+    assert command("seed", "test", "--json").json == {"test users": 0, "test records": 0}
+    assert command("seed", "validate", "--json").json == {"ok": True, "issues": []}
+    assert command("seed", "clear", "--json").json == {"test users": 1, "test records": 2, "records": 180}
+    assert command("seed", "clear").output.splitlines()[-1] == "records: 0 rows deleted"
+
+
+def test_rows_of_seeds_in_production_fail_the_validation(command: Command) -> None:
+    assert command("seed", "validate", APP_ENV="production", **SAFE).output == "ok\n"
+    command("seed", "test")
+    found = command("seed", "validate", APP_ENV="production", **SAFE)
+    assert found.code == 1
+    assert found.output == "test: rows of a seed are in a production database\n"
+    assert command("seed", "clear", APP_ENV="production", **SAFE).code == 1
+
+
+def test_demo_is_dev(command: Command) -> None:
+    assert set(command("seed", "demo", "--json").json) == set(command("seed", "dev", "--json").json)
+
+
 def test_seed_is_refused_in_production(command: Command) -> None:
     refused = command("seed", "dev", APP_ENV="production", **SAFE)
     assert refused.code == 1

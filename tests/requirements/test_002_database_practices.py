@@ -15,7 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import selectinload
 
 from app.core import APIRouter, JobConfig, api_worker, enforce_all_policies
-from app.core.db import AsyncSession, Database, DatabaseError, SessionManager, get_db, get_db_context
+from app.core.db import (
+    AsyncSession,
+    Database,
+    DatabaseError,
+    SessionManager,
+    cached_db_query,
+    cached_query,
+    get_db,
+    get_db_context,
+    invalidate_table_cache,
+)
 from app.core.errors import EntityNotFoundError
 from app.settings import Settings
 from tests.gated import bearer
@@ -157,6 +167,66 @@ async def create_campaign_with_emails(
         logging.getLogger(__name__).exception("Failed to create campaign")
         raise
     return campaign
+
+
+@cached_query(ttl=300)
+async def get_user_statistics(db: AsyncSession, user_id: UUID) -> int:
+    asked.append("statistics")
+    return len((await db.scalars(select(Campaign.id).where(Campaign.user_id == user_id))).all())
+
+
+asked: list[str] = []
+
+
+async def test_002_10_a_decorated_query_is_kept_until_its_tables_change(
+    cached: None, shop: UUID, database: Database
+) -> None:
+    asked.clear()
+    for _ in range(4):
+        async with get_db_context(database) as db:
+            assert await get_user_statistics(db, shop) == 2
+    # The first two runs show what it reads.
+    assert len(asked) == 2
+    async with get_db_context(database) as db:
+        db.add(Campaign(user_id=shop, name="winter"))
+    async with get_db_context(database) as db:
+        assert await get_user_statistics(db, shop) == 3
+
+
+async def test_002_11_raw_sql_is_kept_and_ended_by_a_commit(
+    cached: None, shop: UUID, database: Database
+) -> None:
+    query = """
+        SELECT COUNT(*) AS total, SUM(CASE WHEN subject = 'Hello' THEN 1 ELSE 0 END) AS opened
+        FROM shop.emails
+        WHERE campaign_id = :campaign_id
+    """
+    async with get_db_context(database) as db:
+        (campaign_id, *_) = await db.scalars(select(Email.campaign_id).order_by(Email.id))
+        first = await cached_db_query(db, query, {"campaign_id": campaign_id}, ttl=600)
+    async with database.connect() as connection:  # behind the cache's back
+        await connection.execute(text("UPDATE shop.emails SET subject = 'Bye'"))
+    async with get_db_context(database) as db:
+        assert await cached_db_query(db, query, {"campaign_id": campaign_id}, ttl=600) == first
+        assert first[0]["opened"] > 0
+        await db.execute(text("UPDATE shop.emails SET subject = 'Bye'"))
+    async with get_db_context(database) as db:
+        (row,) = await cached_db_query(db, query, {"campaign_id": campaign_id}, ttl=600)
+    assert (row["total"], row["opened"]) == (first[0]["total"], 0)
+
+
+async def test_002_12_a_table_is_ended_by_hand(cached: None, shop: UUID, database: Database) -> None:
+    # Writes of our sessions end it by themselves; this is for the others.
+    sql = "SELECT email FROM shop.users WHERE is_active"
+    async with get_db_context(database) as db:
+        await cached_db_query(db, sql, ttl=300, tables=["shop.users"])
+    async with database.connect() as connection:
+        await connection.execute(text("UPDATE shop.users SET email = 'eve@example.com' WHERE is_active"))
+    async with get_db_context(database) as db:
+        kept = await cached_db_query(db, sql, ttl=300, tables=["shop.users"])
+        await invalidate_table_cache("shop.users")
+        made = await cached_db_query(db, sql, ttl=300, tables=["shop.users"])
+    assert (kept, made) == ([{"email": "ann@example.com"}], [{"email": "eve@example.com"}])
 
 
 async def test_002_13_a_campaign_is_stored_with_all_its_emails_or_not_at_all(

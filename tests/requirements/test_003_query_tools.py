@@ -7,7 +7,14 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import selectinload
 from structlog.testing import capture_logs
 
-from app.core.db import AsyncSession, Database, NPlusOneDetected, QueryAnalyzer, forbid_n_plus_one
+from app.core.db import (
+    AsyncSession,
+    Database,
+    NPlusOneDetected,
+    QueryAnalyzer,
+    QueryDecorator,
+    forbid_n_plus_one,
+)
 from tests.requirements.shop import Campaign, Email
 
 
@@ -41,6 +48,31 @@ async def test_003_14_statements_are_logged_repetitions_found_plans_and_tables_t
         stats = await QueryAnalyzer.get_table_stats(session, Email)
         assert (stats.schema, stats.name, stats.estimated_rows) == ("shop", "emails", 3)
     logging.disable()
+
+
+async def test_003_15_a_function_is_timed_and_its_result_kept(
+    database: Database, cached: None, shop: UUID
+) -> None:
+    asked = 0
+
+    @QueryDecorator.track_performance(threshold_ms=0)
+    def expensive_operation() -> int:
+        return 7
+
+    # The document's function finds its session outside; so does this one.
+    @QueryDecorator.cache_result(ttl_seconds=300)
+    async def get_all_campaigns() -> list[Campaign]:
+        nonlocal asked
+        asked += 1
+        async with database.session() as session:
+            return list(await session.scalars(select(Campaign).order_by(Campaign.name)))
+
+    with capture_logs() as logs:
+        assert expensive_operation() == 7
+    assert [entry["event"] for entry in logs] == ["function.slow"]
+    names = [[campaign.name for campaign in await get_all_campaigns()] for _ in range(4)]
+    assert names == [["autumn", "spring"]] * 4
+    assert asked == 2  # the first run shows what it reads
 
 
 async def test_003_line_31_eager_loading_prevents_n_plus_one(database: Database, shop: UUID) -> None:

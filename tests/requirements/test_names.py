@@ -18,6 +18,10 @@ REPOSITORIES = (
     "AsyncBaseRepository", "PaginationParams", "UnitOfWork", "RepositoryFactory", "RepositoryProvider", "BulkOperations", "FilterHelper",
     "SortHelper", "PaginationHelper",
 )  # fmt: skip
+POOLS = (
+    "ConnectionPool", "get_db_client", "retry_decorator", "with_engine_connection", "with_query_optimization", "with_pool_metrics",
+    "with_secure_environment", "with_encrypted_parameters",
+)  # fmt: skip
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -37,9 +41,17 @@ NAMES = (
     ("app.core.db", "get_db_context"),
     ("app.core.db", "SessionManager"),
     ("app.core.db", "get_db_url"),
+    *[("app.core.db", name) for name in POOLS],
     ("app.core.db", "DatabaseError"),
     ("app.core.db", "QueryAnalyzer"),
     ("app.core.db", "QueryDecorator"),
+    ("app.core.db", "cached_query"),
+    ("app.core.db", "cached_db_query"),
+    ("app.core.db", "invalidate_table_cache"),
+    ("app.core.db", "MigrationUtils"),
+    ("app.core.db", "MigrationDryRun"),
+    ("app.core.db", "SeedDataManager"),
+    ("app.core.db", "DevelopmentSeed"),
     *[("app.core.db", name) for name in REPOSITORIES],
     ("app.core.errors", "EntityNotFoundError"),
     ("app.core.db", "EncryptedText"),

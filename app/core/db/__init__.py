@@ -7,10 +7,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database, PoolStatus, Probe
+from app.core.db._decorators import (
+    FROM_POOL,
+    with_engine_connection,
+    with_pool_metrics,
+    with_query_optimization,
+    with_secure_environment,
+)
 from app.core.db._encrypted import EncryptedText, encrypted_columns
+from app.core.db._environment import configure_environment
 from app.core.db._errors import (
+    CommitOutcomeUnknown,
     ConstraintViolated,
     DatabaseError,
     DatabaseFault,
@@ -23,11 +33,15 @@ from app.core.db._errors import (
     translate,
     translate_errors,
 )
+from app.core.db._events_log import EventLog
 from app.core.db._factory import RepositoryFactory, RepositoryProvider
 from app.core.db._filters import AllOf, AnyOf, Between, Filter, Filters, Not, Search, Where
 from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
+from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
+from app.core.db._migration_files import Migration
+from app.core.db._migration_utils import MigrationDryRun, MigrationStatus, MigrationUtils
 from app.core.db._migrations import (
     current_heads,
     is_at_head,
@@ -38,8 +52,11 @@ from app.core.db._migrations import (
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
 from app.core.db._pages import CursorPage, Page, PaginationParams
+from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
+from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
+from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
     InvalidCursor,
     InvalidFieldValue,
@@ -61,6 +78,9 @@ from app.core.db._query_watch import (
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
+from app.core.db._schema_history import HISTORY_TABLE, HistoryEntry, record_step
+from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
+from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
 from app.core.db._sessions import (
     SessionManager,
     SessionScope,
@@ -78,8 +98,12 @@ from app.core.db._table_stats import TableStats, get_table_stats
 from app.core.db._tables_used import TablesUsed, tables_used
 from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
+from app.core.resilience import retry_decorator
+from app.core.security import with_encrypted_parameters
 
 __all__ = [
+    "FROM_POOL",
+    "HISTORY_TABLE",
     "QUERY_TAGS",
     "AdvisoryLocks",
     "AllOf",
@@ -90,24 +114,35 @@ __all__ = [
     "Between",
     "BulkOperations",
     "ColumnRotation",
+    "CommitOutcomeUnknown",
+    "ConnectionLeaked",
+    "ConnectionPool",
     "ConstraintViolated",
     "CursorPage",
     "CursorSigner",
     "Database",
+    "DatabaseClient",
     "DatabaseError",
     "DatabaseFault",
     "DatabaseReadOnly",
     "DatabaseTimeout",
     "DatabaseUnavailable",
+    "DevelopmentSeed",
     "EncryptedText",
+    "EventLog",
     "Filter",
     "FilterGrammar",
     "FilterHelper",
     "Filters",
+    "HistoryEntry",
     "InvalidCursor",
     "InvalidFieldValue",
     "InvalidLimit",
     "InvalidValue",
+    "Migration",
+    "MigrationDryRun",
+    "MigrationStatus",
+    "MigrationUtils",
     "NPlusOneDetected",
     "Not",
     "OrderBy",
@@ -115,7 +150,9 @@ __all__ = [
     "PaginationHelper",
     "PaginationParams",
     "PlanNode",
+    "PoolCircuitOpen",
     "PoolExhausted",
+    "PoolHealth",
     "PoolStatus",
     "Probe",
     "QueryAnalyzer",
@@ -132,6 +169,11 @@ __all__ = [
     "RowLock",
     "Savepoint",
     "Search",
+    "SeedDataManager",
+    "SeedResult",
+    "SeedSet",
+    "SeedTable",
+    "SeedingRefused",
     "SerializationFailure",
     "SessionManager",
     "SessionScope",
@@ -150,28 +192,40 @@ __all__ = [
     "after_commit",
     "after_commit_idle",
     "analyze_query_plan",
+    "cached_db_query",
+    "cached_query",
     "configure",
     "configure_cursors",
+    "configure_environment",
+    "configure_seeds",
     "current_heads",
     "default_database",
     "detect_n_plus_one",
     "enable_query_logging",
     "encrypted_columns",
     "find_result",
+    "forbid_connection_leaks",
     "forbid_n_plus_one",
     "get_db",
+    "get_db_client",
     "get_db_context",
     "get_db_url",
     "get_table_stats",
+    "invalidate_table_cache",
     "is_at_head",
+    "is_partition",
+    "keep_partitions",
     "keep_result",
     "migration_connection",
     "normalize_url",
     "parse_sort",
     "pending",
     "purge_results",
+    "record_step",
+    "retry_decorator",
     "run_command",
     "savepoint",
+    "seed_id",
     "session_scope",
     "tables_used",
     "track_performance",
@@ -179,4 +233,9 @@ __all__ = [
     "translate_errors",
     "upgrade",
     "watch_queries",
+    "with_encrypted_parameters",
+    "with_engine_connection",
+    "with_pool_metrics",
+    "with_query_optimization",
+    "with_secure_environment",
 ]

@@ -15,7 +15,7 @@ import greenlet
 _ROOT = Path(__file__).resolve().parents[3]
 _HERE = Path(__file__).resolve().parent
 _CORE = _HERE.parent
-_TOOLS = frozenset({"_query_log.py", "_query_watch.py"})
+_TOOLS = frozenset({"_leaks.py", "_query_log.py", "_query_watch.py"})
 _LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _DEEPEST = 400
 

@@ -1,27 +1,31 @@
 """One database as one process sees it: a pool that is made when it is first needed."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, LiteralString, cast
 
 import asyncpg
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from app.core.db._errors import translate_errors
 from app.core.db._listeners import install_listeners, timed
+from app.core.db._lone_statement import noted, run_alone
+from app.core.db._measured_pool import MeasuredPool
 from app.core.db._query_tags import QueryTags
 from app.core.db._sealed import RequestSession
-from app.core.db._url import parse_url
+from app.core.db._url import Provider, parse_url
 from app.core.errors import ConfigurationError
-from app.core.observability import EventHub
+from app.core.observability import BreakerEvent, EventHub
+from app.core.resilience import BreakerRules, Clock, RollingBreaker
 
 _CONNECT_TIMEOUT_S = 10.0
+_log = structlog.get_logger(__name__)
 _inherited: list[AsyncEngine] = []
 
 
@@ -62,7 +66,7 @@ class Database:
     be made anywhere. It belongs to one event loop. Times are in seconds: ``pool_timeout_s`` bounds the wait
     for a connection (then ``PoolExhausted``), ``pool_recycle_s`` the age of one (-1: never),
     ``statement_timeout_s`` a statement (0: no limit; then ``DatabaseTimeout``). ``query_tags`` are those of
-    ``QueryTags`` that each statement carries.
+    ``QueryTags`` that each statement carries. ``clock`` is the breaker's.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Database:
         application_name: str = "gatehouse",
         query_tags: Iterable[str] = (),
         hub: EventHub | None = None,
+        clock: Clock | None = None,
     ) -> None:
         if pool_size < 1 or max_overflow < 0 or pool_timeout_s <= 0 or statement_timeout_s < 0:
             raise ConfigurationError(
@@ -94,6 +99,7 @@ class Database:
         self._application_name = application_name
         self._tags = QueryTags(query_tags)
         self._hub = hub
+        self._breaker = _breaker(f"database:{application_name}", hub, clock)
         self._engine: AsyncEngine | None = None
         self._pid = 0
 
@@ -106,6 +112,11 @@ class Database:
         return self._target.url.render_as_string(hide_password=False)
 
     @property
+    def provider(self) -> Provider:
+        """Who runs the server, by its host's name."""
+        return self._target.provider
+
+    @property
     def engine(self) -> AsyncEngine:
         """This process's engine. A forked child gets one of its own; the parent still uses what it inherited."""
         if self._engine is None or self._pid != os.getpid():
@@ -114,7 +125,8 @@ class Database:
                 # the socket it would say it on is the parent's as well.
                 _inherited.append(self._engine)
             self._engine = self._make_engine(
-                poolclass=AsyncAdaptedQueuePool,
+                poolclass=MeasuredPool,
+                pool_logging_name=self._application_name,
                 pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
                 **self._pool_options,
             )
@@ -144,19 +156,14 @@ class Database:
 
         For hot paths: the driver runs it without SQLAlchemy, which takes longer for a small statement than the server does. It counts in
         the metrics, but carries no query tags, the query tools do not see it, and columns have the driver's types. Not inside a
-        transaction of yours: it is on another connection. Raises our errors. Cancelled, its outcome is unknown.
+        transaction of yours: it is on another connection. What the query cache has of the tables that it writes has ended when it returns.
+        Raises our errors: ``CommitOutcomeUnknown`` when a write was sent and the connection broke. Cancelled, its outcome is unknown.
         """
         with translate_errors():
-            async with self.engine.connect() as connection:
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                try:
-                    with timed(statement, self._hub):
-                        # Preparing and running are two messages, and a pooler may give each to another server.
-                        async with driver.transaction() if self.through_pooler else nullcontext():
-                            return cast("list[tuple[Any, ...]]", await driver.fetch(statement, *values))
-                except asyncio.CancelledError:
-                    await connection.invalidate()
-                    raise
+            async with noted(statement), self.engine.connect() as connection:
+                with timed(statement, self._hub):
+                    rows = await run_alone(connection, statement, values, in_transaction=self.through_pooler)
+        return cast("list[tuple[Any, ...]]", rows)
 
     async def ping(self) -> None:
         """One round trip. Raises a ``DatabaseError`` when there is no answer."""
@@ -176,6 +183,24 @@ class Database:
         assert isinstance(pool, AsyncAdaptedQueuePool)  # noqa: S101 - we made it; for the type checker
         out, idle = pool.checkedout(), pool.checkedin()
         return PoolStatus(pool.size(), self._limit, out + idle, out, max(0, pool.overflow()))
+
+    @property
+    def waiting(self) -> int:
+        """Callers of this process that wait for a connection at this moment."""
+        pool = self.engine.pool
+        assert isinstance(pool, MeasuredPool)  # noqa: S101 - we made it; for the type checker
+        return pool.meter.waiting
+
+    def tell_utilization(self) -> None:
+        """Put the share of connections in use into ``gatehouse_pool_utilization_percent``."""
+        pool = self.engine.pool
+        assert isinstance(pool, MeasuredPool)  # noqa: S101 - we made it; for the type checker
+        pool.meter.utilization(self.pool_status().utilization_percent)
+
+    @property
+    def breaker(self) -> RollingBreaker:
+        """What ``ConnectionPool`` decides by: opens when half of five or more uses within ten seconds found no database."""
+        return self._breaker
 
     async def close(self) -> None:
         """Close idle connections.
@@ -225,6 +250,17 @@ class Database:
         # jit: compiling a statement costs more than a web request's statements take.
         limit = str(max(1, round(timeout * 1000))) if timeout else "0"
         return {"server_settings": {**name, "jit": "off", "statement_timeout": limit}}
+
+
+def _breaker(name: str, hub: EventHub | None, clock: Clock | None) -> RollingBreaker:
+    def changed(dependency: str, state: str, former: str) -> None:
+        _log.warning("breaker.changed", dependency=dependency, state=state, former=former)
+        if hub is not None:
+            hub.emit(BreakerEvent(dependency, state, former))
+
+    # Slow is no verdict: how long a caller keeps its session is the caller's affair.
+    rules = BreakerRules(min_calls=5, open_for=1.0, open_most=15.0, slow_after=float("inf"))
+    return RollingBreaker(name, rules, clock=clock, on_change=changed)
 
 
 async def connect_driver(*args: Any, **options: Any) -> Any:

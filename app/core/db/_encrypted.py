@@ -7,6 +7,7 @@ from sqlalchemy import ClauseElement, Column, MetaData, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.operators import OperatorType, eq, is_, is_not, ne
 
+from app.core.db._query_notes import note_secret
 from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, DecryptionFailed
 
@@ -116,7 +117,10 @@ class EncryptedText(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """The text of a token."""
-        return None if value is None else StoredText.parse(value, self.purpose).open(self.cipher())
+        if value is None:
+            return None
+        note_secret()
+        return StoredText.parse(value, self.purpose).open(self.cipher())
 
 
 def encrypted_columns(metadata: Iterable[MetaData]) -> Iterator[Column[Any]]:

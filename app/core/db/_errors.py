@@ -3,6 +3,7 @@
     Unavailable                        503
     └── DatabaseError                  503  base of what is the database's or our fault
         ├── DatabaseUnavailable        503  it does not answer, or the connection broke
+        │   └── CommitOutcomeUnknown   503  the connection broke under a COMMIT
         ├── DatabaseTimeout            503  it answered too late
         │   └── PoolExhausted          503  no connection became free in time
         ├── DatabaseReadOnly           503  a replica, or a primary that was demoted
@@ -28,6 +29,7 @@ from app.core.errors import Conflict, GatehouseError, Unavailable, Unprocessable
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CONNECTION_LOST = "8s2b"  # SQLAlchemy: the transaction went on although its connection had broken.
+_NOT_SENT = "cannot call Transaction.commit()"  # asyncpg: it knew before sending that it could not.
 _Key = type[GatehouseError]
 
 
@@ -43,8 +45,18 @@ class DatabaseError(Unavailable):
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer, refuses connections or broke this one.
 
-    The outcome of a commit may be unknown.
+    Nothing of the transaction was kept, unless it is the child below.
     """
+
+
+class CommitOutcomeUnknown(DatabaseUnavailable):
+    """The connection broke, or time ran out, while the server was committing: what was written may be kept or not.
+
+    ``retry_decorator`` and ``Retrier`` never repeat after it. Ask the database what is true, or use an
+    idempotency key.
+    """
+
+    is_outcome_unknown = True
 
 
 class DatabaseTimeout(DatabaseError):
@@ -101,6 +113,7 @@ class InvalidValue(Unprocessable):
 
 _DETAILS: dict[_Key, str] = {
     DatabaseUnavailable: "The database cannot be reached",
+    CommitOutcomeUnknown: "The database did not confirm the change; it may have been kept",
     DatabaseTimeout: "The database did not answer in time",
     PoolExhausted: "All database connections are in use",
     DatabaseReadOnly: "The database accepts no writes at the moment",
@@ -159,7 +172,25 @@ def translate(error: BaseException) -> GatehouseError:
     if isinstance(error, GatehouseError):
         return error
     driver = _driver_error(error)
-    kind = _kind(error, driver)
+    return _told(_kind(error, driver), error, driver)
+
+
+def translate_commit(error: BaseException) -> GatehouseError | None:
+    """``CommitOutcomeUnknown`` if the COMMIT that raised ``error`` may have been done, None if certainly not.
+
+    A SQLSTATE of another class than a lost connection's is the server's word that nothing was kept.
+    """
+    driver = _driver_error(error)
+    if _NOT_SENT in str(driver):
+        return None
+    code = getattr(driver, "sqlstate", None)
+    if isinstance(code, str) and code[:2] not in {"08", "57"} and code != "40003":
+        return None
+    is_cancelled = code == "57014"  # The server's own limit: it says so before it commits.
+    return None if is_cancelled else _told(CommitOutcomeUnknown, error, driver)
+
+
+def _told(kind: _Key, error: BaseException, driver: BaseException) -> GatehouseError:
     translated = kind(_DETAILS[kind])
     translated.__cause__ = error
     for name, source in (("sqlstate", "sqlstate"), ("constraint", "constraint_name")):
@@ -177,6 +208,15 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, *DRIVER_ERRORS, OSError) as error:
+        raise translate(error) from error
+
+
+@contextmanager
+def translate_sql_errors() -> Iterator[None]:
+    """``translate_errors`` for blocks that do other things too: an ``OSError`` in them is theirs."""
+    try:
+        yield
+    except (SQLAlchemyError, *DRIVER_ERRORS) as error:
         raise translate(error) from error
 
 

@@ -9,15 +9,18 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext, ExecutionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from app.core.db._errors import DatabaseFault, translate
+from app.core.db._errors import DatabaseFault, translate, translate_commit
+from app.core.db._query_notes import install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
 _ABORTED = "gatehouse_aborted"
+_COMMITTING = "gatehouse_committing"
 _KNOWN = frozenset(
     {"select", "insert", "update", "delete", "merge", "with", "values", "set", "show", "call", "copy", "lock"}
     | {
@@ -42,6 +45,7 @@ def install_listeners(engine: Engine, hub: EventHub | None) -> None:
     event.listen(engine, "commit", _refuse_silent_rollback)
     event.listen(engine, "rollback", _forget)
     event.listen(engine, "rollback_savepoint", _forget)
+    install_notes(engine)
     if hub is not None:
         _Timing(hub).install(engine)
 
@@ -56,12 +60,18 @@ def _refuse_dead_connection(
     later, by the statement that times out, and there a ping would have hung as well.
     """
     entry.info.pop(_ABORTED, None)
+    entry.info.pop(_COMMITTING, None)
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 def _note_error(context: ExceptionContext) -> BaseException | None:
     error = context.original_exception
+    if ends_connection(error):
+        # The driver may still hold it for open: the server's goodbye arrives before the socket's end.
+        context.is_disconnect = True
+    if isinstance(error, Exception) and _was_committing(context) and (unknown := translate_commit(error)):
+        return unknown
     if isinstance(error, OSError):
         # Includes TimeoutError. Not a driver error, so SQLAlchemy would let it through bare.
         return translate(error)
@@ -73,23 +83,43 @@ def _note_error(context: ExceptionContext) -> BaseException | None:
     return None
 
 
+def ends_connection(error: BaseException) -> bool:
+    """Whether no connection is left after the driver's error, bare or as SQLAlchemy's adapter raised it."""
+    driver = getattr(error, "driver_exception", error)
+    if getattr(driver, "severity_en", None) in {"FATAL", "PANIC"}:
+        return True
+    return isinstance(driver, asyncpg.InternalClientError)  # It lost its place in the protocol.
+
+
+def _was_committing(context: ExceptionContext) -> bool:
+    connection = context.connection
+    # A ROLLBACK has no statement either, but ``_forget`` goes before it.
+    if context.statement is not None or connection is None or connection.invalidated:
+        return False
+    return connection.info.pop(_COMMITTING, False) is True
+
+
 def _refuse_silent_rollback(connection: Connection) -> None:
     """PostgreSQL answers COMMIT in a failed transaction with a quiet ROLLBACK, and the driver does not tell.
 
     A handler that swallowed a statement's error would answer 200 with nothing written. Errors inside a
     savepoint are fine: rolling back to it makes the transaction whole again.
     """
-    if not connection.invalidated and connection.info.pop(_ABORTED, False):
+    if connection.invalidated:
+        return
+    if connection.info.pop(_ABORTED, False):
         # By now SQLAlchemy holds the transaction for finished: nobody else would roll it back.
         connection.connection.rollback()
         raise DatabaseFault(
             "A statement of this transaction failed, so nothing was kept; put what may fail in begin_nested()"
         )
+    connection.info[_COMMITTING] = True
 
 
 def _forget(connection: Connection, *_savepoint: object) -> None:
     if not connection.invalidated:  # A broken connection has no info any more, and asking for it raises.
         connection.info.pop(_ABORTED, None)
+        connection.info.pop(_COMMITTING, None)
 
 
 @lru_cache(maxsize=1024)

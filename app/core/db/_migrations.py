@@ -5,10 +5,12 @@ then finds nothing to do. A migration that cannot get a table's lock in ten seco
 queueing all traffic behind itself.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import TextIO
 from weakref import WeakSet
 
 from alembic.config import Config
@@ -21,12 +23,15 @@ from sqlalchemy.pool import NullPool
 
 from alembic import command
 from app.core.db._database import Database, connect_driver
+from app.core.db._errors import DatabaseTimeout
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 
-_FOLDER = Path(__file__).resolve().parents[3] / "alembic"
+MIGRATIONS = Path(__file__).resolve().parents[3] / "alembic"
 _LOCK = 7_203_110_465  # An arbitrary number that only this project takes.
 _WAIT_FOR_STARTER_S = 600
+_ASK_AGAIN_S = 0.1
+_LET_GO = "SET LOCAL lock_timeout = '600s'"
 _WAIT_FOR_TABLE_S = 10
 _UNDEFINED_TABLE = "42P01"
 _LONGEST_MESSAGE = 200
@@ -70,24 +75,45 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
     migration, and a lock of the session would stay behind in a pooler.
     """
     target = parse_url(url)
-    options = {"application_name": "gatehouse-migrations", "lock_timeout": str(_WAIT_FOR_TABLE_S * 1000)}
+    options = {
+        "application_name": "gatehouse-migrations",
+        "lock_timeout": str(round(_WAIT_FOR_TABLE_S * 1000)),
+    }
     arguments = target.connect_args() | ({} if target.through_pooler else {"server_settings": options})
     engine = create_async_engine(
         target.engine_url, poolclass=NullPool, connect_args={"async_creator_fn": connect_driver, **arguments}
     )
     try:
         async with engine.connect() as lock, engine.connect() as connection:
-            await lock.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_STARTER_S}s'"))
-            await lock.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            await _be_the_only_one(lock)
             yield connection
     finally:
         await engine.dispose()
 
 
-def alembic_config() -> Config:
-    """Alembic's settings for this checkout; it holds no URL."""
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+async def _be_the_only_one(lock: AsyncConnection) -> None:
+    """Ask again and again instead of waiting inside a statement: its snapshot would make CREATE INDEX CONCURRENTLY of the one who has the
+    lock wait for us, and us for him.
+    """
+    try:
+        async with asyncio.timeout(_WAIT_FOR_STARTER_S):
+            got = False
+            while not got:
+                got = await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})
+                # A SELECT's portal keeps its snapshot until the next statement; this one has none.
+                await lock.execute(text(_LET_GO))
+                if not got:
+                    await asyncio.sleep(_ASK_AGAIN_S)
+    except TimeoutError:
+        raise DatabaseTimeout(
+            f"Another starter has been migrating for {_WAIT_FOR_STARTER_S} seconds"
+        ) from None
+
+
+def alembic_config(folder: Path = MIGRATIONS, output: TextIO | None = None) -> Config:
+    """Alembic's settings for this checkout, or for another folder of migrations; they hold no URL. ``output``: where printed SQL goes."""
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
 
 

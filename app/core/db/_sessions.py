@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._database import Database
 from app.core.db._ends import End, Ends
 from app.core.db._errors import DatabaseTimeout, DatabaseUnavailable, translate_errors
+from app.core.db._finish import finish
 from app.core.db._savepoint import Savepoint
 from app.core.db._sealed import RequestSession
 from app.core.errors import ConfigurationError
@@ -33,6 +34,11 @@ class _Default:
 def configure(database: Database | None) -> None:
     """Set the process's default database. Called by doors; ``None`` forgets it."""
     _Default.database = database
+
+
+def is_configured() -> bool:
+    """Whether a door has named this process's database."""
+    return _Default.database is not None
 
 
 def default_database() -> Database:
@@ -198,7 +204,13 @@ class SessionScope:
     async def _roll_back(self) -> None:
         for session in self._sessions:
             if session.in_transaction():
-                await _finish(session, close=False)
+                await finish(session, close=False)
+
+
+def request_sessions() -> tuple[AsyncSession, ...]:
+    """The sessions that the request in hand has opened; none outside a request."""
+    scope = _active.get()
+    return tuple(scope._sessions) if scope is not None else ()  # noqa: SLF001 - the class and its reader are one
 
 
 def savepoint() -> Savepoint:
@@ -231,7 +243,7 @@ async def get_db() -> AsyncGenerator[AsyncSession]:
     try:
         yield session
     finally:
-        await _finish(session, close=True)
+        await finish(session, close=True)
 
 
 @asynccontextmanager
@@ -246,7 +258,7 @@ async def get_db_context(database: Database | None = None, **options: Any) -> As
         with translate_errors():
             await session.commit()
     finally:
-        await _finish(session, close=True)
+        await finish(session, close=True)
 
 
 class SessionManager:
@@ -285,13 +297,3 @@ def _sync(session: AsyncSession) -> RequestSession:
 
 def _seal(session: AsyncSession) -> None:
     _sync(session).seal()
-
-
-async def _finish(session: AsyncSession, *, close: bool) -> None:
-    """End a session. One that never spoke to the database is ended without a task, a switch or an await."""
-    if not session.in_transaction():
-        if close:
-            session.sync_session.close()
-        return
-    # A second cancellation must not leave the connection in the middle of its ROLLBACK.
-    await asyncio.shield(asyncio.ensure_future(session.close() if close else session.rollback()))

@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from app.core.db._errors import translate_errors
+from app.core.db._finish import finish
 from app.core.db._repository import AsyncBaseRepository
-from app.core.db._sessions import _finish
 from app.core.errors import ConfigurationError
 
 _ACTIVE = "gatehouse_unit_of_work"
@@ -24,7 +24,7 @@ class UnitOfWork:
 
     The whole transaction of the session ends with the block, also what was done in it before. Inside another unit of work on the same
     session it is a savepoint of that one. On an endpoint with ``durability="db"`` the commit is the route's: use ``uow.savepoint()`` there.
-    Raises our database errors; after DatabaseUnavailable at the end it is unknown whether the commit was done, so nothing is tried again.
+    Raises our database errors; after CommitOutcomeUnknown at the end it is unknown whether the commit was done, so nothing is tried again.
     One use each.
     """
 
@@ -146,11 +146,7 @@ class UnitOfWork:
         if self._nested is not None:
             await self._back_to(self._nested)
             return
-        try:
-            await _finish(self._session, close=False)
-        except (SQLAlchemyError, OSError):
-            # The connection is broken: the server rolls back by itself, and the pool must not get it back.
-            self._session.sync_session.invalidate()
+        await finish(self._session, close=False)
 
     async def _back_to(self, point: AsyncSessionTransaction) -> None:
         """Roll back to a savepoint, unless somebody rolled back further; a broken connection shows at the next statement."""

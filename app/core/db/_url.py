@@ -6,7 +6,7 @@ accepted here and nowhere else.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote, urlencode
 from uuid import uuid4
 
@@ -16,6 +16,9 @@ from sqlalchemy.exc import ArgumentError
 from app.core.errors import ConfigurationError
 
 _DRIVER = "postgresql+asyncpg"
+_SUPABASE = (".supabase.co", ".supabase.com")
+_POOLER_PORT = 6543  # https://supabase.com/docs/guides/database/connecting-to-postgres
+Provider = Literal["postgresql", "supabase"]
 _DIALECTS = frozenset({"postgres", "postgresql"})
 _OURS = frozenset({"host", "port", "target_session_attrs"})  # The driver takes these as they are.
 
@@ -29,6 +32,7 @@ class Target:
 
     url: URL
     through_pooler: bool
+    provider: Provider = "postgresql"
 
     def __repr__(self) -> str:
         return f"Target(host={self.url.host or self.url.query.get('host')!r}, database={self.url.database!r})"
@@ -56,7 +60,7 @@ def normalize_url(text: str) -> URL:
 
 
 def parse_url(text: str) -> Target:
-    """As ``normalize_url``, and tell a transaction pooler (``?pgbouncer=true``) from a server."""
+    """As ``normalize_url``, and tell a transaction pooler (``?pgbouncer=true``, or Supabase's port 6543) from a server."""
     try:
         url = make_url(text.strip())
     except (ArgumentError, ValueError):
@@ -69,9 +73,13 @@ def parse_url(text: str) -> Target:
             "DATABASE_URL must name PostgreSQL: postgresql+asyncpg://user:password@host:5432/name"
         )
     query = dict(url.query)
-    through_pooler = str(query.pop("pgbouncer", "")).lower() in {"1", "true", "yes", "on"}
+    told = str(query.pop("pgbouncer", "")).lower()
+    is_supabase = (url.host or "").endswith(_SUPABASE)
+    through_pooler = told in {"1", "true", "yes", "on"} if told else is_supabase and url.port == _POOLER_PORT
+    if is_supabase and not query.keys() & {"ssl", "sslmode"}:
+        query["sslmode"] = "require"  # It takes unencrypted connections too, unless its owner forbids them.
     url = _with_socket_folder(url.set(drivername=_DRIVER, query=query))
-    return Target(_with_libpq_options(url), through_pooler)
+    return Target(_with_libpq_options(url), through_pooler, "supabase" if is_supabase else "postgresql")
 
 
 def _with_socket_folder(url: URL) -> URL:

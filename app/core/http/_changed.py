@@ -1,21 +1,14 @@
 """Which cached answers end because of what a request did: ended after its commit, before its answer goes out."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import structlog
-
 from app.core.errors import ConfigurationError
-from app.core.http._background import Background
 from app.core.http._client_address import client_network
 from app.core.http._gate import Ticket, current_ticket
 from app.core.http._tags import filled
 from app.core.policies import Caller
-from app.core.valkey import Cache, StoreError
-
-_AGAIN_S = 0.5
-_log = structlog.get_logger(__name__)
+from app.core.valkey import Cache
 
 
 def invalidate_tags(*tags: str) -> None:
@@ -39,39 +32,12 @@ class Changes:
     answers behind until their time is over.
     """
 
-    def __init__(
-        self,
-        cache: Cache,
-        background: Background,
-        *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._background = background
-        self._sleep = sleep
-        self._owed: set[str] = set()
 
     async def end(self, tags: Iterable[str]) -> None:
         """End every answer with one of the tags. Never raises for the store."""
-        wanted = sorted(tags)
-        try:
-            await self._cache.invalidate_tags(*wanted)
-        except StoreError:
-            is_first = not self._owed
-            self._owed.update(wanted)
-            if is_first:
-                _log.warning("cache.invalidation_owed")
-                self._background.start(self._pay())
-
-    async def _pay(self) -> None:
-        while self._owed:
-            await self._sleep(_AGAIN_S)
-            tags = sorted(self._owed)
-            try:
-                await self._cache.invalidate_tags(*tags)
-            except StoreError:
-                continue
-            self._owed.difference_update(tags)
+        await self._cache.end_tags(*tags)
 
 
 async def invalidate_changed(ticket: Ticket, scope: Mapping[str, Any], status: int) -> None:

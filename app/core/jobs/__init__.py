@@ -2,5 +2,6 @@
 
 from app.core.jobs._periodic import Periodic
 from app.core.jobs._runner import PeriodicRunner
+from app.core.jobs._upkeep import upkeep
 
-__all__ = ["Periodic", "PeriodicRunner"]
+__all__ = ["Periodic", "PeriodicRunner", "upkeep"]

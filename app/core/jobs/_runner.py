@@ -36,7 +36,7 @@ class PeriodicRunner:
         stop_limit_s: float = 10.0,
         clock: Clock | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        rng: Callable[[], float] = _SPREAD,
+        rng: Callable[[], float] | None = None,
     ) -> None:
         self._tasks = tuple(tasks)
         names = [task.name for task in self._tasks]
@@ -47,7 +47,7 @@ class PeriodicRunner:
         self._stop_limit_s = stop_limit_s
         self._clock = clock or SystemClock()
         self._sleep = sleep
-        self._rng = rng
+        self._rng = rng or _SPREAD
         self._loops: list[asyncio.Task[None]] = []
         self._resting: set[asyncio.Task[None]] = set()
         self._stopping = False

@@ -65,8 +65,9 @@ class CacheEvent(NamedTuple):
     """What a cache did for one caller; ``cache`` is its name in ``CacheOptions``.
 
     ``kind``: hit, stale (the old value was shown), miss (made by this caller), wait (made by another one), bypass (Valkey was away:
-    made without it), skipped (anonymous caller: made without it), refresh (made in the background), stored, lost (not stored: the
-    lease had ended), too_large, unstorable (JSON cannot hold it), unreadable (so made anew), error (making it failed).
+    made without it), skipped (made without it: for an anonymous caller, or a transaction that must ask), refresh (made in the
+    background), stored, lost (not stored: the lease had ended), unkept (not stored: its maker forbade it), too_large, unstorable (JSON
+    cannot hold it), unreadable (so made anew), error (making it failed).
     """
 
     kind: str

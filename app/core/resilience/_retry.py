@@ -14,6 +14,7 @@ from app.core.resilience._clock import Clock, SystemClock
 
 R = TypeVar("R")
 
+_UNKNOWN = ("08007", "40003")  # SQLSTATE: the server cannot say how the transaction ended.
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")
 
 
@@ -42,9 +43,11 @@ class RetryRules:
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: a status of 500 or more, a timeout, a lost connection, a lost race in the database.
 
-    Never for cancellation, for a policy's refusal, for the end of all time, or for a program that is put together wrongly.
+    Never for cancellation, for a policy's refusal, for the end of all time, for a program that is put together wrongly, or for a commit
+    whose outcome is unknown.
     """
-    if not isinstance(error, Exception) or isinstance(error, (PolicyRejected, ConfigurationError)):
+    is_refusal = isinstance(error, (PolicyRejected, ConfigurationError))
+    if is_refusal or not isinstance(error, Exception) or is_outcome_unknown(error):
         return False
     if isinstance(error, DeadlineExceeded):
         return isinstance(error, AttemptTimeout)
@@ -57,6 +60,12 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(status, int):
         return status >= 500
     return isinstance(error, (TimeoutError, ConnectionError))
+
+
+def is_outcome_unknown(error: BaseException) -> bool:
+    """Whether the work may have been done all the same, so that doing it again could do it twice. Stronger than ``exceptions``."""
+    code = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return getattr(error, "is_outcome_unknown", False) is True or code in _UNKNOWN
 
 
 class Retrier:
@@ -146,6 +155,8 @@ class Retrier:
         return wait
 
     def _is_retried(self, error: Exception) -> bool:
+        if is_outcome_unknown(error):
+            return False
         if self.rules.exceptions is None:
             return is_transient(error)
         return isinstance(error, (AttemptTimeout, *self.rules.exceptions)) and not isinstance(

@@ -3,6 +3,7 @@
 from app.core.valkey._cache import Cache
 from app.core.valkey._cache_calls import (
     configure_cache,
+    configured_cache,
     default_cache,
     get_or_set_cache,
     get_or_set_many,
@@ -10,7 +11,8 @@ from app.core.valkey._cache_calls import (
 from app.core.valkey._cache_entries import CACHE_SCRIPTS, TAG_SCRIPT, Put, Seen, lease_key
 from app.core.valkey._cache_entry import Entry, Freshness, freshness, is_due
 from app.core.valkey._cache_options import TAG_LIFE_MS, CacheOptions
-from app.core.valkey._cache_values import Sealer
+from app.core.valkey._cache_scope import Scope, check_scope, scoped_key
+from app.core.valkey._cache_values import Sealer, Unkept
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._keys import escape, tag_key
@@ -25,6 +27,7 @@ __all__ = [
     "Entry",
     "Freshness",
     "Put",
+    "Scope",
     "Script",
     "Sealer",
     "Seen",
@@ -33,8 +36,11 @@ __all__ = [
     "StoreOverloaded",
     "StoreReplyError",
     "StoreTimeout",
+    "Unkept",
     "ValkeyClient",
+    "check_scope",
     "configure_cache",
+    "configured_cache",
     "default_cache",
     "escape",
     "freshness",
@@ -42,5 +48,6 @@ __all__ = [
     "get_or_set_many",
     "is_due",
     "lease_key",
+    "scoped_key",
     "tag_key",
 ]

@@ -9,6 +9,7 @@ from app.core.errors import ConfigurationError
 from app.core.observability import CacheEvent, EventHub
 from app.core.resilience import Clock, SystemClock
 from app.core.valkey._cache_batch import Batch, Loader, Storing
+from app.core.valkey._cache_debts import Debts
 from app.core.valkey._cache_entries import Entries, Seen, new_token
 from app.core.valkey._cache_entry import Entry, is_due
 from app.core.valkey._cache_flights import LATE, Abandoned, Flight, Flights
@@ -62,6 +63,7 @@ class Cache(Entries):
         self._hub = hub or EventHub()
         self._seal = seal
         self._flights = Flights()
+        self._debts = Debts(lambda *tags: self.invalidate_tags(*tags))  # noqa: PLW0108 - looked up at each call, as callers do
         self._writer = Writer(self, clock or SystemClock(), self.emit)
 
     def emit(self, kind: str, options: CacheOptions) -> None:
@@ -70,7 +72,16 @@ class Cache(Entries):
 
     async def close(self) -> None:
         """Cancel what is being made, also what callers still wait for: they begin anew. Call it when no more callers come."""
+        await self._debts.close()
         await self._flights.close()
+
+    async def end_tags(self, *tags: str) -> None:
+        """``invalidate_tags`` for after a commit: never raises for the store, and tries again until it is done."""
+        await self._debts.end(tags)
+
+    def owes(self, tags: Sequence[str]) -> bool:
+        """Whether an entry with one of the tags may be too old: it was to end, and the store has been away since."""
+        return self._debts.has(tags)
 
     async def get_or_set(
         self, key: str, fn: Make, options: CacheOptions, tags: Sequence[str] = (), *, model: Any = None

@@ -24,6 +24,11 @@ def configure_cache(cache: Cache | None) -> None:
     _Default.cache = cache
 
 
+def configured_cache() -> Cache | None:
+    """The cache that a door configured, if one did; for what happens beside the work itself."""
+    return _Default.cache
+
+
 def default_cache() -> Cache:
     """The cache that a door configured. Raises ``ConfigurationError`` when none did."""
     if _Default.cache is None:

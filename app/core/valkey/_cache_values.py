@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
@@ -21,6 +21,12 @@ class Sealer(Protocol):
     def open(self, sealed: bytes, context: bytes, /) -> bytes:
         """What was sealed. Raises a ``GatehouseError`` or ``ValueError`` for anything that was not sealed so."""
         ...
+
+
+class Unkept(NamedTuple):
+    """What a ``make`` without a model gives instead of its value when that must not be stored. Callers get it as it is."""
+
+    value: Any
 
 
 class Codec:
@@ -53,6 +59,8 @@ class Codec:
 
     def encode(self, value: Any, key: str) -> bytes:
         """The payload. Raises TypeError for a value that JSON cannot hold."""
+        if isinstance(value, Unkept):
+            raise TypeError("this value is not to be kept")  # it is a tuple, which JSON would take for a list
         try:
             # None is stored as such, whatever the model.
             adapter = self._adapter if value is not None else None

@@ -10,7 +10,7 @@ from app.core.resilience import Clock
 from app.core.valkey._cache_entries import Entries
 from app.core.valkey._cache_entry import Entry
 from app.core.valkey._cache_options import CacheOptions, milliseconds
-from app.core.valkey._cache_values import Codec
+from app.core.valkey._cache_values import Codec, Unkept
 from app.core.valkey._errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -114,6 +114,9 @@ class Writer:
 
     def _payload(self, lead: Lead, made: Made) -> bytes | None:
         """The value's payload if it may be stored. Says why not."""
+        if isinstance(made.value, Unkept):
+            self._emit("unkept", lead.options)
+            return None
         try:
             made.payload = lead.codec.encode(made.value, lead.key)
         except TypeError:

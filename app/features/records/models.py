@@ -22,6 +22,7 @@ class Record(UUIDPrimaryKey, Timestamps, Base):
         CheckConstraint("cardinality(tags) <= 20", name="tags_are_few"),
         # A list is one owner's, newest first, continued after (created_at, id): this index read backwards.
         Index("ix_records_owner_id_created_at_id", "owner_id", "created_at", "id"),
+        Index("ix_records_owner_id_updated_at", "owner_id", "updated_at"),
         Index("ix_records_tags", "tags", postgresql_using="gin"),
     )
 

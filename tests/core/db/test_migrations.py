@@ -6,7 +6,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from alembic.config import Config
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from app.core.db import (
@@ -47,7 +49,7 @@ async def test_up_from_empty_without_drift_and_down_again(empty_postgres_url: st
     await run_command(empty_postgres_url, command.check)  # raises when models and migrations differ
 
     await run_command(empty_postgres_url, lambda config: command.downgrade(config, "base"))
-    assert await tables(database) == {"alembic_version"}
+    assert await tables(database) == {"alembic_version", "schema_history"}
     await database.close()
 
 
@@ -73,13 +75,89 @@ async def test_a_starter_waits_for_the_one_that_holds_the_lock(empty_postgres_ur
 
 
 async def _waiters(database: Database) -> int:
+    """Starters that have asked for the lock and did not get it; between two questions they hold no snapshot."""
     async with database.connect() as connection:
         return int(
             await connection.scalar(
-                text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND state = 'idle in transaction' AND backend_xmin IS NULL AND query LIKE 'SET LOCAL lock_timeout%'"
+                )
             )
             or 0
         )
+
+
+def shown(connection: Connection) -> set[str]:
+    names = set(inspect(connection).get_table_names())
+    connection.rollback()  # In a transaction of ours alembic would leave the commit to us.
+    return names
+
+
+async def test_every_migration_goes_up_down_and_up_again(empty_postgres_url: str) -> None:
+    def walk(config: Config) -> None:
+        connection: Connection = config.attributes["connection"]
+        for revision in [step.revision for step in _script().walk_revisions()][::-1]:
+            before = shown(connection)
+            command.upgrade(config, revision)
+            there = shown(connection)
+            command.downgrade(config, "-1")
+            assert shown(connection) - {"alembic_version", "schema_history"} <= before
+            command.upgrade(config, revision)
+            assert shown(connection) == there
+        command.check(config)
+
+    await run_command(empty_postgres_url, walk)
+
+
+async def test_an_index_is_made_while_a_writer_is_busy_and_another_starter_waits(
+    empty_postgres_url: str,
+) -> None:
+    await upgrade(empty_postgres_url, "0006_events_log")
+    database = Database(empty_postgres_url)
+    async with database.session() as writer:
+        await writer.execute(text("LOCK TABLE records IN ROW EXCLUSIVE MODE"))
+        starters = asyncio.gather(*(upgrade(empty_postgres_url, "0007_records_by_change") for _ in range(2)))
+        async with asyncio.timeout(10):
+            while not await _building(database):  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0.01)
+        # It waits for us; a plain CREATE INDEX would by now keep other writers out.
+        async with database.session() as other:
+            await other.execute(text("SET LOCAL lock_timeout = '1s'"))
+            await other.execute(text("LOCK TABLE records IN ROW EXCLUSIVE MODE"))
+            await other.commit()
+        await writer.commit()
+    async with asyncio.timeout(8):  # under the lock timeout, with which a mutual wait would end
+        await starters
+    async with database.connect() as connection:
+        valid = text(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_records_owner_id_updated_at'::regclass"
+        )
+        assert await connection.scalar(valid)
+    await database.close()
+
+
+async def _building(database: Database) -> bool:
+    async with database.connect() as connection:
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+        )
+        return bool(await connection.scalar(query))
+
+
+async def test_a_migration_that_gets_no_lock_gives_up(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await upgrade(empty_postgres_url, "0002_records")
+    monkeypatch.setattr("app.core.db._migrations._WAIT_FOR_TABLE_S", 0.2)
+    database = Database(empty_postgres_url)
+    async with database.session() as reader:
+        await reader.execute(text("SELECT FROM records"))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await run_command(empty_postgres_url, lambda config: command.downgrade(config, "0001_accounts"))
+    assert "records" in await tables(database)
+    await database.close()
 
 
 async def test_a_schema_of_a_newer_release_is_not_behind(empty_postgres_url: str) -> None:
@@ -106,30 +184,31 @@ async def test_no_connection_is_unavailable() -> None:
         await upgrade("postgresql://u:p@127.0.0.1:1/none")
 
 
-async def test_alembics_own_command_migrates_the_configured_database(empty_postgres_url: str) -> None:
-    environment = {**os.environ, "DATABASE_URL": empty_postgres_url, "APP_ENV": "test"}
-    program = [str(Path(sys.executable).with_name("alembic"))]
-    for arguments in (["upgrade", "head"], ["check"]):
-        done = await asyncio.to_thread(
-            subprocess.run,
-            program + arguments,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    connection = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
-    assert await connection.fetchval("SELECT count(*) FROM records") == 0
-    await connection.close()
+# The installed command as it is, in one process: each start of one takes longer than all the rest of this file.
+OWN_COMMAND = """
+import os, runpy, sys
+
+program, url = sys.argv[1], os.environ.pop("DATABASE_URL")
+for line in ("upgrade head --sql", "upgrade head", "check"):
+    sys.argv = [program, *line.split()]
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    os.environ["DATABASE_URL"] = url
+"""
 
 
-def test_sql_can_be_printed_without_a_database() -> None:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("alembic")), "upgrade", "head", "--sql"],
+async def test_alembics_own_command_prints_sql_without_a_database_and_migrates_the_configured_one(
+    empty_postgres_url: str,
+) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        # -P: as from the command line, nothing but alembic.ini leads to the application.
+        [sys.executable, "-P", "-c", OWN_COMMAND, str(Path(sys.executable).with_name("alembic"))],
         cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": empty_postgres_url, "APP_ENV": "test"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -137,6 +216,10 @@ def test_sql_can_be_printed_without_a_database() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "CREATE TABLE records" in done.stdout
+    assert done.stdout.endswith("No new upgrade operations detected.\n")
+    connection = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
+    assert await connection.fetchval("SELECT count(*) FROM records") == 0
+    await connection.close()
 
 
 def test_alembic_ini_holds_no_url_and_there_is_one_head() -> None:

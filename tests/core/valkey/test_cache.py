@@ -379,16 +379,19 @@ async def _is_other_flight(cache: Cache) -> bool:
     return any(not flight.outlives for flight in cache._flights._known.values())
 
 
+async def _as_if_it_took_a_minute(store: ValkeyClient) -> None:
+    entry = Entry.parse(await store.execute("GET", KEY))
+    head = f"{entry.created} {entry.fresh} {entry.stale} 60000 {entry.versions}\n"
+    await store.execute("SET", KEY, head.encode() + entry.payload, "KEEPTTL")
+
+
 class TestEager:
     async def test_is_shown_and_made_anew_in_the_background(self, store: ValkeyClient) -> None:
         options = CacheOptions(ttl=60, eager=True, jitter=0)
         source, numbers = Source("old"), [0.5]
         watched = Watched(store, rng=lambda: numbers[0])
         await watched.cache.get_or_set(KEY, source, options)
-        entry = Entry.parse(await store.execute("GET", KEY))
-        # As if making it had taken a minute: with 0.5 it is due 42 s before its end, so at once after 18 s.
-        head = f"{entry.created} {entry.fresh} {entry.stale} 60000 -\n"
-        await store.execute("SET", KEY, head.encode() + entry.payload, "KEEPTTL")
+        await _as_if_it_took_a_minute(store)  # with 0.5 it is due 42 s before its end, so at once after 18 s
         await age(store, 10_000)
         assert await watched.cache.get_or_set(KEY, source, options) == "old"
         assert watched.events["refresh"] == 0
@@ -407,7 +410,7 @@ class TestEager:
         watched = Watched(store, rng=lambda: 1 - 2**-53)
         source = Source("old")
         await watched.cache.get_or_set(KEY, source, options)
-        await age(store, 59_990)
+        await _as_if_it_took_a_minute(store)
         source.error = OSError("down")
         assert await watched.cache.get_or_set(KEY, source, options) == "old"
         await until(lambda: _is_landed(watched.cache))

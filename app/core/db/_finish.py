@@ -1,0 +1,31 @@
+"""The end of a session: quiet, whatever became of its connection."""
+
+import asyncio
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.db._errors import DRIVER_ERRORS, DatabaseError
+
+_log = structlog.get_logger(__name__)
+
+
+async def finish(session: AsyncSession, *, close: bool) -> None:
+    """End a session. One that never spoke to the database is ended without a task, a switch or an await."""
+    if not session.in_transaction():
+        if close:
+            session.sync_session.close()
+        return
+    # A second cancellation must not leave the connection in the middle of its ROLLBACK.
+    await asyncio.shield(asyncio.ensure_future(_end(session, close=close)))
+
+
+async def _end(session: AsyncSession, *, close: bool) -> None:
+    try:
+        await (session.close() if close else session.rollback())
+    except (SQLAlchemyError, *DRIVER_ERRORS, OSError, DatabaseError) as error:
+        # The connection is broken: the server rolls back by itself, the pool must not get it back, and the
+        # caller shall see the error that brought us here, not this one.
+        session.sync_session.invalidate()
+        _log.info("session.connection_lost", error=type(error).__name__)

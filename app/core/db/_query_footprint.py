@@ -1,0 +1,89 @@
+"""What a statement that is about to run reads and writes, as tags of the cache; worked out once per statement shape."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core.db._tables_used import TablesUsed, tables_used
+
+ANY_WRITE = "tables:written"
+"""Ended by every write: carried by what was read from tables that nobody can tell."""
+ALL_TABLES = "tables:all"
+"""Ended by a write to tables that nobody can tell: carried by everything else."""
+
+_MOST_KNOWN = 4096
+_LOCKING = re.compile(r"\bfor\s+(?:no\s+key\s+)?update\b", re.IGNORECASE)
+_MAY_WRITE = re.compile(
+    r"\b(?:insert|update|delete|merge|truncate|copy|create|alter|drop|call|do|execute|refresh|into)\b",
+    re.IGNORECASE,
+)
+_NAME = r"[a-z_][a-z0-9_]*"
+# PostgreSQL allows no second statement in one of these, and no WITH that writes inside them.
+_ONE_TABLE = re.compile(
+    rf"\s*(?:insert\s+into|update(?:\s+only)?)\s+({_NAME}(?:\.{_NAME})?)(?=[\s(])", re.IGNORECASE
+)
+_SNAPSHOT = re.compile(
+    r"\bisolation\s+level\s+(?:repeatable|serializable)|\btransaction_isolation\b", re.IGNORECASE
+)
+
+
+class Footprint(NamedTuple):
+    """``reads``: tags that a result depends on; ``writes``: tags that end when it is committed.
+
+    ``is_known``: whether ``reads`` are all tables. ``is_snapshot``: it asks for one snapshot for the whole
+    transaction.
+    """
+
+    reads: frozenset[str]
+    writes: frozenset[str]
+    is_known: bool
+    is_snapshot: bool
+
+
+def table_tag(table: str) -> str:
+    """The tag of a table, ``users`` or ``schema.users``. Raises ValueError for an empty name."""
+    name = table.strip().removeprefix("public.")
+    if not name:
+        raise ValueError("a table needs a name")
+    return f"table:{name}"
+
+
+def table_tags(tables: Iterable[str]) -> frozenset[str]:
+    """The tags of tables."""
+    return frozenset(map(table_tag, tables))
+
+
+_known: dict[str, Footprint] = {}
+
+
+def footprint(sql: str, compiled: Any = None) -> Footprint:
+    """Of a statement as the driver gets it, ``compiled`` by SQLAlchemy or not."""
+    text: str = sql if compiled is None else compiled.string
+    found = _known.get(text)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[text] = _made(text, text if compiled is None else compiled.statement)
+    return found
+
+
+def _made(text: str, statement: Any) -> Footprint:
+    try:
+        used = tables_used(statement)
+    except SQLAlchemyError:  # it compiled with its values, but not without
+        used = TablesUsed(frozenset(), frozenset(), is_exact=False)
+    return Footprint(
+        table_tags(used.reads), _writes(used, text), used.is_exact, _SNAPSHOT.search(text) is not None
+    )
+
+
+def _writes(used: TablesUsed, text: str) -> frozenset[str]:
+    if used.writes:
+        return table_tags(used.writes) | {ANY_WRITE}
+    if used.is_exact or not _MAY_WRITE.search(_LOCKING.sub("", text)):
+        return frozenset()
+    one = _ONE_TABLE.match(text)
+    # Too much ended costs time, too little shows what is no longer true.
+    return frozenset({table_tag(one[1].lower()) if one else ALL_TABLES, ANY_WRITE})

@@ -1,0 +1,70 @@
+"""What pools of connections do, as metrics of the whole process: pools exist outside of applications too, in scripts and workers."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+
+_size = Gauge(
+    "gatehouse_pool_size",
+    "Open connections, idle ones included",
+    ["pool"],
+    multiprocess_mode="livesum",
+)
+_in_use = Gauge(
+    "gatehouse_pool_in_use", "Connections that somebody has", ["pool"], multiprocess_mode="livesum"
+)
+_waiting = Gauge(
+    "gatehouse_pool_waiting",
+    "Callers that wait for a connection, free or new",
+    ["pool"],
+    multiprocess_mode="livesum",
+)
+_utilization = Gauge(
+    "gatehouse_pool_utilization_percent",
+    "In use, of all connections that may be opened, when somebody last looked",
+    ["pool"],
+    multiprocess_mode="livemax",
+)
+_acquire = Histogram(
+    "gatehouse_pool_acquire_seconds", "Time until a caller had its connection", ["pool"], buckets=_BUCKETS
+)
+_failures = Counter(
+    "gatehouse_pool_acquire_failures_total", "Callers that got no connection", ["pool", "reason"]
+)
+
+
+class PoolMeter:
+    """Tells one pool's numbers; several pools of one ``name`` add up. ``name`` comes from the configuration, never from a request."""
+
+    __slots__ = ("_acquired", "_in_use", "_name", "_size", "_told", "_waits", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._size, self._in_use, self._waits = (each.labels(name) for each in (_size, _in_use, _waiting))
+        self._acquired = _acquire.labels(name)
+        self._told = (0, 0)
+        self.waiting = 0
+
+    def wait(self, change: int) -> None:
+        """One caller more (1) or less (-1) waits."""
+        self.waiting += change
+        self._waits.inc(change)
+
+    def acquired(self, duration_s: float) -> None:
+        """A caller has its connection after ``duration_s`` seconds."""
+        self._acquired.observe(duration_s)
+
+    def failed(self, reason: str) -> None:
+        """A caller got none; ``reason`` is the class of its error."""
+        _failures.labels(self._name, reason).inc()
+
+    def utilization(self, percent: float) -> None:
+        """What somebody saw, 0 to 100."""
+        _utilization.labels(self._name).set(percent)
+
+    def tell(self, *, size: int, in_use: int) -> None:
+        """The pool's counts as they are now."""
+        told_size, told_in_use = self._told
+        self._size.inc(size - told_size)
+        self._in_use.inc(in_use - told_in_use)
+        self._told = (size, in_use)
