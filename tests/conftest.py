@@ -12,7 +12,6 @@ import asyncpg
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_plus_one, upgrade
@@ -21,6 +20,7 @@ from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import DEVELOPMENT_SECRET, Settings
 from tests.apps import client_of, running
+from tests.emptying import empty_tables
 from tests.leaks import LeakGuard
 from tests.servers import PrivateServer, SharedServers, new_folder, url_of
 
@@ -34,23 +34,6 @@ KNOWN_SECRETS = (
 _LOCK = 72_610_001
 _WORKERINPUT = "gatehouse_servers"
 _numbers = count(1)
-# As TRUNCATE does, whose new files for every table and index take ten times as long as a few rows.
-_EMPTY = """
-DO $$
-DECLARE each record;
-BEGIN
-    SET LOCAL session_replication_role = replica;
-    FOR each IN SELECT format('%I', tablename) AS name FROM pg_tables
-        WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'schema_history') LOOP
-        EXECUTE 'LOCK TABLE ' || each.name || ' IN ACCESS EXCLUSIVE MODE';
-        EXECUTE 'DELETE FROM ' || each.name;
-    END LOOP;
-    FOR each IN SELECT format('%I.%I', schemaname, sequencename) AS name, start_value FROM pg_sequences
-        WHERE schemaname = 'public' AND last_value IS NOT NULL AND sequencename <> 'schema_history_id_seq' LOOP
-        PERFORM setval(each.name::regclass, each.start_value, false);
-    END LOOP;
-END $$
-"""
 
 
 class _Controller:
@@ -228,10 +211,7 @@ def no_connection_leaks(database: Database) -> Iterator[None]:
 async def clean_database(database: Database) -> AsyncIterator[None]:
     """Empties every table after the test; for tests that commit through the app. Fails when somebody still holds one of them."""
     yield
-    async with database.session() as session:
-        await session.execute(text("SET LOCAL lock_timeout = '5s'"))
-        await session.execute(text(_EMPTY))
-        await session.commit()
+    await empty_tables(database)
 
 
 @pytest.fixture(scope="session")

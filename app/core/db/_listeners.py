@@ -67,7 +67,7 @@ def _refuse_dead_connection(
 
 def _note_error(context: ExceptionContext) -> BaseException | None:
     error = context.original_exception
-    if ends_connection(error):
+    if _ends_connection(error):
         # The driver may still hold it for open: the server's goodbye arrives before the socket's end.
         context.is_disconnect = True
     if isinstance(error, Exception) and _was_committing(context) and (unknown := translate_commit(error)):
@@ -83,9 +83,8 @@ def _note_error(context: ExceptionContext) -> BaseException | None:
     return None
 
 
-def ends_connection(error: BaseException) -> bool:
-    """Whether no connection is left after the driver's error, bare or as SQLAlchemy's adapter raised it."""
-    driver = getattr(error, "driver_exception", error)
+def _ends_connection(error: BaseException) -> bool:
+    driver = getattr(error, "driver_exception", None)
     if getattr(driver, "severity_en", None) in {"FATAL", "PANIC"}:
         return True
     return isinstance(driver, asyncpg.InternalClientError)  # It lost its place in the protocol.

@@ -15,7 +15,6 @@ from app.core.db._errors import (
     translate,
     translate_commit,
 )
-from app.core.db._listeners import ends_connection
 from app.core.db._query_footprint import footprint
 from app.core.db._query_notes import end_written, note_lone
 
@@ -44,7 +43,7 @@ async def _ended(tags: Iterable[str]) -> None:
 async def run_alone(
     connection: AsyncConnection, statement: str, values: Sequence[Any], *, in_transaction: bool
 ) -> Any:
-    """The rows. A connection that broke, or that is in the middle of an answer, does not go back to the pool."""
+    """The rows. A connection that broke, or that is in the middle of a statement, does not go back to the pool."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
         with _outcome_told(statement):
@@ -71,6 +70,6 @@ def _outcome_told(statement: str) -> Iterator[None]:
 
 def _is_lost(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, CommitOutcomeUnknown) else error
-    return isinstance(cause, (asyncio.CancelledError, OSError)) or (
-        cause is not None and ends_connection(cause)
-    )
+    # Only after the server's own refusal is it ready for the next statement. After one of the driver's the server still waits for the
+    # values, with the statement's locks.
+    return getattr(cause, "severity_en", None) != "ERROR"

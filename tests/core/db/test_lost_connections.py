@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,9 +14,12 @@ from app.core.db import (
     CommitOutcomeUnknown,
     ConstraintViolated,
     Database,
+    DatabaseFault,
+    DatabaseTimeout,
     DatabaseUnavailable,
     InvalidValue,
     UnitOfWork,
+    forbid_connection_leaks,
     get_db_context,
     session_scope,
     translate,
@@ -174,6 +178,61 @@ class TestCommit:
             async with get_db_context(own) as session:
                 await session.execute(text("INSERT INTO entries VALUES (1, 7, 'x')"))
         assert (caught.value.sqlstate, caught.value.constraint) == ("23503", "fk_entries_parent")
+
+
+class TestFetch:
+    async def test_of_a_write_whose_backend_dies_leaves_the_outcome_unknown(
+        self, own: Database, lethal: None
+    ) -> None:
+        with pytest.raises(CommitOutcomeUnknown) as caught, forbid_connection_leaks(own):
+            await own.fetch("INSERT INTO entries VALUES (666, 666, 'x')")
+        assert caught.value.status == 503
+        assert not is_transient(caught.value)
+        assert await own.fetch("SELECT id FROM entries") == []  # on a connection that is new
+
+    async def test_of_a_read_whose_backend_dies_is_no_doubt(self, own: Database, entries: None) -> None:
+        with pytest.raises(DatabaseUnavailable) as caught, forbid_connection_leaks(own):
+            await own.fetch("SELECT pg_terminate_backend(pg_backend_pid())")
+        assert not isinstance(caught.value, CommitOutcomeUnknown)
+        assert await own.fetch("SELECT id FROM entries") == []
+
+    @pytest.mark.parametrize("row", ["(1, 7, 'x')", "(1, 1, '')", "(1, 1, 'x'), (1, 1, 'x')"])
+    async def test_of_a_write_that_the_server_refuses_is_no_doubt(
+        self, own: Database, entries: None, row: str
+    ) -> None:
+        pid = await own.fetch("SELECT pg_backend_pid()")
+        with pytest.raises((ConstraintViolated, InvalidValue)):
+            await own.fetch(f"INSERT INTO entries VALUES {row}")
+        assert await own.fetch("SELECT pg_backend_pid()") == pid
+
+    async def test_of_a_write_that_is_too_late_is_no_doubt(self, postgres_url: str, entries: None) -> None:
+        database = Database(postgres_url, statement_timeout_s=0.05)
+        with pytest.raises(DatabaseTimeout):
+            await database.fetch("INSERT INTO entries SELECT 1, 1, pg_sleep(30)::text")
+        await database.close()
+
+    async def test_of_a_write_through_a_pooler_that_is_too_late_is_in_doubt(
+        self, postgres_url: str, entries: None
+    ) -> None:
+        url = postgres_url + "&pgbouncer=true"
+        database = Database(url, pool_size=1, max_overflow=0, statement_timeout_s=0.5)
+        pid = await database.fetch("SELECT pg_backend_pid()")
+        with pytest.raises(CommitOutcomeUnknown), forbid_connection_leaks(database):
+            await database.fetch("INSERT INTO entries SELECT 1, 1, pg_sleep(30)::text")
+        assert await database.fetch("SELECT pg_backend_pid()") != pid
+        await database.close()
+
+    @pytest.mark.parametrize(
+        ("values", "meaning"), [(("one",), InvalidValue), ((1, 2), DatabaseFault)], ids=["type", "number"]
+    )
+    async def test_of_a_write_that_the_driver_refuses_keeps_no_lock(
+        self, own: Database, database: Database, entries: None, values: tuple[Any, ...], meaning: Any
+    ) -> None:
+        with pytest.raises(meaning), forbid_connection_leaks(own):
+            await own.fetch("INSERT INTO entries VALUES ($1, 1, 'x')", *values)
+        async with asyncio.timeout(5):
+            while await database.fetch("SELECT FROM pg_locks WHERE relation = 'entries'::regclass"):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
 
 
 async def test_a_refused_check_names_its_code_and_constraint(own: Database, entries: None) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.context import Principal, RequestContext, reset_context, set_context
 from app.core.db import (
+    CommitOutcomeUnknown,
+    ConstraintViolated,
     Database,
     QueryDecorator,
     cached_db_query,
@@ -21,6 +23,8 @@ from app.core.db import (
     get_db_context,
     invalidate_table_cache,
 )
+from app.core.db._lone_statement import noted
+from app.core.db._query_notes import _ending
 from app.core.errors import ConfigurationError
 from app.core.observability import CacheEvent, EventHub
 from app.core.security import Sealer, configure_encryption
@@ -178,6 +182,75 @@ class TestInvalidation:
     async def test_by_hand_needs_names(self, watched: Watched, names: tuple[str, ...]) -> None:
         with pytest.raises(ConfigurationError, match="names of tables"):
             await invalidate_table_cache(*names)
+
+
+class TestFetch:
+    async def test_a_write_ends_what_was_read_from_its_table_only(
+        self, people: Database, watched: Watched
+    ) -> None:
+        await learned(people, watched)
+        await people.fetch("UPDATE staff.persons SET name = $1", "Bea")
+        async with get_db_context(people) as db:
+            assert (await names_of(db), await titles(db)) == (["Bea"], ["day"])
+        assert watched.told() == ["miss", "hit"]
+
+    async def test_reads_and_what_was_refused_end_nothing(self, people: Database, watched: Watched) -> None:
+        await learned(people, watched)
+        await people.fetch("SELECT name FROM staff.persons")
+        with pytest.raises(ConstraintViolated):
+            await people.fetch("INSERT INTO staff.persons SELECT * FROM staff.persons")
+        assert await ask(people) == ["Ann"]
+        assert watched.told() == ["hit"]
+
+    async def test_a_write_that_is_cancelled_ends_it_all_the_same(
+        self, people: Database, watched: Watched, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await learned(people, watched)
+        telling, ended, end_tags = asyncio.Event(), asyncio.Event(), watched.cache.end_tags
+
+        async def slow(*tags: str) -> None:
+            telling.set()
+            await asyncio.sleep(0)
+            await end_tags(*tags)
+            ended.set()
+
+        monkeypatch.setattr(watched.cache, "end_tags", slow)
+        writing = asyncio.create_task(people.fetch("UPDATE staff.persons SET name = 'Bea'"))
+        async with asyncio.timeout(5):
+            await telling.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert await ask(people) == ["Bea"]
+
+    @pytest.mark.parametrize("ending", [CommitOutcomeUnknown, asyncio.CancelledError])
+    async def test_a_write_that_may_have_been_done_ends_it(
+        self, people: Database, watched: Watched, ending: type[BaseException]
+    ) -> None:
+        await learned(people, watched)
+
+        async def write() -> None:
+            async with noted("UPDATE staff.persons SET name = 'Bea'"):
+                async with people.connect() as connection:
+                    await connection.execute(text("UPDATE staff.persons SET name = 'Bea'"))
+                raise ending
+
+        with pytest.raises(ending):
+            await write()
+        await asyncio.gather(*_ending)
+        assert await ask(people) == ["Bea"]
+
+    async def test_what_a_kept_result_reads_with_it_counts(self, people: Database, watched: Watched) -> None:
+        @cached_query(ttl=60)
+        async def names(kind: str) -> list[str]:
+            return [row[0] for row in await people.fetch("SELECT name || $1 FROM staff.persons", kind)]
+
+        assert [await names("!") for _ in range(3)] == [["Ann!"]] * 3
+        assert watched.told() == ["miss", "miss", "hit"]
+        await people.fetch("UPDATE staff.persons SET name = 'Bea'")
+        assert await names("!") == ["Bea!"]
 
 
 class TestTransactions:

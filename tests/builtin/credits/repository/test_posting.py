@@ -9,10 +9,11 @@ from sqlalchemy import event, text
 
 from app.builtin.credits.repository import LedgerRepository, post_at_once
 from app.builtin.credits.service import Ledger
-from app.core.db import ConstraintViolated, Database, get_db_context
+from app.core.db import ConstraintViolated, Database, cached_db_query, get_db_context
 from app.core.observability import EventHub
 from app.core.policies import CREDIT, Balance, Debit
 from app.core.resilience import ManualClock
+from app.core.valkey import Cache, ValkeyClient, configure_cache
 from tests.builtin.credits.books import charge, check_books, debit_of, entries, give, until
 
 _WAITING = text(
@@ -100,6 +101,44 @@ class TestABatch:
         assert await post(ledger, debits) == [Balance(3 * CREDIT, 3)] * 2
         await ledger.aclose()
         await database.close()
+
+
+@pytest.fixture
+async def cache(store: ValkeyClient, clean_store: None) -> AsyncIterator[Cache]:
+    """The process's cache."""
+    cache = Cache(store, hub=EventHub())
+    configure_cache(cache)
+    yield cache
+    configure_cache(None)
+    await cache.close()
+
+
+class TestKeptResults:
+    @staticmethod
+    async def spent(database: Database, account: str) -> Any:
+        sql = "SELECT -sum(amount_micro) AS micro FROM credit_ledger WHERE kind = 'debit' AND account_id = :account"
+        async with database.session() as session:
+            return (await cached_db_query(session, sql, {"account": account}))[0]["micro"]
+
+    @staticmethod
+    async def users(database: Database) -> Any:
+        async with database.session() as session:
+            return (await cached_db_query(session, "SELECT count(*) AS n FROM users"))[0]["n"]
+
+    async def test_of_the_ledger_end_with_a_batch_and_no_others(
+        self, database: Database, ledger: Ledger, cache: Cache, account: str
+    ) -> None:
+        await give(database, account, 9)
+        await post(ledger, [debit_of(account, 1)])
+        assert (await self.spent(database, account), await self.users(database)) == (CREDIT, 0)
+        async with database.connect() as connection:  # nobody is told, so that a kept number can be seen
+            await connection.execute(
+                text(
+                    "INSERT INTO users (id, email, email_key, password_hash) VALUES (gen_random_uuid(), 'a@b.c', 'a@b.c', '')"
+                )
+            )
+        await post(ledger, [debit_of(account, 1), debit_of(account, 2)])
+        assert (await self.spent(database, account), await self.users(database)) == (4 * CREDIT, 0)
 
 
 class TestMeanwhile:
