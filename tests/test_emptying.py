@@ -21,11 +21,12 @@ async def test_rows_of_all_partitions_go_and_the_history_of_the_schema_stays(
         session.add(EventLog(kind="now", subject="x"))
         session.add(EventLog(kind="then", subject="x", created_at=text("'2001-11-21 00:00+00'")))
     ((last,),) = await database.fetch(_HISTORY)
+    entries = await database.fetch("SELECT id FROM schema_history")
     await empty_tables(database)
     async with database.session() as session:
         assert await session.scalar(text("SELECT count(*) FROM events_log")) == 0
-        assert await session.scalar(text("SELECT count(*) FROM schema_history")) == last
         assert await session.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+    assert await database.fetch("SELECT id FROM schema_history") == entries
     assert [tuple(row) for row in await database.fetch(_HISTORY)] == [(last + 1,)]
     await database.close()
 
