@@ -11,6 +11,7 @@ from app.core.http._credits_block import CreditsBlock, require_credits
 from app.core.http._current import current_platform
 from app.core.http._dependencies import CurrentPrincipal, platform_of, provided, require_scope, roles_required
 from app.core.http._edge import EdgeMiddleware
+from app.core.http._front import FrontMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
 from app.core.http._gate_kit import GateKit, Keeping, TokenVerifier
 from app.core.http._lifecycle import Lifecycle
@@ -48,6 +49,7 @@ __all__ = [
     "CreditsBlock",
     "CurrentPrincipal",
     "EdgeMiddleware",
+    "FrontMiddleware",
     "Gate",
     "GateKit",
     "GatedRoute",
