@@ -340,7 +340,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _secret_is_long_enough(self) -> Self:
-        if len(self.secret_key.get_secret_value().encode()) < 32:
+        try:
+            size = len(self.secret_key.get_secret_value().encode())
+        except UnicodeEncodeError:  # bytes that are no text; the error would show them
+            raise ValueError("SECRET_KEY must be text: UTF-8") from None
+        if size < 32:
             raise ValueError("SECRET_KEY must be 32 bytes or more")
         return self
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import httpx2
+import uvicorn
 from fastapi import FastAPI
 
 
@@ -31,6 +32,23 @@ async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
         stop.set()
         if not task.done():
             await task
+
+
+@contextlib.asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
+    """The app on a port of this machine, under uvicorn in this loop; without its lifespan, which ``running`` gives it."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none"
+    )
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    ticker = asyncio.create_task(server.main_loop())
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await ticker
+    await server.shutdown()
 
 
 def client_of(app: FastAPI, address: str = "127.0.0.1") -> httpx2.AsyncClient:

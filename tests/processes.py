@@ -1,13 +1,11 @@
 """The API as real processes, for tests of faults."""
 
+import asyncio
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 import httpx2
@@ -15,8 +13,8 @@ import psutil
 
 from app.core.resilience import SystemClock
 from app.core.security import TokenKey, TokenService, known_roles, known_scopes
+from tests.nursery import Child, start
 
-CHECKOUT = Path(__file__).parents[1]
 SECRET = "a-secret-of-these-tests-with-over-32-bytes"
 PATIENCE_S = 30.0
 SERVE = ("app", "serve", "--fd")
@@ -34,9 +32,9 @@ def bearer(
 
 
 class Api:
-    """One ``python -m app serve``, or another program that serves an application, and a client of it."""
+    """One process of ``app serve``, or another program that serves an application, and a client of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], client: httpx2.AsyncClient) -> None:
+    def __init__(self, process: Child, client: httpx2.AsyncClient) -> None:
         self.process = process
         self.client = client
 
@@ -45,6 +43,7 @@ class Api:
         deadline = time.monotonic() + PATIENCE_S
         while (await self.client.get("/ready")).status_code != status:
             assert time.monotonic() < deadline, f"/ready does not become {status}"
+            await asyncio.sleep(0.01)  # what it waits for needs the processor, too
 
 
 @asynccontextmanager
@@ -65,23 +64,14 @@ async def api_process(environment: Mapping[str, str], program: Sequence[str] = S
         _end(process)
 
 
-def _start(
-    environment: Mapping[str, str], program: Sequence[str]
-) -> tuple[subprocess.Popen[bytes], tuple[str, int]]:
+def _start(environment: Mapping[str, str], program: Sequence[str]) -> tuple[Child, tuple[str, int]]:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        number = listener.fileno()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *program, str(number)],
-            cwd=CHECKOUT,
-            env={"PATH": os.defpath, "SECRET_KEY": SECRET, "LOG__LEVEL": "ERROR", **environment},
-            pass_fds=(number,),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        environment = {"PATH": os.defpath, "SECRET_KEY": SECRET, "LOG__LEVEL": "ERROR", **environment}
+        process = start(*program, "{0}", environment=environment, inherit=[listener.fileno()])
         return process, listener.getsockname()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Child) -> None:
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     for member in family:
         member.kill()

@@ -65,7 +65,7 @@ def no_slot_is_crossed() -> Iterator[None]:
     lines = list[bytes]()
     with log_sink.tapped(lines.append):
         yield
-    assert [line for line in lines if b"CROSSSLOT" in line or b"StoreReplyError" in line] == []
+    assert [line for line in lines if b"CROSSSLOT" in line or b"store.refused" in line] == []
 
 
 @pytest.fixture

@@ -167,8 +167,11 @@ class TestEveryPage:
         assert named - names <= {"INFO"}, "not a setting"
 
     def test_its_examples_run(self, page: Path) -> None:
-        for source in blocks(page, "python")[: 1 if page == ROOT / "README.md" else None]:
-            module("example", source)
+        sources = blocks(page, "python")[: 1 if page == ROOT / "README.md" else None]
+        made = [module("example", source) for source in sources]
+        assert [
+            list(vars(each)) for each in made if not set(vars(each)) - set(vars(ModuleType("example")))
+        ] == []
 
     def test_lines_are_not_endless(self, page: Path) -> None:
         prose = [

@@ -1,14 +1,12 @@
 """Schemathesis against our own description: what it promises is what is answered, and nothing is ever a 5xx.
 
-Seeded and bounded: the same cases in every run. The service runs on a loop in a thread of its own, because hypothesis calls
-synchronously and the service's connections belong to one loop.
+Seeded and bounded: the same cases in every run. To draw them costs more than to send them, so that an operation's cases are drawn
+once and sent by everybody who asks for them.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -31,7 +29,6 @@ from app.core.db import Database
 from app.settings import Settings
 from tests.sites import Site, whole_site
 
-T = TypeVar("T")
 EXAMPLES = 40
 # Not positive_data_acceptance: JSON Schema cannot say "not blank", "at most 16 KiB of JSON" or "no unpaired surrogate".
 CHECKS = [
@@ -76,32 +73,27 @@ OPERATIONS = [
 
 
 class Service:
-    """The service on its own loop, called from here."""
+    """A site, and what its description says may be sent to it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._stack = AsyncExitStack()
-        self.site: Site
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._schema = schemathesis.openapi.from_dict(site.app.openapi())
+        self.cases = cache(self._cases)
 
-    def start(self) -> None:
-        self._thread.start()
-        self.site = self._run(self._open())
-        self.schema = schemathesis.openapi.from_dict(self.site.app.openapi())
+    def _cases(self, method: str, path: str, mode: GenerationMode, existing: bool) -> list[Case[Any]]:
+        """``EXAMPLES`` or more; with the record of the site if they are for an ``existing`` one."""
+        drawn: list[Case[Any]] = []
+        fixed: dict[str, Any] = {"path_parameters": {"record_id": str(self.site.record)}} if existing else {}
 
-    def stop(self) -> None:
-        self._run(self._stack.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        @bounded
+        @given(case=self._schema[path][method].as_strategy(generation_mode=mode, **fixed))
+        def draw(case: Case[Any]) -> None:
+            drawn.append(case)
 
-    async def _open(self) -> Site:
-        database = Database(self._settings.postgres_url or "")
-        self._stack.push_async_callback(database.close)
-        return await self._stack.enter_async_context(whole_site(self._settings, database))
+        draw()
+        return drawn
 
-    def send(self, case: Case[Any], headers: dict[str, str]) -> httpx2.Response:
+    async def send(self, case: Case[Any], headers: dict[str, str]) -> httpx2.Response:
         """The answer to one case, sent by a caller who has used nothing of his limits yet."""
         sent = requests.Request(**case.as_transport_kwargs(base_url="http://test", headers=headers)).prepare()
         request = httpx2.Request(
@@ -110,17 +102,8 @@ class Service:
             headers=_raw(sent.headers),
             content=cast("bytes | str", sent.body or b""),
         )
-        return self._run(self._answer(request))
-
-    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         await self.site.platform.store.execute("FLUSHDB")
         return await self.site.client.send(request)
-
-    def rows(self) -> tuple[int, ...]:
-        return self._run(self.site.rows())
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
@@ -131,7 +114,7 @@ def _raw(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def service(postgres_url: str, valkey_url: str) -> Iterator[Service]:
+async def service(postgres_url: str, valkey_url: str, database: Database) -> AsyncIterator[Service]:
     settings = Settings(
         _env_file=None,
         app_env="test",
@@ -139,13 +122,11 @@ def service(postgres_url: str, valkey_url: str) -> Iterator[Service]:
         valkey_url=valkey_url,
         valkey_timeout_ms=2000,
     )
-    service = Service(settings)
-    service.start()
-    yield service
-    service.stop()
+    async with whole_site(settings, database) as site:
+        yield Service(site)
 
 
-def fuzz(
+async def fuzz(
     service: Service,
     method: str,
     path: str,
@@ -153,28 +134,23 @@ def fuzz(
     headers: dict[str, str],
     *,
     negative: bool = True,
-    **fixed: Any,
+    existing: bool = False,
 ) -> list[int]:
     """Send every case of the operation; the statuses that came back."""
     statuses: list[int] = []
     checks = [*CHECKS, negative_data_rejection] if negative and mode is GenerationMode.NEGATIVE else CHECKS
-
-    @bounded
-    @given(case=service.schema[path][method].as_strategy(generation_mode=mode, **fixed))
-    def send(case: Case[Any]) -> None:
-        answer = service.send(case, headers)
+    for case in service.cases(method, path, mode, existing):
+        answer = await service.send(case, headers)
         statuses.append(answer.status_code)
         case.validate_response(answer, checks=checks)
-
-    send()
     return statuses
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_good_input_by_an_administrator_gets_what_is_described(
+async def test_good_input_by_an_administrator_gets_what_is_described(
     service: Service, method: str, path: str
 ) -> None:
-    statuses = fuzz(service, method, path, GenerationMode.POSITIVE, service.site.bearer())
+    statuses = await fuzz(service, method, path, GenerationMode.POSITIVE, service.site.bearer())
     expected = {TOKEN: 401, ("POST", "/records"): 201, ("POST", "/credits/grants"): 404}.get(
         (method, path), 404 if "{" in path else 200
     )
@@ -183,31 +159,34 @@ def test_good_input_by_an_administrator_gets_what_is_described(
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", RECORD), ("PATCH", RECORD)])
-def test_a_record_that_exists_is_answered_as_described(service: Service, method: str, path: str) -> None:
-    existing = {"record_id": str(service.site.record)}
-    statuses = fuzz(
-        service, method, path, GenerationMode.POSITIVE, service.site.bearer(), path_parameters=existing
+async def test_a_record_that_exists_is_answered_as_described(
+    service: Service, method: str, path: str
+) -> None:
+    statuses = await fuzz(
+        service, method, path, GenerationMode.POSITIVE, service.site.bearer(), existing=True
     )
     assert 200 in statuses
     assert 404 not in statuses
 
 
 @pytest.mark.parametrize(("method", "path"), TAKING_INPUT)
-def test_bad_input_by_an_administrator_is_refused_as_described(
+async def test_bad_input_by_an_administrator_is_refused_as_described(
     service: Service, method: str, path: str
 ) -> None:
-    before = service.rows()
-    statuses = fuzz(service, method, path, GenerationMode.NEGATIVE, service.site.bearer())
+    before = await service.site.rows()
+    statuses = await fuzz(service, method, path, GenerationMode.NEGATIVE, service.site.bearer())
     assert len(statuses) >= EXAMPLES
-    assert service.rows() == before
+    assert await service.site.rows() == before
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), [operation for operation in TAKING_INPUT if operation != TOKEN])
-def test_whatever_nobody_sends_is_401(service: Service, method: str, path: str, mode: GenerationMode) -> None:
-    before = service.rows()
-    assert set(fuzz(service, method, path, mode, {}, negative=False)) == {401}
-    assert service.rows() == before
+async def test_whatever_nobody_sends_is_401(
+    service: Service, method: str, path: str, mode: GenerationMode
+) -> None:
+    before = await service.site.rows()
+    assert set(await fuzz(service, method, path, mode, {}, negative=False)) == {401}
+    assert await service.site.rows() == before
 
 
 def test_every_described_operation_is_fuzzed(service: Service) -> None:
@@ -219,7 +198,7 @@ def test_every_described_operation_is_fuzzed(service: Service) -> None:
     assert described == set(OPERATIONS)
 
 
-def test_the_fuzzer_would_find_an_answer_that_is_not_described(service: Service) -> None:
+async def test_the_fuzzer_would_find_an_answer_that_is_not_described(service: Service) -> None:
     description = service.site.app.openapi()
     description = {
         **description,
@@ -228,6 +207,6 @@ def test_the_fuzzer_would_find_an_answer_that_is_not_described(service: Service)
     case = schemathesis.openapi.from_dict(description)["/records"]["POST"].Case(
         body={"name": "x"}, media_type="application/json"
     )
-    answer = service.send(case, {})
+    answer = await service.send(case, {})
     with pytest.raises(FailureGroup, match="1 distinct failure"):
         case.validate_response(answer, checks=CHECKS)

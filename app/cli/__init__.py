@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli._words import printable, words
 from app.core.errors import GatehouseError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main() -> None:
     try:
         cli()
     except (GatehouseError, ValueError) as error:
-        typer.echo(f"error: {_one_line(error)}", err=True)
+        typer.echo(printable(f"error: {_one_line(error)}"), err=True)
         sys.exit(1)
 
 
@@ -105,9 +106,8 @@ def policies(
     if as_json:
         _print_json([change._asdict() for change in changes])
     for change in () if as_json else changes:
-        typer.echo(
-            f"{change.route}: {change.option or 'route'}: {_value(change.before)} -> {_value(change.after)}"
-        )
+        values = f"{_value(change.before)} -> {_value(change.after)}"
+        typer.echo(printable(f"{change.route}: {change.option or 'route'}: {values}"))
     raise typer.Exit(1 if changes else 0)
 
 
@@ -171,9 +171,10 @@ def grant_credits(
     email: Email,
     amount: Annotated[int, typer.Argument(min=1, max=1_000_000_000, help="Whole credits.")],
     key: Annotated[
-        str | None, typer.Option(help="Grant once under this key, however often it is said.")
+        str | None,
+        typer.Option(callback=words(1, 200), help="Grant once under this key, however often it is said."),
     ] = None,
-    note: Annotated[str, typer.Option(help="For the ledger; the user sees it.")] = "",
+    note: Annotated[str, typer.Option(callback=words(0, 200), help="For the ledger; the user sees it.")] = "",
     as_json: Json = False,
 ) -> None:
     """Give credits to a user."""
@@ -240,6 +241,8 @@ def _password(from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(18)
     if from_stdin:
+        if sys.stdin is None:
+            raise typer.BadParameter("--password-stdin needs a standard input, and this one is closed")
         return sys.stdin.readline().removesuffix("\n")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 

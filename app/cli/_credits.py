@@ -52,7 +52,7 @@ async def _tell(settings: Settings, account: str, balance: Balance) -> None:
 def _shown(email: str, account: str, state: AccountState | None) -> dict[str, Any]:
     state = state or AccountState(Balance(0, 0))
     return {
-        "email": email,
+        "email": email.strip(),
         "account": account,
         "balance": state.balance.micro // CREDIT,
         "balance_micro": state.balance.micro,

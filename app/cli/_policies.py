@@ -1,10 +1,11 @@
 """The policy of every route, as it is in force with this environment's overrides; compared with an earlier one."""
 
-import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, StringConstraints
 
 from app.builtin.policies.service import describe_routes
 from app.core.errors import ConfigurationError
@@ -13,6 +14,7 @@ from app.core.policies import differences
 from app.settings import Settings
 
 Route = dict[str, Any]
+Word = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class Change(NamedTuple):
@@ -36,16 +38,28 @@ async def policies(settings: Settings) -> list[Route]:
     return [route.model_dump(exclude={"switch"}) for route in routes]
 
 
+class _Printed(BaseModel):
+    """What is compared of a printed route."""
+
+    methods: list[Word]
+    path: Word
+    name: Word | None = None
+    kind: Word | None = None
+    reason: str | None = None
+    config: dict[str, Any] | None = None
+
+
+class _File(BaseModel):
+    routes: list[_Printed]
+
+
 def read(file: Path) -> list[Route]:
     """Policies that ``--json`` printed earlier. Raises ConfigurationError for any other file."""
     try:
-        routes = json.loads(file.read_text(encoding="utf-8"))["routes"]
-        for route in routes:
-            _label(route)
-    except (OSError, ValueError, KeyError, TypeError):
+        printed = _File.model_validate_json(file.read_bytes(), strict=True)
+    except (OSError, ValueError):
         raise ConfigurationError(f"{file} is not what `policies --json` prints") from None
-    else:
-        return list(routes)
+    return [route.model_dump() for route in printed.routes]
 
 
 def compare(before: list[Route], after: list[Route]) -> list[Change]:

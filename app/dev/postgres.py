@@ -141,7 +141,7 @@ class EmbeddedPostgres(ServerProcess):
                 *under(self.account, signal.SIGKILL), str(self._programs / "initdb"), "-D", str(fresh),
                 "-U", USER, "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
-                *([] if self._durable else ["--no-sync"]),
+                *([] if self._durable else ["--no-sync", "-c", "scram_iterations=1"]),
             ],
             cwd=self.folder, env=CLEAN_ENVIRONMENT, capture_output=True, text=True, check=False,
         )  # fmt: skip

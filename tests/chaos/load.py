@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import count, cycle
+from itertools import chain, count, cycle
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -56,8 +56,10 @@ class Customer:
         self._apis = apis
         self._told = told
         self._turns = count()
-        self._others = cycle(OTHERS)
-        self._orders = ORDERS[number % len(ORDERS) :] + ORDERS[: number % len(ORDERS)]
+        # The first makes his account known, which is why an outage of PostgreSQL does not keep him from paying. Then each goes on with
+        # another one, so that somebody asks for everything at any time, however slow the machine is.
+        self._others = chain(OTHERS[:1], cycle(_from(number, OTHERS)))
+        self._orders = _from(number, ORDERS)
 
     async def live(self, goes_on: Callable[[], bool]) -> None:
         """Until it is over; orders that are begun are brought to their end."""
@@ -93,6 +95,12 @@ class Customer:
                     self.unknown.append(key)
                     return
                 await asyncio.sleep(0.02)  # he is told to wait a second, and does not
+
+
+def _from(number: int, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """All of them, beginning with this one."""
+    start = number % len(kinds)
+    return kinds[start:] + kinds[:start]
 
 
 class Load:

@@ -32,6 +32,7 @@ class Wreck:
     answered: Lost
     answer: httpx2.Response
     crowd: Caller
+    sent: Caller
     unwritten: Caller
 
 
@@ -41,7 +42,8 @@ async def wreck(stage: Stage, pair: Pair) -> Wreck:
     running, committed, answered = [await Lost.new(stage, "/durable") for _ in range(3)]
     quick_running, quick_committed = [await Lost.new(stage, "/quick") for _ in range(2)]
     rerun, crowd = await Lost.new(stage, "/rerun"), await Lost.new(stage, "/durable")
-    unwritten, computing = Caller.of(await stage.customer(10)), stage.gate()
+    sent, unwritten = [Caller.of(await stage.customer(10)) for _ in range(2)]
+    computing = stage.gate()
     async with stage.process() as victim:
         answer = await answered.send(victim)
         in_handler = [lost.send_to("handler", victim) for lost in (running, quick_running, crowd)]
@@ -53,14 +55,25 @@ async def wreck(stage: Stage, pair: Pair) -> Wreck:
             await gate.reached()
         await crowd.gate.reached(by=2)
         await computing.reached()
-        async with charge_delayed(stage, unwritten.user):
-            assert (await unwritten.post(victim, "/batched")).status_code == 200
+        async with charge_delayed(stage, sent.user):
+            assert (await sent.post(victim, "/batched")).status_code == 200
             await until(stage.is_waiting_for_a_lock, "the charge waits for its account")
+            # A process writes one batch at a time.
+            assert (await unwritten.post(victim, "/batched")).status_code == 200
             victim.process.kill()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(outcome, httpx2.TransportError) for outcome in outcomes), outcomes
     return Wreck(
-        running, committed, quick_running, quick_committed, rerun, answered, answer, crowd.caller, unwritten
+        running,
+        committed,
+        quick_running,
+        quick_committed,
+        rerun,
+        answered,
+        answer,
+        crowd.caller,
+        sent,
+        unwritten,
     )
 
 
@@ -158,6 +171,15 @@ async def test_a_batched_charge_that_a_killed_process_did_not_write_is_not_made(
     assert await stage.held(wreck.unwritten.user) == 1
     await stage.check_account(wreck.unwritten.user, 10)
     assert await stage.debits(wreck.unwritten.user) == 0
+
+
+async def test_a_batched_charge_that_was_on_its_way_is_made_once_and_its_hold_freed(
+    stage: Stage, pair: Pair, wreck: Wreck
+) -> None:
+    """One statement, its own transaction: what the server has been sent it completes, though nobody hears of it."""
+    assert await stage.held(wreck.sent.user) == 1
+    await stage.check_account(wreck.sent.user, 9)
+    assert await stage.debits(wreck.sent.user) == 1
 
 
 async def test_what_a_killed_process_was_computing_is_computed_by_who_has_waited_long_enough(

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.processes import CHECKOUT
+from tests.nursery import CHECKOUT
 
 
 def test_every_test_that_the_crash_matrix_names_is_there() -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from pathlib import Path
+from typing import IO, Any, cast
 
 import pytest
 from sqlalchemy import select, text
@@ -15,19 +15,12 @@ from app.core.security import configure_encryption
 from app.registry import FEATURES, Feature
 from tests.cli.test_commands import Command, command, servers_environment
 from tests.core.db.patients import SCHEMA, Patient, admit, id_of, stored, wards
+from tests.nursery import Child, start
 
 __all__ = ["command", "servers_environment"]
 OLD, NEW = "an old key of command tests of 32 bytes or more", "a new key of command tests of 32 bytes or more"
 BOTH = {"ENCRYPTION_KEYS": f"{NEW},{OLD}"}
 STAYS = "stays.cause: 0 rotated, 0 unreadable, 0 left\n"
-SCRIPT = """
-import app.cli._keys as keys
-from app.registry import Feature
-from tests.core.db.patients import Patient
-keys.FEATURES = (Feature(name="wards", models=(Patient,)),)
-from app.cli import main
-main()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -106,29 +99,26 @@ class TestOneRun:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_stopped_by_a_signal_it_goes_on_in_the_next_run(
-    database: Database, servers_environment: dict[str, str], number: signal.Signals
+    database: Database, servers_environment: dict[str, str], number: signal.Signals, tmp_path: Path
 ) -> None:
     environment = {**os.environ, **servers_environment, **BOTH}
 
-    async def start() -> asyncio.subprocess.Process:
-        arguments = ("-c", SCRIPT, "keys", "rotate", "--batch", "3")
-        return await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+    def rotating(output: IO[bytes]) -> Child:
+        arguments, number = ("keys", "rotate", "--batch", "3"), output.fileno()
+        return start("tests.cli.rotating", *arguments, environment=environment, stdout=number, stderr=number)
 
     async with database.engine.connect() as other, asyncio.timeout(60):
         await other.execute(text(f"SELECT 1 FROM {SCHEMA}.patients WHERE id = 5 FOR UPDATE"))
-        process = await start()
+        with (tmp_path / "first").open("wb") as file:
+            process = rotating(file)
         while await rotated(database) < 3:  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)
         process.send_signal(number)
-        await process.communicate()
-        assert process.returncode not in (0, None)
+        assert await asyncio.to_thread(process.wait, 60) != 0
     assert await rotated(database) == 3
-    async with asyncio.timeout(60):
-        process = await start()
-        output, _ = await process.communicate()
-    assert (process.returncode, output.decode()) == (
+    with (tmp_path / "second").open("wb") as file:
+        code = await asyncio.to_thread(rotating(file).wait, 60)
+    assert (code, (tmp_path / "second").read_text()) == (
         0,
         "patients.ssn: 7 rotated, 0 unreadable, 0 left\n" + STAYS,
     )

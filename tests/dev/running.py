@@ -19,12 +19,12 @@ from typing import Self
 import psutil
 
 from app.dev import Account
+from tests.nursery import CHECKOUT, Child, start
 
-CHECKOUT = Path(__file__).parents[2]
 _NOT_NEEDED = shutil.ignore_patterns(
     "site-packages", "test", "idlelib", "config-*", "mypy*", "*mypyc*", "ruff*", "pip", "setuptools"
 )
-SCRIPT = "tests/dev/runner_process.py"
+SCRIPT, MODULE = "tests/dev/runner_process.py", "tests.dev.runner_process"
 TIMEOUT_S = 30.0
 
 
@@ -67,7 +67,11 @@ def readable_program(uid: int) -> Iterator[Program]:
 
 
 class Run:
-    """A runner of ``clone``. ``options`` are Popen's; use as a context manager, so that a failing test leaves nothing."""
+    """A runner of ``clone``; use as a context manager, so that a failing test leaves nothing.
+
+    With the real API, under another program or for another user, an interpreter is started for it as ``make`` does; else it is a copy
+    of one that has imported the runner already.
+    """
 
     def __init__(
         self,
@@ -79,18 +83,25 @@ class Run:
         uid: int | None = None,
     ) -> None:
         self.clone = clone
-        program = program or Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
         self._output = tempfile.NamedTemporaryFile("w+b")  # noqa: SIM115 - closed with the run
         self._errors = tempfile.NamedTemporaryFile("w+b")  # noqa: SIM115 - closed with the run
+        self.family: list[psutil.Process] = []
+        changes = {"PATH": os.defpath, "PORT": "0", **(environment or {})}
+        is_plain = not before and program is None and uid is None and "--real" not in arguments
+        if is_plain:
+            self.process: Child | subprocess.Popen[bytes] = start(
+                MODULE, str(clone), *arguments, environment=changes,
+                stdout=self._output.fileno(), stderr=self._errors.fileno(),
+            )  # fmt: skip
+            return
+        program = program or Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
         self.process = subprocess.Popen(
             [*before, str(program.python), str(program.checkout / SCRIPT), str(clone), *arguments],
             cwd=program.checkout,
             env={
-                "PATH": os.defpath,
-                "PORT": "0",
                 "PYTHONPATH": os.pathsep.join(map(str, program.path)),
                 **program.environment,
-                **(environment or {}),
+                **changes,
             },
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -99,7 +110,6 @@ class Run:
             group=uid,
             extra_groups=None if uid is None else [],
         )
-        self.family: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
         return self

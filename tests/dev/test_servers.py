@@ -45,9 +45,12 @@ async def test_private_valkey_comes_back_on_its_url_after_a_kill(private_valkey:
 
 
 async def test_private_postgres_comes_back_on_its_url_after_a_kill(private_postgres: PrivateServer) -> None:
+    before = private_postgres.pid
     private_postgres.kill()
     private_postgres.restart()
+    assert private_postgres.pid != before
     connection = await asyncpg.connect(private_postgres.url.replace("+asyncpg", ""))
+    assert await connection.fetchval("SELECT 7") == 7
     await connection.close()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Query
 
 from app.builtin.credits.schemas import CreditsOut, GrantCreate, GrantOut, LedgerPage, LedgerQuery
 from app.builtin.credits.service import CreditDesk
@@ -17,6 +17,7 @@ from app.core import (
 )
 from app.core.context import current_context
 from app.core.db import AsyncSession, get_db
+from app.core.http import CurrentIdempotencyKey
 from app.core.policies import Idempotency
 
 READ = JobConfig(security=Security(scopes=("read:credits",)))
@@ -63,13 +64,13 @@ async def create_grant(
     desk: Desk,
     session: Session,
     caller: CurrentPrincipal,
-    idempotency_key: Annotated[str | None, Header(max_length=300)] = None,
+    key: CurrentIdempotencyKey,
 ) -> GrantOut:
     """Give credits to a user. The `Idempotency-Key` also stands in the ledger: one key grants once, for ever."""
     return await desk.grant(
         session,
         new,
         by=caller.id,
-        key=None if idempotency_key is None else idempotency_key.strip('"'),
+        key=key,
         request_id=current_context().request_id,
     )

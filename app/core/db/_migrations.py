@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -21,12 +22,14 @@ from sqlalchemy.pool import NullPool
 from alembic import command
 from app.core.db._database import Database, connect_driver
 from app.core.db._url import parse_url
+from app.core.errors import ConfigurationError
 
 _FOLDER = Path(__file__).resolve().parents[3] / "alembic"
 _LOCK = 7_203_110_465  # An arbitrary number that only this project takes.
 _WAIT_FOR_STARTER_S = 600
 _WAIT_FOR_TABLE_S = 10
 _UNDEFINED_TABLE = "42P01"
+_LONGEST_MESSAGE = 200
 _current: WeakSet[Database] = WeakSet()
 
 
@@ -34,10 +37,17 @@ async def upgrade(url: str, revision: str = "head") -> None:
     """Apply every migration up to ``revision`` that is missing.
 
     Connect directly, not through a transaction pooler. Raises a ``DatabaseError`` when there is no connection
-    or another starter holds the lock for ten minutes; a failing migration raises what PostgreSQL said, and
-    those before it stay.
+    or another starter holds the lock for ten minutes, ``ConfigurationError`` for a revision that cannot be
+    reached from where the database is; a failing migration raises what PostgreSQL said, and those before it
+    stay.
     """
-    await run_command(url, lambda config: command.upgrade(config, revision))
+    if not revision.strip():
+        raise ConfigurationError("A revision is the name of a migration, or head.")
+    try:
+        await run_command(url, lambda config: command.upgrade(config, revision))
+    except CommandError as error:
+        said = str(error)[:_LONGEST_MESSAGE]
+        raise ConfigurationError(f"The schema cannot be brought to {revision[:64]!r}: {said}") from error
 
 
 async def run_command(url: str, work: Callable[[Config], object]) -> None:

@@ -9,7 +9,14 @@ from app.core.http._claims import Claims
 from app.core.http._client_address import AddressResolver, client_network
 from app.core.http._credits_block import CreditsBlock, require_credits
 from app.core.http._current import current_platform
-from app.core.http._dependencies import CurrentPrincipal, platform_of, provided, require_scope, roles_required
+from app.core.http._dependencies import (
+    CurrentIdempotencyKey,
+    CurrentPrincipal,
+    platform_of,
+    provided,
+    require_scope,
+    roles_required,
+)
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._front import FrontMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
@@ -47,6 +54,7 @@ __all__ = [
     "Changes",
     "Claims",
     "CreditsBlock",
+    "CurrentIdempotencyKey",
     "CurrentPrincipal",
     "EdgeMiddleware",
     "FrontMiddleware",

@@ -22,10 +22,12 @@ from app.core.http._answer import (
     unpack,
     values_of,
 )
+from app.core.http._kept import Kept, read_short
 from app.core.http._local_flights import LocalFlights, LocalLead
+from app.core.http._tags import filled
 from app.core.policies import Caller, Lookup, ResponseCache, tenant_partition, user_partition
 from app.core.security import SealBroken, Sealer
-from app.core.valkey import Cache, Entry, Put, escape, is_due, tag_key
+from app.core.valkey import Cache, Entry, Put, is_due, tag_key
 
 _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
@@ -62,7 +64,7 @@ class CachedAnswers:
     ) -> None:
         self.config = config
         self.cache = cache
-        self.local = LocalFlights()
+        self.local = LocalFlights(most=config.outage_max)
         self._policy = policy
         self._sealer = sealer
         self._lease_ms = int(lease_s * 1000)
@@ -135,17 +137,17 @@ class CachedAnswers:
     def _tags(self, scope: Scope, caller: Caller) -> tuple[str, ...]:
         return filled(self.config.tags, scope, caller) if self.config.tags else ()
 
-    def read(self, stored: bytes, key: str) -> "Kept | None":
+    def read(self, stored: bytes, key: str) -> Kept | None:
         """What ADMIT found; None when it cannot be read."""
         if self._sealer is None and len(stored) <= _SHORT:
-            return _read(stored)
+            return read_short(stored)
         try:
             entry = Entry.parse(stored)
         except ValueError:
             return None
         return self.open(entry, key)
 
-    def open(self, entry: Entry, key: str) -> "Kept | None":
+    def open(self, entry: Entry, key: str) -> Kept | None:
         """The stored answer; None when it cannot be read (a key of encryption is gone): it is then as good as missing."""
         payload = entry.payload
         try:
@@ -274,52 +276,12 @@ def _digest(*parts: str) -> str:
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-class Kept:
-    """A stored answer, taken apart, and as it was last given: ``ready``, with what ``about`` says of its age; the same for a second."""
-
-    __slots__ = ("about", "answer", "entry", "ready")
-
-    def __init__(self, entry: Entry, answer: Answer) -> None:
-        self.entry = entry
-        self.answer = answer
-        self.about: tuple[bytes, bytes, int, int] | None = None
-        self.ready = answer
-
-
-@lru_cache(maxsize=512)
-def _read(stored: bytes) -> Kept | None:
-    """What many callers get is taken apart once. This remembers no answers: only the store knows which one is to be given."""
-    try:
-        entry = Entry.parse(stored)
-        answer = unpack(entry.payload)
-    except ValueError:
-        return None
-    return Kept(entry, answer) if answer.body is not None else None
-
-
 def _rights(scope: Scope, caller: Caller) -> str:
     if caller.principal is not None:
         return caller.principal.rights
     # Of one network, but perhaps not one person: what a handler knows him by keeps them apart.
     known = [pair for pair in scope["headers"] if pair[0] in (b"authorization", b"cookie")]
     return repr(known) if known else ""
-
-
-def filled(templates: tuple[str, ...], scope: Scope, caller: Caller) -> tuple[str, ...]:
-    """Tags with ``{user}``, ``{tenant}`` and path parameters filled in."""
-    if not any("{" in template for template in templates):
-        return templates
-    values = {name: str(value) for name, value in scope.get("path_params", {}).items()}
-    principal = caller.principal
-    if principal is not None:
-        values |= {"user": principal.id, "tenant": principal.tenant_id or principal.id}
-    escaped = {name: escape(value) for name, value in values.items()}
-    return tuple([template.format_map(_Known(escaped)) for template in templates])
-
-
-class _Known(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return ""  # an anonymous caller of a public endpoint has no user
 
 
 def _conditional(answer: Answer, scope: Scope) -> Answer:

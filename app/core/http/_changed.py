@@ -8,9 +8,9 @@ import structlog
 
 from app.core.errors import ConfigurationError
 from app.core.http._background import Background
-from app.core.http._cached_answers import filled
 from app.core.http._client_address import client_network
 from app.core.http._gate import Ticket, current_ticket
+from app.core.http._tags import filled
 from app.core.policies import Caller
 from app.core.valkey import Cache, StoreError
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from app.core.context import Principal, current_context, set_context
 from app.core.errors import ConfigurationError, NotAuthenticated
 from app.core.http._bearer import authorization, bearer_token
+from app.core.http._idempotency_key import key_in
 from app.core.http._platform import Platform
 from app.core.http._state import SCOPE_KEY
 from app.core.policies import Security
@@ -53,6 +54,17 @@ async def _caller(request: Request) -> Principal:
 
 
 CurrentPrincipal = Annotated[Principal, Depends(_caller)]
+
+
+async def _idempotency_key(request: Request) -> str | None:
+    return key_in(request.scope)
+
+
+CurrentIdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The text of the request's ``Idempotency-Key``, the same whether it was sent as a bare word or as a quoted string; None without one.
+
+For handlers that put it into their own rows; 400 for a header that is no key. The gate describes the header in OpenAPI.
+"""
 
 
 def require_scope(*scopes: str) -> Callable[[Principal], Any]:

@@ -37,14 +37,10 @@ class IdempotencyKeys:
         """The request's key; None when it has none and needs none. Raises IdempotencyKeyInvalid (400)."""
         if scope["method"] not in self._methods:
             return None
-        lines = values_of(scope["headers"], b"idempotency-key")
-        if len(lines) > 1:
-            raise _invalid("More than one Idempotency-Key header.")
-        if not lines:
-            if self._required:
-                raise _invalid("This needs an Idempotency-Key header.")
-            return None
-        return _parse(lines[0])
+        key = key_in(scope)
+        if key is None and self._required:
+            raise _invalid("This needs an Idempotency-Key header.")
+        return key
 
     def claim(self, key: str, scope: Scope, template: str, body: bytes, caller: Caller) -> Claim:
         """What ADMIT is asked to claim for this request."""
@@ -62,6 +58,14 @@ class IdempotencyKeys:
             self._rerun,
             self._replay_cost,
         )
+
+
+def key_in(scope: Scope) -> str | None:
+    """The text of the request's key, without quotes and escapes; None when it has none. Raises IdempotencyKeyInvalid (400)."""
+    lines = values_of(scope["headers"], b"idempotency-key")
+    if len(lines) > 1:
+        raise _invalid("More than one Idempotency-Key header.")
+    return _parse(lines[0]) if lines else None
 
 
 def _invalid(detail: str) -> IdempotencyKeyInvalid:

@@ -5,8 +5,9 @@ from typing import Any
 
 from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
-from app.core.http._claims import Claims, Keeper
+from app.core.http._claims import Claims
 from app.core.http._incoming import Incoming
+from app.core.http._keeper import Keeper
 from app.core.http._passage import Passage
 from app.core.policies import Admission, Caller, NoCapacity, Verdict
 from app.core.valkey import StoreError
@@ -85,7 +86,8 @@ class KeptAnswers:
         if kept is None:
             return None
         is_fresh = admission.verdict is Verdict.FRESH
-        cached.saw(sought.key, kept.entry.fresh)
+        # One from before the clock went back says that it is fresh for long: a glance would not find it so.
+        cached.saw(sought.key, kept.entry.fresh if is_fresh else None)
         status = b"hit" if is_fresh else b"hit; detail=stale"
         return Passage(
             admission,

@@ -1,6 +1,5 @@
 """The life of one application: what starts, and in which order all of it stops."""
 
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -10,7 +9,7 @@ from app.core.http._platform import Platform
 from app.core.http._threads import limit_threads
 from app.core.policies import ADMIT, EXTEND, HOLD_SCRIPTS, SETTLE, SETTLE_AND_KEEP, configure_engine
 from app.core.resilience import Deadlines
-from app.core.valkey import CACHE_SCRIPTS, StoreError, configure_cache
+from app.core.valkey import CACHE_SCRIPTS, StoreError, StoreReplyError, configure_cache
 
 _log = structlog.get_logger(__name__)
 _SCRIPTS = (ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS)
@@ -41,9 +40,7 @@ class Lifecycle:
         """Make ready, then let requests in. ``threads`` is how many plain functions may run at once."""
         platform = self._platform
         await platform.cluster_mode.learn()
-        with suppress(StoreError):  # an API that starts during an outage serves in its degraded modes
-            await platform.admitter.learn_time()
-            await platform.store.preload(_SCRIPTS)
+        await self._prepare_store()
         configure(platform.database)
         configure_cache(platform.cache)
         configure_engine(platform.engine)
@@ -52,6 +49,16 @@ class Lifecycle:
             await platform.switches.start()
         await self._periodic.start()
         platform.traffic.pass_audit()
+
+    async def _prepare_store(self) -> None:
+        """Learn its time and load the scripts. Raises StoreReplyError for a server that is there and does not take them."""
+        try:
+            await self._platform.admitter.learn_time()
+            await self._platform.store.preload(_SCRIPTS)
+        except StoreReplyError:
+            raise
+        except StoreError:
+            return  # an API that starts during an outage serves in its degraded modes
 
     async def stop(self) -> None:
         """Take no more, end what runs, then close the connections: what ends last needs them."""

@@ -10,7 +10,6 @@ from collections.abc import Hashable
 from app.core.http._answer import Answer
 from app.core.resilience import Places
 
-_MOST_AT_ONCE = 16
 _MOST_WAITING = 1000
 
 
@@ -50,7 +49,7 @@ class LocalFlights:
     Apart from the flights of ``get_or_set_cache``, because a request is computed by its own task, which must send it too.
     """
 
-    def __init__(self, *, most: int = _MOST_AT_ONCE) -> None:
+    def __init__(self, *, most: int) -> None:
         self.places = Places(most, queue=_MOST_WAITING)
         self._leads: dict[Hashable, LocalLead] = {}
 

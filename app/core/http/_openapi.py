@@ -25,7 +25,11 @@ _HEADERS = {
     "WWW-Authenticate": "What credentials are needed (RFC 6750)",
     "X-Request-ID": "Names this request in the logs",
 }
-_KEY = "The same key answers the same request again instead of doing it again"
+_KEY = (
+    "The same key answers the same request again instead of doing it again: 1 to 255 visible ASCII characters, or such a text as a quoted "
+    "string of RFC 8941"
+)
+_LONGEST_KEY = 512  # quoted, with every character escaped
 _MATCH = "The ETag of the answer that you have; 304 when it still holds"
 _NEVER_REPLAYED = frozenset({304, 400, 402, 408, 413, 422, 429, 503})
 _KEPT = frozenset({200, 203, 204, 301, 304, 404, 410})
@@ -155,7 +159,7 @@ class _Operation(NamedTuple):
         """Parameters of the request that the gate reads."""
         fields = []
         if self.idempotency is not None:
-            schema = {"type": "string", "minLength": 1, "maxLength": 255}
+            schema = {"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY}
             fields.append(_field("Idempotency-Key", _KEY, schema, required=self.idempotency.required))
         if self.cache is not None:
             fields.append(_field("If-None-Match", _MATCH, {"type": "string"}))

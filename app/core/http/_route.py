@@ -144,18 +144,28 @@ class GatedRoute(APIRoute):
     async def _serve_or_stale(
         self, database: Database, ticket: Ticket, claims: Claims, scope: Scope, send: Send
     ) -> None:
-        """Compute anew, but give the stale answer when that takes too long or fails. What takes too long goes on, and is stored."""
-        stale, gate = claims.stale, ticket.gate
-        assert stale is not None and gate.turnstile is not None  # noqa: S101, PT018 - by the caller
+        """Compute anew, but give the stale answer, for nothing, when that takes too long or fails. What takes too long goes on, and is
+        stored.
+        """
+        stale, gate, turnstile = claims.stale, ticket.gate, ticket.gate.turnstile
+        assert stale is not None and turnstile is not None  # noqa: S101, PT018 - by the caller
         collected = Collected()
         work = self._serve_claimed(database, ticket, claims, scope, collected.take)
         # In the background from the start: it goes on, and the stop waits for it, also when the caller goes meanwhile.
         task = gate.background.start(work)
-        done, _ = await asyncio.wait({task}, timeout=gate.turnstile.soft_timeout)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=turnstile.soft_timeout)
+            if not done and not turnstile.free(claims):
+                done, _ = await asyncio.wait({task})  # it is there and is being paid for, so he gets it
+        except asyncio.CancelledError:
+            turnstile.free(claims)
+            raise
         error = task.exception() if done else None
-        if done and error is None and collected.is_good:
-            await collected.give(send)
-            return
+        if done and error is None:
+            if collected.is_good:
+                await collected.give(send)
+                return
+            turnstile.free(claims)
         if error is not None:
             _log.warning("http.stale_instead", policy=ticket.name, error=type(error).__name__)
         await stale.send(scope, send)

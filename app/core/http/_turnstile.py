@@ -5,11 +5,12 @@ One round trip decides on all of them together with the limits; what follows fro
 
 from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
-from app.core.http._claims import Claims, Keeper
+from app.core.http._claims import Claims
 from app.core.http._cost_request import cost_request
 from app.core.http._gate_kit import Keeping
 from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
+from app.core.http._keeper import Keeper
 from app.core.http._kept_answers import CACHED, KeptAnswers, Scope
 from app.core.http._passage import Passage
 from app.core.http._results import Results
@@ -31,6 +32,7 @@ from app.core.policies import (
     Terms,
     Verdict,
     load_account,
+    without_price,
 )
 
 _TRIES = 4
@@ -189,6 +191,19 @@ class Turnstile:
         claim = admission.ask.claim
         assert claim is not None  # noqa: S101 - nothing else is replayed
         return self._results.replay(admission.tail, claim)
+
+    def free(self, claims: Claims) -> bool:
+        """Its caller gets a stale answer, which costs as little as any other that is kept: give back what he would have paid.
+
+        False: he pays, because the debit of the new one is being written.
+        """
+        if claims.is_charged:
+            return False
+        price, claims.admission = claims.admission, without_price(claims.admission)
+        if not claims.is_settled:
+            claims.renew()
+        self._admitter.give_back_price_soon(price)
+        return True
 
     async def lead(self, incoming: Incoming, caller: Caller) -> Claims | None:
         """Take the lease of an answer that is about to end, to compute it in the background; None when somebody else has it."""

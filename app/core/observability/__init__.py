@@ -15,6 +15,7 @@ from app.core.observability._events import (
     RetryEvent,
     SettlementEvent,
     StoreEvent,
+    StoreRefusedEvent,
     WorkEvent,
 )
 from app.core.observability._logging import access_log, configure_logging
@@ -47,6 +48,7 @@ __all__ = [
     "Run",
     "SettlementEvent",
     "StoreEvent",
+    "StoreRefusedEvent",
     "WorkEvent",
     "access_log",
     "configure_logging",

@@ -47,6 +47,12 @@ class StoreEvent(NamedTuple):
     reason: str | None = None
 
 
+class StoreRefusedEvent(NamedTuple):
+    """Valkey is up and answered a call with an error. ``code`` is its first word, such as WRONGTYPE."""
+
+    code: str
+
+
 class WorkEvent(NamedTuple):
     """One run of a handler under ``api_worker``. ``outcome`` is ok, error, timeout or cancelled."""
 
@@ -127,6 +133,7 @@ Event = (
     PolicyEvent
     | DatabaseEvent
     | StoreEvent
+    | StoreRefusedEvent
     | WorkEvent
     | CacheEvent
     | PeriodicEvent

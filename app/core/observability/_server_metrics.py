@@ -2,17 +2,24 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from app.core.observability._events import DatabaseEvent, Event, EventHub, StoreEvent
+from app.core.observability._events import (
+    DatabaseEvent,
+    Event,
+    EventHub,
+    StoreEvent,
+    StoreRefusedEvent,
+)
 
 FAST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """Seconds, for what takes milliseconds."""
 _OPERATIONS = frozenset(
     {"select", "insert", "update", "delete", "with", "begin", "commit", "rollback", "set", "savepoint"}
 )
+_CODES = frozenset({"WRONGTYPE", "NOPERM", "CROSSSLOT", "MOVED", "ASK", "NOSCRIPT", "ERR"})
 
 
 class ServerMetrics:
-    """Fed at once, not in batches. Operations come from a short list; errors are SQLSTATEs and names of classes."""
+    """Fed at once, not in batches. Operations and codes come from short lists; errors are SQLSTATEs and names of classes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._statements = Histogram(
@@ -32,11 +39,18 @@ class ServerMetrics:
         self._store_changes = Counter(
             "gatehouse_store_transitions_total", "Valkey became up or down", ["state"], registry=registry
         )
+        self._store_errors = Counter(
+            "gatehouse_store_errors_total",
+            "Calls that Valkey refused while it was up",
+            ["code"],
+            registry=registry,
+        )
 
     def subscribe(self, hub: EventHub) -> None:
         """Count every event of these kinds that the hub carries from now on."""
         hub.subscribe(DatabaseEvent, self._on_statement)
         hub.subscribe(StoreEvent, self._on_store)
+        hub.subscribe(StoreRefusedEvent, self._on_refused)
 
     def _on_statement(self, event: Event) -> None:
         assert isinstance(event, DatabaseEvent)  # noqa: S101 - by subscription
@@ -52,3 +66,7 @@ class ServerMetrics:
         assert isinstance(event, StoreEvent)  # noqa: S101 - by subscription
         self._store_up.set(1 if event.state == "up" else 0)
         self._store_changes.labels(event.state).inc()
+
+    def _on_refused(self, event: Event) -> None:
+        assert isinstance(event, StoreRefusedEvent)  # noqa: S101 - by subscription
+        self._store_errors.labels(event.code if event.code in _CODES else "other").inc()

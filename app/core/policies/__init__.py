@@ -19,7 +19,7 @@ from app.core.policies._ask import (
 )
 from app.core.policies._attempt_limit import AttemptLimit
 from app.core.policies._calendar import Window, window_at
-from app.core.policies._charge import debit_later, debit_of
+from app.core.policies._charge import debit_later, debit_of, without_price
 from app.core.policies._circuit import Breaker, CircuitOpen
 from app.core.policies._cluster_mode import ClusterMode
 from app.core.policies._concurrency import Bulkhead, Concurrency, NoCapacity, TooManyInFlight
@@ -161,4 +161,5 @@ __all__ = [
     "tenant_partition",
     "user_partition",
     "window_at",
+    "without_price",
 ]

@@ -131,7 +131,7 @@ class Admission(NamedTuple):
         """Whether settling does anything: a claim, a slot, a hold or the lease of a computation was taken."""
         ask = self.ask
         return self.allowed and (
-            ask.claim is not None or bool(ask.slots) or ask.hold is not None or self.is_leader
+            ask.claim is not None or bool(ask.slots) or ask.price is not None or self.is_leader
         )
 
     def unpaid(self, costs: tuple[int, ...]) -> tuple[int, ...]:
@@ -142,6 +142,11 @@ class Admission(NamedTuple):
             0 if counter.flags & ATTEMPT and (self.paid is None or i in self.paid) else cost
             for i, (counter, cost) in enumerate(zip(self.plan.counters, costs, strict=True))
         )
+
+    @property
+    def is_lost_glance(self) -> bool:
+        """Whether it looked for a fresh entry alone and the store's answer was lost."""
+        return self.degraded and self.ask.lookup is not None and self.ask.lookup.is_glance
 
     @property
     def _was_free(self) -> bool:

@@ -15,9 +15,9 @@ from app.core.policies._questions import Answer, answer_of, flatten
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
 from app.core.policies._settlement import RECEIPT_MS, Settled, first_key, receipt_key
 from app.core.policies._settler import Settler
-from app.core.policies._store_calls import Store, call
+from app.core.policies._store_calls import Store, call, integers
 from app.core.resilience import Clock
-from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError
+from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError, StoreReplyError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
 _TAG_LIFE_MS = b"%d" % TAG_LIFE_MS
@@ -90,28 +90,41 @@ class Admitter(Settler):
         if ask is NOTHING and not keys:
             return Admission(plan, True, 0, (), degraded=False)
         if ask is not NOTHING or (self._clustered and not share_a_slot(keys)):
-            return await self._admit_all(plan, keys, costs, ask)
+            # A glance whose answer was lost may have run, or run late: under its id neither of the two charges again. On a Cluster
+            # the two are not asked in the same parts, and a receipt answers only for its own.
+            lost = again.rid if again is not None and again.is_lost_glance and not self._clustered else ""
+            return await self._admit_all(plan, keys, costs, ask, lost)
         rid = self._next_rid()
         names = [receipt_key(keys[0], rid), *keys]
         values = (RECEIPT_MS, plan.size, *plan.arguments(costs))
         try:
             reply = await call(self._store, ADMIT, names, values, is_patient=plan.has_closed)
-        except StoreError:
+            verdict, cause, now_ms, *numbers = integers(reply)
+        except StoreError as error:
+            if _is_of_slots(error) and not share_a_slot(keys):
+                self.use_slots()
+                return await self._admit_all(plan, keys, costs, ask)
             return self._degraded(Admission(plan, True, 0, (), True, rid, 0, keys, costs))
-        verdict, cause, now_ms, *numbers = map(int, reply.split())
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
     async def _admit_all(
-        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask
+        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask, rid: str = ""
     ) -> Admission:
         while True:
-            asked = Admission(plan, True, 0, (), False, self._next_rid(), 0, keys, costs, ask)
+            asked = Admission(plan, True, 0, (), False, rid or self._next_rid(), 0, keys, costs, ask)
+            rid = ""
+            in_parts = self._clustered
             try:
-                answer = await (self._in_parts(asked) if self._clustered else self._in_one(asked))
-            except StoreError:
+                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked))
+            except StoreError as error:
+                if _is_of_slots(error) and not in_parts:
+                    self.use_slots()
+                    continue
                 if ask.lookup is not None and ask.lookup.is_glance:
-                    return asked._replace(allowed=False, answer=Answer(Verdict.CLOCK))
-                self._take_back(asked)
+                    return asked._replace(allowed=False, degraded=True, answer=Answer(Verdict.CLOCK))
+                # What one script call refused it has not begun to write.
+                if in_parts or not isinstance(error, StoreReplyError):
+                    self._take_back(asked)
                 return self._degraded(asked)
             except asyncio.CancelledError:  # nobody is left to end what it takes
                 self._take_back(asked)
@@ -137,7 +150,7 @@ class Admitter(Settler):
         if reply.startswith(b"-1 "):
             return None
         head, _, rest = reply.partition(b"\n")
-        verdict, cause, now_ms, *numbers = map(int, head.split())
+        verdict, cause, now_ms, *numbers = integers(head)
         at = 4 * len(keys)
         answer = answer_of(verdict, numbers[at:], ask, rest, self._top_up_url) if ask is not NOTHING else None
         return Admission(plan, not verdict, cause, numbers[:at], False, rid, now_ms, keys, costs, ask, answer)
@@ -182,7 +195,7 @@ class Admitter(Settler):
         plan, ask = asked.plan, asked.ask
         if ask.claim is not None:
             raise idempotency_unavailable(plan.policy)
-        if ask.hold is not None and not ask.hold.shadow:
+        if ask.price is not None:
             raise credits_unavailable(plan.policy)
         answer = self._local_ask.decide(ask) if ask is not NOTHING else None
         agree = answer is None or answer.verdict is Verdict.ADMITTED
@@ -215,6 +228,11 @@ class Admitter(Settler):
         return 0, 0
 
 
+def _is_of_slots(error: StoreError) -> bool:
+    """Whether the server has shown that it is a Cluster, by refusing a call. Nobody need have known: it was not run."""
+    return isinstance(error, StoreReplyError) and error.code == "CROSSSLOT"
+
+
 def _trimmed(ask: Ask) -> Ask:
     """Without what takes nothing."""
     if ask.hold is not None and ask.hold.micro == 0:
@@ -234,6 +252,6 @@ def _question(asked: Admission, part: Part) -> Admission:
 def _must_have_store(ask: Ask) -> bool:
     return (
         ask.claim is not None
-        or (ask.hold is not None and not ask.hold.shadow)
+        or ask.price is not None
         or any(allowance.on_store_down == "closed" for allowance in ask.allowances)
     )

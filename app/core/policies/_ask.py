@@ -112,6 +112,11 @@ class Ask(NamedTuple):
     hold: Hold | None = None
     lacking: tuple[str, ...] = ()
 
+    @property
+    def price(self) -> Hold | None:
+        """The hold, unless it only watches: in shadow nothing is held and nothing is charged."""
+        return None if self.hold is None or self.hold.shadow else self.hold
+
     def without_hold(self) -> "Ask":
         """The same for an account that cannot be loaded, whose hold is in shadow mode."""
         return self._replace(hold=None, lacking=("credits",))

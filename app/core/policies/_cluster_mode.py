@@ -16,7 +16,7 @@ class Server(Protocol):
     """The part of the Valkey client that this needs."""
 
     def execute(self, *args: str, timeout_s: float | None = None) -> Awaitable[Any]:
-        """Send one command. Raises StoreError or StoreReplyError."""
+        """Send one command. Raises StoreError."""
 
 
 class ClusterMode:
@@ -49,11 +49,11 @@ class ClusterMode:
         try:
             info = await self._server.execute("INFO", "cluster", timeout_s=_PATIENCE_S)
             self._is_known = True
-        except StoreError:
-            return
         except StoreReplyError as error:
             _log.warning("store.mode_unknown", error=str(error))
             self._is_known = True
+            return
+        except StoreError:
             return
         finally:
             self._is_asking = False

@@ -73,7 +73,7 @@ def merge(asked: Admission, parts: Sequence[Part], answers: Sequence[Admission])
             paid.update(part.limits)
     refused = [i for i, c in enumerate(plan.counters) if not numbers[4 * i] and not c.flags & SHADOW]
     is_stopped = any(plan.counters[i].flags & ATTEMPT for i in refused)
-    verdict = Verdict.LIMITED if is_stopped else min((a.verdict for a in answers), key=_ORDER.index)
+    verdict = Verdict.LIMITED if is_stopped else _first(asked.ask, {a.verdict for a in answers})
     return asked._replace(
         allowed=verdict is Verdict.ADMITTED,
         cause=refused[0] + 1 if refused else 0,
@@ -82,6 +82,13 @@ def merge(asked: Admission, parts: Sequence[Part], answers: Sequence[Admission])
         answer=_answer(verdict, asked.ask, parts, answers) if asked.ask is not NOTHING else None,
         paid=frozenset(paid),
     )
+
+
+def _first(ask: Ask, verdicts: set[Verdict]) -> Verdict:
+    if Verdict.CLOCK in verdicts and ask.lookup is not None and ask.lookup.is_glance:
+        # What an ``admit`` limit elsewhere says counts when all is asked: a stale answer does not need it.
+        return Verdict.CLOCK
+    return min(verdicts, key=_ORDER.index)
 
 
 def _answer(verdict: Verdict, ask: Ask, parts: Sequence[Part], answers: Sequence[Admission]) -> Answer:

@@ -14,6 +14,7 @@ import structlog
 
 from app.core.errors import ConfigurationError, Unavailable
 from app.core.policies._providers import Balance, CreditLedger
+from app.core.policies._store_calls import integers
 from app.core.policies._terms import account_key
 from app.core.valkey import Script, StoreError, ValkeyClient
 
@@ -88,7 +89,7 @@ class HoldBook:
 
     async def held(self, account: str) -> int:
         """Micro-credits that requests in flight hold; 0 when the account is not in the store."""
-        return int(await self._store.execute("HGET", account_key(account), "h") or 0)
+        return sum(integers(await self._store.execute("HGET", account_key(account), "h") or b""))
 
     async def overdue(self, account: str, *, most: int = 100) -> Overdue:
         """The account's version and its expired holds, ``most`` at a time; they stay until ``free``."""

@@ -27,7 +27,7 @@ class Permit:
     def owes(self) -> bool:
         """Whether the work is to be paid for."""
         admission = self.admission
-        is_held = admission is not None and admission.ask.hold is not None and not self._is_put_off
+        is_held = admission is not None and admission.ask.price is not None and not self._is_put_off
         return is_held and self.actual != 0
 
     async def pay(self, session: AsyncSession) -> None:

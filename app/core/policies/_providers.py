@@ -14,13 +14,20 @@ class Balance(NamedTuple):
 
 
 class Debit(NamedTuple):
-    """One charge. ``settlement_key`` is unique in the ledger: the same charge posted twice is posted once."""
+    """One charge. ``settlement_key`` is unique in the ledger: the same charge posted twice is posted once.
+
+    ``twins``: keys under which the same work may have been charged when it ran before; an entry under one of them that is no older than
+    ``within_s`` seconds is this charge. ``is_rerun``: it is known to have run before, and may still be at it.
+    """
 
     account: str
     micro: int
     settlement_key: str
     policy: str
     request_id: str | None
+    twins: tuple[str, str] | None = None
+    within_s: float = 0.0
+    is_rerun: bool = False
 
 
 class CreditLedger(Protocol):

@@ -90,7 +90,7 @@ def shortest_lease_s(admission: Admission) -> float | None:
     """The shortest lease among what was taken, in seconds; None when there is none."""
     ask = admission.ask
     leases = [slot.lease_ms for slot in ask.slots]
-    leases += [part.lease_ms for part in (ask.claim, ask.hold) if part is not None]
+    leases += [part.lease_ms for part in (ask.claim, ask.price) if part is not None]
     if ask.lookup is not None and admission.is_leader:
         leases.append(ask.lookup.lease_ms)
     return min(leases) / 1000 if leases else None

@@ -28,11 +28,13 @@ class ResponseCache:
     eager: refresh in the background before the end, with the probability of XFetch (Vattani et al., VLDB 2015), so that nobody waits.
     hit_cost: 1 charges a hit to the attempt limits like any request, 0 does not. Quota, credits and slots are never charged.
     max_body: bytes of the largest answer that is kept, 0 to 1,048,576.
+    outage_max: computations of this endpoint at once in a process while Valkey is down, 1 to 10,000; who finds no place within
+        ``hard_timeout`` is 503. What stands behind a cache is seldom sized for all of its callers.
     refresh_roles: callers with one of these roles get an answer that is computed for them, and kept, when they send
         ``Cache-Control: no-cache``. From everybody else that header is ignored: it would take the cache away from what it protects.
 
     Never kept: other statuses than 200, 203, 204, 301, 404, 410, answers with Set-Cookie or ``no-store``. While Valkey is down
-    nothing is kept; equal requests that meet in one process are one computation, and at most 16 of an endpoint run at once.
+    nothing is kept; equal requests that meet in one process are one computation, and at most ``outage_max`` run at once.
     """
 
     ttl: float
@@ -47,6 +49,7 @@ class ResponseCache:
     eager: bool = False
     hit_cost: Literal[0, 1] = 1
     max_body: int = 262_144
+    outage_max: int = 16
     shared_with_all: bool = False
     refresh_roles: tuple[str, ...] = ()
 
@@ -59,6 +62,7 @@ class ResponseCache:
         between("ResponseCache", "soft_timeout", self.soft_timeout, 0.001, 60)
         between("ResponseCache", "hard_timeout", self.hard_timeout, 0.001, 60)
         between("ResponseCache", "max_body", self.max_body, 0, 1_048_576)
+        between("ResponseCache", "outage_max", self.outage_max, 1, 10_000)
         if len(self.tags) > 8 or not all(_TAG.fullmatch(tag) for tag in self.tags):
             raise ValueError(
                 f"ResponseCache.tags: at most 8 of letters, digits, . _ : - and {{name}}, not {self.tags!r}"

@@ -138,6 +138,19 @@ def abort_call(
     return call or None
 
 
+def price_call(admission: Admission) -> Call | None:
+    """What is paid with alone: the hold, quotas and ``admit`` limits; slots and leases stay. None when there is nothing to give back."""
+    if not admission.allowed or not admission.rid:
+        return None
+    call = _begin(admission, RECEIPT_MS)
+    hold = admission.ask.price
+    if hold is not None and _is_held(admission):
+        call.add(hold.key, b"h", b"", b"")
+    _give_back_quotas(call, admission)
+    _give_back_limits(call, admission)
+    return call or None
+
+
 def unknown_call(admission: Admission) -> Call:
     """After an ADMIT whose answer never came: take back whatever it took, or will take when it runs late."""
     call = _begin(admission, RECEIPT_MS)
@@ -158,8 +171,8 @@ def extend_call(admission: Admission, lease_ms: int, until_ms: int) -> Call | No
         call.add(ask.claim.key, b"i")
     for key in _slots_taken(admission):
         call.add(key, b"s")
-    if ask.hold is not None and _is_held(admission):
-        call.add(ask.hold.key, b"h")
+    if ask.price is not None and _is_held(admission):
+        call.add(ask.price.key, b"h")
     if ask.lookup is not None and admission.is_leader:
         call.add(lease_key(ask.lookup), b"e")
     return call or None
@@ -203,7 +216,7 @@ def _end_claim(call: Call, admission: Admission, result: bytes | None) -> None:
 def _free(call: Call, admission: Admission, balance: Balance | None, *, keep_hold: bool) -> None:
     for key in _slots_taken(admission):
         call.add(key, b"s")
-    hold = admission.ask.hold
+    hold = admission.ask.price
     if hold is None or keep_hold or not _is_held(admission):
         return
     newer = (b"%d" % balance.micro, b"%d" % balance.version) if balance is not None else (b"", b"")

@@ -18,6 +18,7 @@ from app.core.policies._settlement import (
     Settled,
     abort_call,
     extend_call,
+    price_call,
     settle_call,
     unknown_call,
 )
@@ -104,6 +105,11 @@ class Settler:
         """The same without waiting for it."""
         self._end_soon(admission, self._aborted(admission, None, keep_claim=keep_claim, keep_hold=keep_hold))
 
+    def give_back_price_soon(self, admission: Admission) -> None:
+        """Give back hold, quotas and ``admit`` limits, without waiting; settle the rest ``without_price``. Slots and leases stay."""
+        if not admission.degraded:
+            self._start(self._undo(price_call(admission)))
+
     async def extend(self, admission: Admission, lease_ms: int, *, until_ms: int = _NO_END_MS) -> bool:
         """Renew claim, slots, hold and lease for ``lease_ms`` from now, at most until ``until_ms`` of the store's clock. False when one of
         them was lost. Raises StoreError.
@@ -144,7 +150,7 @@ class Settler:
     def _take_back(self, admission: Admission) -> None:
         """The answer to an ADMIT never came: it may have run, or run later. Ids are ours alone, so this can take back nothing else."""
         ask = admission.ask
-        if ask.claim is not None or ask.slots or ask.hold is not None or ask.lookup is not None:
+        if ask.claim is not None or ask.slots or ask.price is not None or ask.lookup is not None:
             # Nothing hangs on it, and in an outage there is one of these per request: nobody is told.
             self._start(self._undo(unknown_call(admission)))
 

@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from app.core.valkey import Script, StoreDown
+import structlog
+
+from app.core.valkey import Script, StoreDown, StoreError
 
 _PATIENCE_S = 0.25
+_log = structlog.get_logger(__name__)
 
 
 class Store(Protocol):
@@ -32,6 +35,15 @@ async def call(
     except StoreDown:
         # The connection broke under the call, which may have run: by its receipt the second try cannot charge twice.
         return await _once(store, script, keys, args, is_patient=is_patient)
+
+
+def integers(reply: bytes) -> list[int]:
+    """The numbers of a script's reply. Raises StoreError for a reply of anything else: somebody else wrote under our keys."""
+    try:
+        return [int(part) for part in reply.split()]
+    except ValueError:
+        _log.error("store.unreadable")
+        raise StoreError("Valkey's reply is not made of whole numbers") from None
 
 
 def _once(

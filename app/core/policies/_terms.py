@@ -161,6 +161,12 @@ def _slot(policy: str, slot: Concurrency, config: JobConfig) -> _Slot:
     )
 
 
+def twins_of(settlement_key: str) -> tuple[str, str]:
+    """What the charge of an idempotency key is called in the periods before and after: a rerun may begin in another one than the run."""
+    stem, _, period = settlement_key.rpartition(":")
+    return f"{stem}:{int(period) - 1}", f"{stem}:{int(period) + 1}"
+
+
 def account_key(account: str) -> str:
     """Where the account's balance and holds stand."""
     return f"{{{user_partition(Caller.of(account))}}}{_ACCOUNT}"

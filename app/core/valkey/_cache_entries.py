@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from app.core.valkey._cache_entry import Entry, Freshness, freshness, parse_valid, versions_of
+from app.core.valkey._cache_entry import Entry, Freshness, freshness, parse_valid, version_of, versions_of
 from app.core.valkey._cache_options import TAG_LIFE_MS
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreError
@@ -112,14 +112,14 @@ class Entries:
         submit = self._store.submit
         reads = [submit(_READ, (tag_key(tag),)) for tag in tags]
         entries = [submit(_READ, (key, lease_key(key))) for key in keys]
-        found = [(await read)[1] for read in reads]
+        found = [version_of((await read)[1]) for read in reads]
         missing = [
             submit(TAG_SCRIPT, (tag_key(tag),), (TAG_LIFE_MS,))
             for tag, version in zip(tags, found, strict=True)
-            if version is None
+            if not version
         ]
         renewed = iter([await version for version in missing])
-        versions = versions_of([next(renewed) if version is None else version for version in found])
+        versions = versions_of([version or next(renewed) for version in found])
         return [_seen(await entry, versions) for entry in entries]
 
     async def take_lease(self, key: str, token: str, lease_ms: int, versions: str) -> Seen:

@@ -49,14 +49,22 @@ def parse_valid(stored: bytes | None, versions: str) -> Entry | None:
     return entry if entry.versions == versions else None
 
 
+def version_of(stored: bytes | None) -> bytes | None:
+    """A tag's version; None for a tag that has none, or something else instead, and needs a new one."""
+    return stored if stored is not None and stored.isdigit() else None
+
+
 def versions_of(tags: Sequence[bytes]) -> str:
     """The versions of an entry's tags as it carries them."""
     return b",".join(tags).decode("ascii") if tags else "-"
 
 
 def freshness(entry: Entry, now_ms: int) -> Freshness:
-    """What the entry may be used for at ``now_ms`` of the server's clock."""
-    if now_ms < entry.fresh:
+    """What the entry may be used for at ``now_ms`` of the server's clock.
+
+    One from the future is of before the clock went back: nobody knows how old it is, so it is not fresh.
+    """
+    if entry.created <= now_ms < entry.fresh:
         return Freshness.FRESH
     return Freshness.STALE if now_ms < entry.stale else Freshness.GONE
 

@@ -4,9 +4,8 @@
     └── StoreError           the call has no answer; unless the child says otherwise it may have run
         ├── StoreDown        no usable server: refused, lost, loading, read-only, full, wrong credentials
         ├── StoreTimeout     no answer within the budget
-        └── StoreOverloaded  never sent: too many calls are waiting already
-    GatehouseError (500)
-    └── StoreReplyError      the server ran the call and answered with an error: our mistake, not an outage
+        ├── StoreOverloaded  never sent: too many calls are waiting already
+        └── StoreReplyError  the server refuses this call: a key of another type, no permission, a faulty script
 
 ``str(error)`` is for logs and holds neither keys, values nor credentials; ``error.detail``, which callers of
 the API see, says less still.
@@ -14,7 +13,7 @@ the API see, says less still.
 
 import re
 
-from app.core.errors import GatehouseError, Unavailable
+from app.core.errors import Unavailable
 
 # The server is there but cannot do what was asked, for reasons that are not ours and that pass.
 _OUTAGES = {
@@ -73,19 +72,18 @@ class StoreOverloaded(StoreError):
         super().__init__(reason)
 
 
-class StoreReplyError(GatehouseError):
-    """Valkey answered with an error.
+class StoreReplyError(StoreError):
+    """Valkey answered with an error that is none of its passing states.
 
-    ``code`` is its first word, such as WRONGTYPE; the rest is left out, for it may hold keys or values.
+    ``code`` is its first word, such as WRONGTYPE; the rest is left out, for it may hold keys or values. Somebody
+    else writes under our keys, an operator has taken a permission away, or a script is wrong: callers can mend none
+    of these, so what they get is what they get in an outage. It is logged as an error and counted by its code, and
+    never sent again, for the next answer would be the same.
     """
 
     def __init__(self, reason: str, *, code: str = "ERR") -> None:
-        super().__init__()
-        self.reason = reason
+        super().__init__(reason)
         self.code = code
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def error_code(text: str) -> str:

@@ -15,6 +15,7 @@ from app.core.valkey._address import Address
 from app.core.valkey._backoff import Backoff
 from app.core.valkey._budgets import OwnBudgets, fail
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError
+from app.core.valkey._refusals import Refusals
 from app.core.valkey._script import Script
 from app.core.valkey._wire import Future, Wire
 
@@ -51,6 +52,7 @@ class Link:
         self._max_pending = max_pending
         self._client_name = client_name
         self._hub = hub
+        self.refusals = Refusals(hub, clock, str(address))
         self._breaker = CircuitBreaker(failures=5, clock=clock)
         self._backoff = Backoff(clock)
         self._scripts: dict[str, Script] = {}
@@ -276,10 +278,10 @@ class Link:
 
 def _reason(error: Exception) -> str:
     """Why connecting failed, without addresses or credentials."""
-    if isinstance(error, StoreError):
-        return error.reason
     if isinstance(error, StoreReplyError):
         return f"the handshake was refused: {error.reason}"
+    if isinstance(error, StoreError):
+        return error.reason
     if isinstance(error, TimeoutError):
         return "connecting took too long"
     if isinstance(error, OSError):

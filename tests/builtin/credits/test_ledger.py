@@ -11,7 +11,7 @@ from app.builtin.credits.service import KeyUsed, Ledger, RefundTooLarge, refund,
 from app.core.db import ConstraintViolated, Database, DatabaseUnavailable, InvalidValue, get_db_context
 from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.observability import EventHub
-from app.core.policies import CREDIT, Balance
+from app.core.policies import CREDIT, Balance, Debit
 from app.core.resilience import ManualClock
 from tests.builtin.credits.books import charge, check_books, debit_of, entries, give, tomorrow
 
@@ -123,6 +123,69 @@ class TestDebit:
         await give(database, account, 1)
         huge = debit_of(account, 0)._replace(micro=2**62)
         assert await charge(database, ledger, huge) == Balance(0, 2)
+
+
+class TestTwins:
+    """One charge under the names of two periods: a rerun began in another one than the run."""
+
+    @staticmethod
+    def twins(account: str, within_s: float = 60.0) -> tuple[Debit, Debit]:
+        """The same work, charged in two periods."""
+        first, then = (debit_of(account, 2, f"i:k:{period}") for period in (5, 6))
+        return (
+            first._replace(twins=("i:k:4", "i:k:6"), within_s=within_s),
+            then._replace(twins=("i:k:5", "i:k:7"), within_s=within_s, is_rerun=True),
+        )
+
+    @pytest.mark.parametrize("order", [1, -1])
+    async def test_are_charged_once(
+        self, database: Database, ledger: Ledger, account: str, order: int
+    ) -> None:
+        await give(database, account, 10)
+        for debit in self.twins(account)[::order]:
+            assert await charge(database, ledger, debit) == Balance(8 * CREDIT, 2)
+
+    async def test_are_two_charges_when_the_first_is_older_than_a_key_is_kept(
+        self, database: Database, ledger: Ledger, account: str
+    ) -> None:
+        await give(database, account, 10)
+        for debit, left in zip(self.twins(account, within_s=0.0), (8, 6), strict=True):
+            assert (await charge(database, ledger, debit)).micro == left * CREDIT
+
+    async def test_of_one_batch_are_charged_once(
+        self, database: Database, ledger: Ledger, account: str
+    ) -> None:
+        await give(database, account, 10)
+        async with get_db_context(database) as session:
+            await LedgerRepository(session).debit([*self.twins(account), debit_of(account, 1)])
+        assert await entries(database, account) == [("grant", 10, 0), ("debit", -2, 0), ("debit", -1, 0)]
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    async def test_a_rerun_waits_for_a_run_that_is_just_being_charged(
+        self, database: Database, ledger: Ledger, account: str, is_known: bool
+    ) -> None:
+        if is_known:
+            await give(database, account, 10)
+        first, then = self.twins(account)
+        async with database.session() as session:
+            await ledger.debit(session, first)
+            rerun = asyncio.create_task(charge(database, ledger, then))
+            await _waits_for_a_lock(database)
+            await session.commit()
+        assert (await rerun).micro == (8 if is_known else 0) * CREDIT
+        assert [kind for kind, _, _ in await entries(database, account)].count("debit") == 1
+
+
+async def _waits_for_a_lock(database: Database) -> None:
+    """Returns when a session of this database does."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        while True:
+            async with database.connect() as connection:
+                if await connection.scalar(query):
+                    return
 
 
 class TestDebitsTogether:

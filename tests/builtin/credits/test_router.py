@@ -174,6 +174,31 @@ class TestGrant:
         assert first.json()["id"] == again.json()["id"]
         assert len(await entries(database, str(user))) == 1
 
+    @pytest.mark.parametrize(
+        "key",
+        ["k" * 255, '"' + "k" * 255 + '"', '"' + '\\"' * 255 + '"', '"' + "\\\\" * 151 + '"'],
+        ids=["word", "quoted", "escaped quotes", "escaped backslashes"],
+    )
+    async def test_every_key_that_is_well_formed_is_taken_however_it_is_written(
+        self, service: Service, database: Database, user: UUID, key: str
+    ) -> None:
+        assert (await post(service, user, key=key)).status_code == 201
+        assert len(await entries(database, str(user))) == 1
+
+    @pytest.mark.parametrize("key", ["k" * 256, '"' + "k" * 256 + '"', '"k', '"k"k"', "k k"])
+    async def test_a_key_that_is_none_is_400(
+        self, service: Service, database: Database, user: UUID, key: str
+    ) -> None:
+        assert (await post(service, user, key=key)).status_code == 400
+        assert await entries(database, str(user)) == []
+
+    async def test_two_keys_that_differ_in_quotes_only_are_two_grants_and_two_forms_of_one_are_one(
+        self, service: Service, database: Database, user: UUID
+    ) -> None:
+        for key in ("k", 'k"', '"k"'):
+            assert (await post(service, user, key=key)).status_code == 201
+        assert len(await entries(database, str(user))) == 2
+
     async def test_a_key_of_another_grant_is_refused(
         self, service: Service, database: Database, user: UUID
     ) -> None:

@@ -79,5 +79,7 @@ async def test_waiting_for_it_has_a_limit(database: Database) -> None:
         await session.execute(text("SELECT 1"))
         after_commit(session, wait)
     await after_commit_idle(limit_s=0.01)
-    await ended.wait()
-    await after_commit_idle()
+    async with asyncio.timeout(10):
+        await ended.wait()
+        await after_commit_idle()
+    assert not never.is_set()

@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from app.core.db import (
     watch_queries,
 )
 from app.core.errors import ConfigurationError
+from tests.garbage import own_garbage
 
 Logged = list[MutableMapping[str, Any]]
 ROOT = Path(__file__).parents[3]
@@ -225,9 +225,15 @@ class TestForbidding:
         assert queries.statements == 3
 
     async def test_batches_of_fifty_values_are_no_n_plus_one(self, tree: AsyncSession) -> None:
-        with forbid_n_plus_one():
-            for start in (0, 50):
-                await tree.execute(select(Branch.id).where(Branch.id.in_(range(start, start + 50))))
+        async def read(size: int) -> None:
+            for start in (0, size):
+                await tree.execute(select(Branch.id).where(Branch.id.in_(range(start, start + size))))
+
+        with forbid_n_plus_one() as queries:
+            await read(50)
+        assert queries.statements == 2
+        with pytest.raises(NPlusOneDetected), forbid_n_plus_one():
+            await read(2)
 
     async def test_writes_count_when_they_are_asked_for(self, tree: AsyncSession) -> None:
         async def rename() -> None:
@@ -243,8 +249,10 @@ class TestForbidding:
             await rename()
 
     async def test_one_statement_for_many_rows_is_no_repetition(self, tree: AsyncSession) -> None:
-        with forbid_n_plus_one(reads_only=False):
+        with forbid_n_plus_one(reads_only=False) as queries:
             await tree.execute(insert(Branch), [{"id": 100 + i, "name": "n"} for i in range(5)])
+        assert queries.statements == 1
+        assert len((await tree.scalars(select(Branch.id).where(Branch.id >= 100))).all()) == 5
 
     async def test_pings_and_the_catalog_never_count(self, database: Database) -> None:
         with forbid_n_plus_one() as queries:
@@ -323,12 +331,13 @@ class TestLogging:
         assert [line["event"] for line in logged] == ["query.executed"]
 
     async def test_a_log_that_nobody_stopped_goes_with_its_engine(self, postgres_url: str) -> None:
-        database = Database(postgres_url)
-        QueryAnalyzer.enable_query_logging(database.engine)
-        await database.ping()
-        engine = weakref.ref(database.engine.sync_engine)
-        await database.close()
-        gc.collect()
+        with own_garbage() as collect:
+            database = Database(postgres_url)
+            QueryAnalyzer.enable_query_logging(database.engine)
+            await database.ping()
+            engine = weakref.ref(database.engine.sync_engine)
+            await database.close()
+            collect()
         assert engine() is None
 
     @pytest.mark.parametrize("engine", ["an engine", None])

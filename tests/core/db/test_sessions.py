@@ -261,9 +261,12 @@ class TestContext:
             get_db_url()
 
     async def test_url_of_the_default_is_usable_by_other_tools(self, default: Database) -> None:
-        other = Database(get_db_url())
-        await other.ping()
+        other, names = Database(get_db_url()), []
+        for each in (default, other):
+            async with each.connect() as connection:
+                names.append(await connection.scalar(text("SELECT current_database()")))
         await other.close()
+        assert names[0] == names[1]
 
 
 def test_get_db_is_a_plain_generator_for_any_framework() -> None:

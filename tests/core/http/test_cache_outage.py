@@ -137,12 +137,14 @@ async def test_what_is_not_for_others_they_compute_themselves_few_at_once(
     assert 1 < crowd.most <= 16
 
 
-async def test_who_finds_no_place_in_time_is_503(no_store: Settings) -> None:
-    numbers = iter(range(100))
-    async with shop_of(ResponseCache(ttl=60, hard_timeout=0.05)).open(no_store) as shop:
+@pytest.mark.parametrize(("options", "most"), [({}, 16), ({"outage_max": 3}, 3), ({"outage_max": 20}, 20)])
+async def test_who_finds_no_place_in_time_is_503(
+    no_store: Settings, options: dict[str, Any], most: int
+) -> None:
+    async with shop_of(ResponseCache(ttl=60, hard_timeout=0.05, **options)).open(no_store) as shop:
         shop.free.clear()
-        calls = [asyncio.ensure_future(shop.get(f"/work?n={next(numbers)}")) for _ in range(16)]
-        await shop.until(16)
+        calls = [asyncio.ensure_future(shop.get(f"/work?n={number}")) for number in range(most)]
+        await shop.until(most)
         refused = await shop.get("/work?n=99")
         shop.free.set()
         answers = await asyncio.gather(*calls)
@@ -201,3 +203,9 @@ async def test_a_server_that_goes_away_in_the_middle_and_comes_back(
             await asyncio.sleep(0.01)
         kept = await shop.get()
         assert kept.headers["cache-status"].startswith("gatehouse; hit")
+
+
+@pytest.mark.parametrize("most", [0, -1, 10_001])
+def test_places_for_an_outage_are_one_to_ten_thousand(most: int) -> None:
+    with pytest.raises(ValueError, match=r"ResponseCache\.outage_max"):
+        ResponseCache(ttl=60, outage_max=most)

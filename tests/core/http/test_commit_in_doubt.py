@@ -13,7 +13,7 @@ from app.core.db import Database, DatabaseUnavailable, SerializationFailure, get
 from app.core.http import api_worker, enforce_all_policies
 from app.core.policies import Credits, Idempotency, JobConfig, ResponseCache
 from app.settings import Settings
-from tests.core.http.workshop import Workshop, fund
+from tests.core.http.workshop import Workshop, debits, fund
 
 pytestmark = pytest.mark.usefixtures("clean_store", "table")
 
@@ -105,3 +105,14 @@ async def test_what_was_cached_of_before_is_not_shown_any_more(
         assert (await shop.get("/shown")).json()["run"] == before
         await shop.post("/effects", Idempotency_Key="k")
         assert (await shop.get("/shown")).json()["run"] == before + 1
+
+
+async def test_a_batched_charge_of_what_was_not_committed_is_not_made(
+    settings: Settings, database: Database
+) -> None:
+    await fund(database, 10)
+    config = JobConfig(credits=Credits(cost=2, settle="batched"), rate_limit=None)
+    async with shop_with(config, SerializationFailure(), reaches=False).open(settings) as shop:
+        assert (await shop.post("/effects")).status_code >= 400
+        assert await shop.left() == (10, 0)
+    assert (await effects(database), await debits(database)) == (0, [])

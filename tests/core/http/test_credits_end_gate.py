@@ -15,9 +15,16 @@ from app.core.policies import (
 )
 from app.settings import Settings
 from tests.core.http.gated import READER, WRITER
-from tests.core.http.workshop import FAILURES, LONG, debits, fund, priced
+from tests.core.http.workshop import FAILURES, LONG, Workshop, debits, fund, priced
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
+
+
+async def died_after_its_commit(shop: Workshop) -> None:
+    """The claim of the one request as it stands when the lease of a process that was killed is over: its result was never told."""
+    (key,) = await shop.keys("*:v1:i:*")
+    _, fingerprint, generation = (await shop.stored("GET", key)).split(b"\n")[0].split(b" ")
+    await shop.stored("SET", key, f"P {fingerprint.decode()} {int(generation)} 1 dead", "KEEPTTL")
 
 
 class TestFailure:
@@ -76,6 +83,29 @@ class TestOnce:
             await shop.post(idempotency_key="k")
             assert await shop.left() == (8, 0)
         assert shop.runs == 2
+
+    @pytest.mark.parametrize("settle", ["strict", "batched"])
+    @pytest.mark.parametrize("way", ["flushed", "taken over"])
+    @pytest.mark.parametrize("order", [1, -1])
+    async def test_what_runs_again_on_another_day_is_charged_once_too(
+        self, settings: Settings, database: Database, order: int, way: str, settle: str
+    ) -> None:
+        """Over midnight; and back over it, when the server's clock is put right."""
+        await fund(database, 10)
+        first, then = ("2099-05-05T23:59:59", "2099-05-06T00:00:01")[::order]
+        shop = priced(2, settle=settle, idempotency=Idempotency(on_expired_claim="rerun"))
+        shop.at(first)
+        async with shop.open(settings):
+            await shop.post(idempotency_key="k")
+            await shop.settled()
+            if way == "flushed":
+                await shop.stored("FLUSHDB")
+            else:
+                await died_after_its_commit(shop)
+            shop.at(then)
+            await shop.post(idempotency_key="k")
+        assert shop.runs == 2
+        assert [amount for amount, _, _ in await debits(database)] == [2]
 
     async def test_a_cached_answer_is_free(self, settings: Settings, database: Database) -> None:
         await fund(database, 10)

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
@@ -13,6 +12,7 @@ from app.core.http._edge import EdgeMiddleware
 from app.core.http._problem import install_problem_handlers
 from app.core.http._traffic import TrafficControl
 from app.core.observability import RequestRecord
+from tests.apps import served
 
 CAP = 1000
 
@@ -84,19 +84,9 @@ def make_app(wire: Wire) -> FastAPI:
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
     wire = Wire()
-    config = uvicorn.Config(
-        make_app(wire), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none"
-    )
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    wire.port = server.servers[0].sockets[0].getsockname()[1]
-    ticker = asyncio.create_task(server.main_loop())
-    yield wire
-    server.should_exit = True
-    await ticker
-    await server.shutdown()
+    async with served(make_app(wire)) as port:
+        wire.port = port
+        yield wire
 
 
 def head(method: str, path: str, *fields: str) -> bytes:

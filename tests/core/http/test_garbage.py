@@ -1,6 +1,5 @@
 """What a request leaves behind: nothing that only the garbage collector could find."""
 
-import gc
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from app.core.policies import Concurrency, Credits, JobConfig, Quota, RateLimit,
 from app.settings import Settings
 from tests.core.http.gated import READER
 from tests.core.http.workshop import Workshop, fund
+from tests.garbage import own_garbage
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 REQUESTS = 20
@@ -57,16 +57,10 @@ async def test_a_request_ends_with_its_last_reference(
         headers = [(b"host", b"test"), (b"authorization", f"Bearer {READER.id}".encode())]
         left = REQUESTS
         for turn in range(2):
-            gc.collect()
-            gc.disable()
-            gc.freeze()  # what is here already is not looked at: applications of earlier tests end when they like
-            try:
+            with own_garbage() as collect:
                 for number in range(REQUESTS):
                     query = b"" if is_same else b"n=%d" % (turn * REQUESTS + number)
                     assert await ask(shop, query, headers) == 200
-                left = gc.collect()
-            finally:
-                gc.unfreeze()
-                gc.enable()
+                left = collect()
         # Less than one cycle for each: what else the process does meanwhile may leave some.
         assert left < REQUESTS

@@ -81,6 +81,26 @@ async def test_an_answer_that_was_changed_is_not_given(settings: Settings, datab
         assert (await shop.get()).json() == {"run": 2}
 
 
+async def test_a_stale_answer_that_says_it_is_fresh_is_not_looked_for_alone(
+    settings: Settings, database: Database
+) -> None:
+    """As after the server's clock was put back."""
+    await fund(database, 10)
+    cache = ResponseCache(ttl=60, stale=600, soft_timeout=0.01)
+    async with priced(cache=cache).open(settings) as shop:
+        assert await shop.statuses(1) == [200]
+        (key,) = await shop.keys("*:e:work:*")
+        _, rest = (await shop.stored("GET", key)).decode().split(" ", 1)
+        await shop.stored("SET", key, f"9000000000000 {rest}", "KEEPTTL")
+        shop.free.clear()
+        await shop.get()  # computes it anew, for nothing
+        counted = Counted(shop.platform.store)
+        answers = [await shop.get() for _ in range(2)]
+        assert ["stale" in answer.headers["cache-status"] for answer in answers] == [True, True]
+        assert len(counted.keys) == 2
+        shop.free.set()
+
+
 async def test_a_used_up_limit_refuses_a_hit_and_says_so(settings: Settings, database: Database) -> None:
     await fund(database, 10)
     two = RateLimit.fixed_window("two", limit=3, window=3600)

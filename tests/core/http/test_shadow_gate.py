@@ -20,7 +20,7 @@ from app.core.policies import (
 )
 from app.settings import Settings
 from tests.core.http.gated import NOBODY, READER
-from tests.core.http.workshop import LONG, Workshop, fund
+from tests.core.http.workshop import LONG, Workshop, debits, fund
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 LIMIT = RateLimit.fixed_window(limit=1, window=LONG)
@@ -83,15 +83,40 @@ class TestWholePolicy:
         assert "ratelimit" not in answer.headers
         assert "ratelimit-policy" not in answer.headers
 
-    async def test_what_it_counts_is_what_it_would_count_in_earnest(
-        self, settings: Settings, database: Database
-    ) -> None:
-        await fund(database, 9)
+    async def test_what_it_counts_is_what_it_would_count_in_earnest(self, settings: Settings) -> None:
         async with Workshop(ALL).open(settings) as shop:
             assert await shop.statuses(2) == [200, 200]
             (key,) = await shop.keys("*:v1:q:*")
             assert await shop.stored("GET", key) == b"1"
-            assert await shop.left() == (5, 0)
+
+    @pytest.mark.parametrize("settle", ["strict", "batched"])
+    @pytest.mark.parametrize("funds", [0, 1, 9])
+    @pytest.mark.parametrize("key", [{}, {"idempotency_key": "k"}], ids=["", "claimed"])
+    async def test_nobody_pays_or_owes_anything(
+        self, settings: Settings, database: Database, settle: Any, funds: int, key: dict[str, Any]
+    ) -> None:
+        if funds:
+            await fund(database, funds)
+        config = replace(ALL, credits=Credits(cost=2, settle=settle), idempotency=Idempotency())
+        async with Workshop(config).open(settings) as shop:
+            async with shop.in_hand():
+                assert await shop.left() == (funds, 0)
+            assert (await shop.post(**key)).status_code == 200
+            assert await shop.left() == (funds, 0)
+            told = [("credits" in event.shadowed) for event in shop.events]
+        assert told == [funds < 2] * 2
+        assert await debits(database) == []
+
+    async def test_it_takes_nothing_from_what_others_of_the_account_may_spend(
+        self, settings: Settings, database: Database
+    ) -> None:
+        await fund(database, 2)
+        shop = Workshop(ALL)
+        shop.add("/earnest", "earnest", JobConfig(rate_limit=None, credits=Credits(cost=2)))
+        async with shop.open(settings), shop.in_hand():
+            shop.free.set()
+            assert (await shop.get("/earnest")).status_code == 200
+            assert await shop.left() == (0, 0)
 
     async def test_an_outage_refuses_nobody(self, make_settings: Callable[..., Settings]) -> None:
         settings = make_settings(valkey_url="valkey://127.0.0.1:1/0")

@@ -1,7 +1,6 @@
 """Periodic work on a real PostgreSQL; time is told to pass."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from app.core.db import Database
 from app.core.errors import ConfigurationError
 from app.core.jobs import Periodic, PeriodicRunner
 from app.core.observability import EventHub, PeriodicEvent
+from tests.garbage import own_garbage
 from tests.servers import PrivateServer
 
 PATIENCE_S = 20.0
@@ -274,11 +274,12 @@ class TestStop:
     async def test_a_run_that_does_not_end_is_cancelled_and_the_lead_given_back(
         self, start: Start, database: Database
     ) -> None:
-        process = await start(stop_limit_s=0.01)
-        process.work.gate = asyncio.Event()
-        await process.sleeps.pass_()
-        await process.work.began.wait()
-        await process.runner.stop()
-        assert process.work.runs == 0
-        assert await lock_holders(database) == []
-        gc.collect()  # a connection that was dropped without being closed would warn here
+        with own_garbage() as collect:
+            process = await start(stop_limit_s=0.01)
+            process.work.gate = asyncio.Event()
+            await process.sleeps.pass_()
+            await process.work.began.wait()
+            await process.runner.stop()
+            assert process.work.runs == 0
+            assert await lock_holders(database) == []
+            collect()  # a connection that was dropped without being closed would warn here

@@ -191,5 +191,10 @@ class TestLogSink:
     ) -> None:
         closed = io.TextIOWrapper(io.BytesIO())
         closed.close()
+        sink = LogSink()
         monkeypatch.setattr(sys, "stdout", closed if stream else None)
-        LogSink().write(b"a")
+        sink.write(b"a")
+        found = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", found)
+        sink.write(b"b")
+        assert found.getvalue() == "b\n"

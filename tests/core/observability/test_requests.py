@@ -1,10 +1,10 @@
 """Finished requests travel in batches, and none is lost."""
 
 import asyncio
-import gc
 from collections.abc import Sequence
 
 from app.core.observability import RequestRecord, RequestReports
+from tests.garbage import own_garbage
 
 
 def record(number: int = 0) -> RequestRecord:
@@ -75,6 +75,7 @@ class TestRequestReports:
         async def one() -> None:
             RequestReports(consumer, delay_s=3600)(record(1))
 
-        asyncio.run(one())
-        gc.collect()
+        with own_garbage() as collect:
+            asyncio.run(one())
+            collect()
         assert consumer.batches == [[1]]

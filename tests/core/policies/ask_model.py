@@ -152,7 +152,7 @@ class Model:
             shadowed=shadowed,
             took_quota=bool(wish.quota_cost) and quota,
             took_slot=bool(wish.slots) and room,
-            took_hold=bool(wish.amount) and not credit,
+            took_hold=bool(wish.amount) and not credit and refuses,
         )
 
     def _take(self, rid: int, wish: Wish, said: Said) -> None:

@@ -133,4 +133,5 @@ async def ask_times(admitter: Admitter, times: int, ask: Ask, plan: Plan = NO_LI
 async def lives(store: ValkeyClient) -> dict[str, int]:
     """Every key with its life time in ms."""
     keys = [key.decode() for key in await store.execute("KEYS", "*") if key != b"test:now"]
-    return {key: await store.execute("PTTL", key) for key in keys}
+    found = await asyncio.gather(*(store.execute("PTTL", key) for key in keys))
+    return dict(zip(keys, found, strict=True))

@@ -9,6 +9,7 @@ from app.core.policies import (
     Ask,
     Balance,
     CreditsHeld,
+    CreditsUnavailable,
     InsufficientCredits,
     NoCapacity,
     Plan,
@@ -439,7 +440,8 @@ class TestTogether:
         for key in (ask.allowances[0].key, ask.slots[0].key):
             await store.execute("HSET", key, "not", "mine")
             before = await lives(store)
-            with pytest.raises(Exception, match="Valkey answered WRONGTYPE"):
+            with pytest.raises(CreditsUnavailable):
                 await admitter.admit(LIMITED, ALICE, None, ask)
+            await admitter.close()
             assert (await lives(store)).keys() == before.keys()
             await store.execute("DEL", key)

@@ -280,9 +280,32 @@ class TestGlance:
         admitter, time = await timed(store)
         time.down = True
         glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
-        assert (glance.verdict, glance.allowed, glance.degraded) == (Verdict.CLOCK, False, False)
+        assert (glance.verdict, glance.allowed, glance.is_lost_glance) == (Verdict.CLOCK, False, True)
         whole = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup()), again=glance)
         assert (whole.degraded, next(whole.states).remaining) == (True, 999)
+
+    @pytest.mark.parametrize("is_there", [True, False], ids=["hit", "miss"])
+    async def test_one_whose_answer_was_lost_is_charged_once_with_what_is_asked_then(
+        self, store: ValkeyClient, *, is_there: bool
+    ) -> None:
+        admitter, time = await timed(store)
+        if is_there:
+            await put(time)
+        time.lose = 2  # a call is tried twice
+        glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
+        whole = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup()), again=glance)
+        assert (whole.verdict is Verdict.FRESH, whole.is_leader) == (is_there, not is_there)
+        assert next((await admitter.admit(LIMITED, ALICE, (0,))).states).remaining == 999
+
+    async def test_one_that_runs_late_charges_nothing_more(self, store: ValkeyClient) -> None:
+        admitter, time = await timed(store)
+        await put(time)
+        time.delay = 1
+        glance = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup(lease_ms=0)))
+        whole = await admitter.admit(LIMITED, ALICE, None, Ask(lookup=lookup()), again=glance)
+        await time.run_late()
+        assert whole.verdict is Verdict.FRESH
+        assert next((await admitter.admit(LIMITED, ALICE, (0,))).states).remaining == 999
 
     async def test_a_used_up_limit_refuses_it(self, store: ValkeyClient) -> None:
         admitter, time = await timed(store)

@@ -1,5 +1,6 @@
 """ADMIT, SETTLE and ABORT against a model: any sequence of requests, ends, crashes and time gives the same answers in both."""
 
+import asyncio
 from dataclasses import dataclass
 
 from hypothesis import HealthCheck, given, settings
@@ -175,15 +176,18 @@ class Both:
 
     async def compare(self) -> None:
         model = self.model
-        counts = await self.store.execute("MGET", *PLAN.keys(ALICE))
+        counts, spent, members, held, left = await asyncio.gather(
+            self.store.execute("MGET", *PLAN.keys(ALICE)),
+            self.store.execute("GET", quota(end_ms=END_MS).key),
+            self.store.execute("ZCOUNT", slot().key, f"({self.time.now_ms}", "+inf"),
+            self.store.execute("HGET", ACCOUNT, "h"),
+            lives(self.store),
+        )
         assert [int(count.split()[1]) if count else 0 for count in counts] == [model.attempts, model.admitted]
-        spent = await self.store.execute("GET", quota(end_ms=END_MS).key)
         assert int(spent or 0) == model.used
-        members = await self.store.execute("ZCOUNT", slot().key, f"({self.time.now_ms}", "+inf")
         assert members == sum(end > model.now for end in model.slots.values())
-        held = await self.store.execute("HGET", ACCOUNT, "h")
         assert int(held or 0) == model.held * CREDIT
-        assert all(life > 0 for life in (await lives(self.store)).values())
+        assert all(life > 0 for life in left.values())
 
 
 def ask_of(wish: Wish) -> Ask:

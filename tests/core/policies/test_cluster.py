@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.core.policies import (
     Admitter,
     Ask,
     IdempotencyUnavailable,
+    Lookup,
     Plan,
     RateLimit,
     Settled,
@@ -80,7 +82,7 @@ async def left(admitter: Admitter) -> list[int]:
 class TestNode:
     async def test_it_refuses_keys_of_two_slots_in_one_script(self, cluster: ValkeyClient) -> None:
         with pytest.raises(StoreReplyError, match="CROSSSLOT"):
-            await Admitter(cluster, clock=SystemClock()).admit(PLAN, ALICE)
+            await cluster.run(ADMIT, ["{r:1}:v1:r:1", *PLAN.keys(ALICE)], [b"10", b"0"])
 
     async def test_it_refuses_a_key_that_was_not_declared(self, cluster: ValkeyClient) -> None:
         sneaky = Script(
@@ -90,6 +92,27 @@ class TestNode:
             await cluster.run(
                 sneaky, ["{u:alice}:v1:r:1", *LIMITED.keys(ALICE)], [b"10", b"1", *LIMITED.arguments((1,))]
             )
+
+
+class TestLearning:
+    """An admitter that nobody told that the store is a Cluster, as after an outage at the start."""
+
+    @pytest.mark.parametrize(
+        "ask", [Ask(), Ask(slots=(POOL._replace(most=5), slot(5)))], ids=["limits", "more"]
+    )
+    async def test_the_first_calls_of_all_are_decided_in_the_store(
+        self, cluster: ValkeyClient, ask: Ask
+    ) -> None:
+        admitter = Admitter(cluster, clock=SystemClock())
+        first = await asyncio.gather(*(admitter.admit(PLAN, ALICE, None, ask) for _ in range(3)))
+        assert [(it.allowed, it.degraded) for it in first] == [(True, False)] * 3
+        assert admitter.is_clustered
+        assert await left(admitter) == [97, 97, 97]
+
+    async def test_a_limit_that_must_be_checked_is_not_refused(self, cluster: ValkeyClient) -> None:
+        closed = [replace(limit, on_store_down="closed") for limit in PLAN.limits]
+        admitted = await Admitter(cluster, clock=SystemClock()).admit(Plan("orders", closed), ALICE)
+        assert (admitted.allowed, admitted.degraded) == (True, False)
 
 
 class TestEverything:
@@ -216,11 +239,53 @@ class TestTags:
         assert (changed.verdict, changed.is_leader, changed.tail) == (Verdict.ADMITTED, True, b"")
 
 
+PUBLIC = Lookup("{e:news}:v1:e:orders:news", (), 10_000)
+SHUT = RateLimit.fixed_window("shut", limit=1, window=FAR, charge="admit")
+
+
+class TestGlance:
+    """Limits, answer and quota in slots of their own."""
+
+    async def test_a_limit_on_admitted_ones_elsewhere_does_not_refuse_who_may_get_a_stale_answer(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        plan = Plan("orders", [USER, SHUT])
+        await admitter.admit(Plan("orders", []), ALICE, None, Ask(lookup=PUBLIC))
+        await admitter.admit(plan, ALICE, (0, 1))
+        glance = await admitter.admit(plan, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert glance.verdict is Verdict.CLOCK
+        whole = await admitter.admit(plan, ALICE, None, Ask(lookup=PUBLIC), again=glance)
+        assert whole.verdict is Verdict.WAIT
+        assert (await admitter.admit(plan, ALICE, (0, 0))).numbers[1] == 99, "charged once"
+
+    async def test_a_limit_on_attempts_elsewhere_refuses_him(
+        self, admitter: Admitter, cluster: ValkeyClient
+    ) -> None:
+        await admitter.admit(PLAN, ALICE, (100, 0, 0))
+        glance = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert (glance.verdict, glance.violated) == (Verdict.LIMITED, ("user",))
+
+    async def test_after_a_lost_one_all_is_asked_in_its_own_parts(self, cluster: ValkeyClient) -> None:
+        lossy = Lossy(cluster)
+        admitter = Admitter(lossy, clock=SystemClock(), clustered=True)
+        glance = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC._replace(lease_ms=0)))
+        assert glance.is_lost_glance
+        lossy.loses = ""
+        day = quota(end_ms=4_000_000_000_000)._replace(key="{ip:192.0.2.1}:v1:q:orders.day:d1")
+        whole = await admitter.admit(PLAN, ALICE, None, Ask(lookup=PUBLIC, allowances=(day,)), again=glance)
+        assert (whole.verdict, whole.is_leader, whole.answer and whole.answer.quotas) == (
+            Verdict.ADMITTED,
+            True,
+            ((True, 9),),
+        )
+
+
 class Lossy:
     """A store that never tells what became of one of the parts: the one of the network."""
 
     def __init__(self, store: ValkeyClient) -> None:
         self._store = store
+        self.loses = "{ip:"
 
     async def submit(self, script: Script, keys: Sequence[str], args: Sequence[bytes]) -> bytes:
         return await self.run(script, keys, args, timeout_s=2.0)
@@ -229,6 +294,6 @@ class Lossy:
         self, script: Script, keys: Sequence[str], args: Sequence[bytes], *, timeout_s: float
     ) -> bytes:
         reply: bytes = await self._store.run(script, keys, args)
-        if keys[0].startswith("{ip:"):
+        if self.loses and keys[0].startswith(self.loses):
             raise StoreTimeout
         return reply

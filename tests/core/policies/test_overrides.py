@@ -73,6 +73,7 @@ def user(config: JobConfig) -> RateLimit:
         ("CACHE__TTL", "7.5", lambda c: c.cache.ttl, 7.5),
         ("CACHE__TAGS", "a,b", lambda c: c.cache.tags, ("a", "b")),
         ("CACHE__HIT_COST", "0", lambda c: c.cache.hit_cost, 0),
+        ("CACHE__OUTAGE_MAX", "4", lambda c: c.cache.outage_max, 4),
         ("CACHE__SCOPE", "user", lambda c: c.cache.scope, "user"),
         ("CREDITS__COST", "9", lambda c: c.credits.cost, 9),
         ("IDEMPOTENCY__REQUIRED", "yes", lambda c: c.idempotency.required, True),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -202,3 +203,30 @@ async def test_it_lives_in_one_hash_with_an_end(store: ValkeyClient) -> None:
     await Switches(store).publish(board(1, "a"))
     assert await store.execute("KEYS", "*") == [KEY.encode()]
     assert 0 < int(await store.execute("PTTL", KEY)) <= 600_000
+
+
+@pytest.mark.parametrize(
+    "foreign", [("RPUSH", KEY, "x"), ("SET", KEY, "x"), ("HSET", KEY, "x", "y"), ("HSET", KEY, "@", "x")]
+)
+async def test_what_somebody_else_wrote_there_says_nothing_and_is_replaced(
+    store: ValkeyClient, foreign: tuple[str, ...]
+) -> None:
+    here, there = Switches(store), Switches(store)
+    await here.publish(board(1, "a"))
+    await there.refresh()
+    await store.execute("DEL", KEY)
+    await store.execute(*foreign)
+    with suppress(StoreError, ValueError):  # the loop goes on, whichever it is
+        await there.refresh()
+    assert there.of("a") == off("a")
+    await here.publish(board(2, "b"))
+    await there.refresh()
+    assert (there.of("a"), there.of("b")) == (None, off("b"))
+
+
+async def test_a_process_that_starts_then_asks_the_table(store: ValkeyClient) -> None:
+    async def source() -> Board:
+        return board(7, "a")
+
+    await store.execute("RPUSH", KEY, "x")
+    assert (await known(Switches(store, source=source))).of("a") == off("a")

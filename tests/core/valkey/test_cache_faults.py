@@ -182,11 +182,3 @@ class TestDown:
             private_valkey.cont()
         assert watched.events["bypass"] == 1
         await store.close()
-
-    @pytest.mark.usefixtures("clean_store")
-    async def test_a_type_that_is_no_string_is_an_error_of_ours_and_not_an_outage(
-        self, store: ValkeyClient
-    ) -> None:
-        await store.execute("RPUSH", KEY, "list")
-        with pytest.raises(Exception, match="WRONGTYPE"):
-            await Watched(store).cache.get_or_set(KEY, Source(), MINUTE)

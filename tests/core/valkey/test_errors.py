@@ -1,20 +1,20 @@
 import pytest
 
-from app.core.errors import GatehouseError, Unavailable
+from app.core.errors import Unavailable
 from app.core.valkey import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._errors import to_error
 
 
-@pytest.mark.parametrize("kind", [StoreDown, StoreTimeout, StoreOverloaded])
-def test_outages_are_store_errors_with_503(kind: type[StoreError]) -> None:
+@pytest.mark.parametrize("kind", [StoreDown, StoreTimeout, StoreOverloaded, StoreReplyError])
+def test_all_are_store_errors_with_503(kind: type[StoreError]) -> None:
     assert issubclass(kind, StoreError)
     assert issubclass(kind, Unavailable)
     assert kind.status == 503
 
 
-def test_error_reply_is_our_mistake() -> None:
-    assert not issubclass(StoreReplyError, Unavailable)
-    assert issubclass(StoreReplyError, GatehouseError)
+def test_error_reply_is_no_outage_and_is_not_taken_for_one() -> None:
+    assert not issubclass(StoreReplyError, StoreDown | StoreTimeout | StoreOverloaded)
+    assert not isinstance(to_error("WRONGTYPE Operation against a key"), StoreDown)
 
 
 def test_callers_of_the_api_do_not_see_the_technical_reason() -> None:

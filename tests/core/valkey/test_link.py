@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import gc
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import uvloop
 
 from app.core.observability import Event, EventHub, StoreEvent
 from app.core.valkey import Script, StoreDown, StoreError, StoreOverloaded, StoreTimeout, ValkeyClient
+from tests.garbage import own_garbage
 
 if TYPE_CHECKING:
     from tests.servers import PrivateServer
@@ -317,8 +317,9 @@ def test_abandoned_calls_and_failed_attempts_cause_no_complaint(
         await outcome(client)
         await client.close()
 
-    run(scenario())
-    gc.collect()
+    with own_garbage() as collect:
+        run(scenario())
+        collect()
     assert complaints == []
 
 

@@ -128,7 +128,7 @@ async def _seed_one(
 def _check_known(roles: Iterable[str], scopes: Iterable[str]) -> None:
     for kind, names in (("role", unknown_roles(roles)), ("scope", unknown_scopes(scopes))):
         if names:
-            raise Unprocessable(f"No {kind} has the name {', '.join(map(repr, names))}.")
+            raise Unprocessable(f"No {kind} has the name {', '.join(repr(name[:64]) for name in names)}.")
 
 
 def _check_password(password: str) -> None:

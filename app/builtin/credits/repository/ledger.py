@@ -108,8 +108,9 @@ class LedgerRepository:
         """
         debits = once_each(debits)
         with translate_errors():
-            if len(debits) > 1:
-                # Several of one account count against each other, which needs a statement that begins after the locks are held.
+            if len(debits) > 1 or any(debit.is_rerun for debit in debits):
+                # Several of one account count against each other, and a run that was given up may post its twin at this very moment: both
+                # need a statement that begins after the locks are held.
                 await self._session.execute(_LOCK, {"accounts": [debit.account for debit in debits]})
             balances = await self._post(debits)
             if unknown := [debit for debit in debits if debit.account not in balances]:

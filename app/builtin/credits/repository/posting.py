@@ -13,7 +13,8 @@ from app.core.policies import Balance, Debit
 _POST = """
 WITH wanted AS (
     SELECT * FROM unnest(CAST($1 AS uuid[]), CAST($2 AS text[]), CAST($3 AS bigint[]), CAST($4 AS text[]),
-        CAST($5 AS text[]), CAST($6 AS text[])) WITH ORDINALITY AS w(id, account, micro, key, policy, request, place)
+        CAST($5 AS text[]), CAST($6 AS text[]), CAST($7 AS text[]), CAST($8 AS text[]), CAST($9 AS float8[]))
+        WITH ORDINALITY AS w(id, account, micro, key, policy, request, before, after, within, place)
 ), account AS (
     SELECT id, balance_micro, version FROM credit_accounts WHERE id = ANY(CAST($2 AS text[])) ORDER BY id FOR NO KEY UPDATE
 ), fresh AS (
@@ -21,6 +22,8 @@ WITH wanted AS (
         CAST(greatest(0, least(w.micro, a.balance_micro - (sum(w.micro) OVER mine - w.micro))) AS bigint) AS covered
     FROM wanted w JOIN account a ON a.id = w.account
     WHERE NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key = w.key)
+        AND NOT EXISTS (SELECT FROM credit_ledger l WHERE l.settlement_key IN (w.before, w.after)
+            AND l.at > clock_timestamp() - make_interval(secs => w.within))
     WINDOW mine AS (PARTITION BY w.account ORDER BY w.place)
 ), entry AS (
     INSERT INTO credit_ledger (id, account_id, version, kind, amount_micro, overage_micro, settlement_key, request_id, meta)
@@ -50,6 +53,9 @@ def post_values(debits: Sequence[Debit]) -> tuple[list[Any], ...]:
         [debit.settlement_key for debit in debits],
         [debit.policy for debit in debits],
         [debit.request_id for debit in debits],
+        [debit.twins[0] if debit.twins else None for debit in debits],
+        [debit.twins[1] if debit.twins else None for debit in debits],
+        [debit.within_s for debit in debits],
     )
 
 
@@ -59,14 +65,19 @@ def balances_of(rows: Iterable[Any]) -> dict[str, Balance]:
 
 
 def once_each(debits: Iterable[Debit]) -> list[Debit]:
-    """The charges without those that come twice, by account."""
-    return sorted({debit.settlement_key: debit for debit in debits}.values(), key=_by_account)
+    """The charges without those that come twice, under one key or under twins, by account."""
+    found: dict[str, Debit] = {}
+    for debit in debits:
+        if not any(twin in found for twin in debit.twins or ()):
+            found[debit.settlement_key] = debit
+    return sorted(found.values(), key=_by_account)
 
 
 async def post_at_once(database: Database, debits: Sequence[Debit]) -> dict[str, Balance]:
     """Post charges of accounts that exist, all or none; the balances after them, by account. Those of other accounts are not posted.
 
-    One round trip, a transaction of its own. What is in the ledger changes nothing. Raises ``ConstraintViolated`` when another transaction
+    One round trip, a transaction of its own. Not for reruns, whose twin may be posted at this very moment: they need a lock before. What is
+    in the ledger changes nothing. Raises ``ConstraintViolated`` when another transaction
     posts one of them at the same moment: then go the way of ``LedgerRepository.debit``.
     """
     return balances_of(await database.fetch(_POST_ALL, *post_values(once_each(debits))))

@@ -56,8 +56,8 @@ class Ledger(CreditLedgerProtocol):
         balances: dict[str, Balance] = {}
         # Refused when somebody posts one of them at the same moment; nothing is kept then.
         with suppress(ConstraintViolated):
-            balances = await post_at_once(self._database, debits)
-        if rest := [debit for debit in debits if debit.account not in balances]:
+            balances = await post_at_once(self._database, [debit for debit in debits if not debit.is_rerun])
+        if rest := [debit for debit in debits if debit.is_rerun or debit.account not in balances]:
             async with get_db_context(self._database) as session:
                 balances |= await LedgerRepository(session).debit(rest)
         return balances

@@ -10,8 +10,8 @@ from app.builtin.credits.service.burn import what_is_left
 from app.builtin.credits.service.ledger import NOTHING, Ledger
 from app.core.db import Database, get_db_context
 from app.core.observability import CreditEvent, EventHub, HoldsEvent
-from app.core.policies import Balance, HoldBook
-from app.core.valkey import StoreError
+from app.core.policies import Balance, HoldBook, Overdue
+from app.core.valkey import StoreError, StoreReplyError
 
 _KEYS_AT_ONCE = 1000
 _ACCOUNTS_AT_ONCE = 100
@@ -35,7 +35,7 @@ class Upkeep:
         """
         ended = still_open = 0
         async for accounts in self._book.accounts():
-            found = await asyncio.gather(*(self._book.overdue(account) for account in accounts))
+            found = await self._overdue(accounts)
             still_open += sum(overdue.open for overdue in found)
             expired = [
                 (account, hold)
@@ -58,6 +58,16 @@ class Upkeep:
         self._hub.emit(HoldsEvent(still_open - ended))
         return ended
 
+    async def _overdue(self, accounts: Sequence[str], *, most: int = 100) -> list[Overdue]:
+        """Each account as the store has it. One that it cannot read, because somebody else wrote there, is as good as absent."""
+        reads = (self._book.overdue(account, most=most) for account in accounts)
+        found = list[Overdue]()
+        for read in await asyncio.gather(*reads, return_exceptions=True):
+            if isinstance(read, BaseException) and not isinstance(read, StoreReplyError):
+                raise read
+            found.append(read if isinstance(read, Overdue) else Overdue(None, ()))
+        return found
+
     def _count(self, committed: Sequence[bool], freed: Sequence[bool]) -> int:
         done = [was_committed for was_committed, was_freed in zip(committed, freed, strict=True) if was_freed]
         for outcome, number in (("committed", sum(done)), ("released", len(done) - sum(done))):
@@ -73,7 +83,7 @@ class Upkeep:
         """
         corrected, gone = 0, list[str]()
         async for accounts in self._book.accounts():
-            found = await asyncio.gather(*(self._book.overdue(account, most=1) for account in accounts))
+            found = await self._overdue(accounts, most=1)
             versions = {
                 account: overdue.version
                 for account, overdue in zip(accounts, found, strict=True)

@@ -174,8 +174,8 @@ if rid then
       elseif tags > 0 then
         local seen = call('MGET', unpack(KEYS, k + 2, k + 1 + tags))
         for j = 1, tags do
-          if not seen[j] then
-            -- Never set, expired or evicted: a new value, so that no entry of before is valid again.
+          if not tonumber(seen[j]) then
+            -- Never set, expired, evicted or no number: a new value, so that no entry of before is valid again.
             seen[j] = int(now)
             missing = missing or {}
             missing[#missing + 1] = KEYS[k + 1 + j]
@@ -186,9 +186,10 @@ if rid then
       local must, fresh = ARGV[at + 2] == '1', false
       local entry = call('GET', KEYS[k])
       if entry then
-        local until_fresh, until_gone, theirs = match(entry, '^%d+ (%d+) (%d+) %d+ (%S+)\n')
+        local created, until_fresh, until_gone, theirs = match(entry, '^(%d+) (%d+) (%d+) %d+ (%S+)\n')
         if theirs == versions and now_ms < tonumber(until_gone) then
-          tail, fresh = entry, now_ms < tonumber(until_fresh)
+          -- One from the future is of before the clock went back: nobody knows how old it is.
+          tail, fresh = entry, now_ms < tonumber(until_fresh) and tonumber(created) <= now_ms
         end
       end
       if fresh and not must then verdict = 11
@@ -238,8 +239,10 @@ if rid then
       balance = min(balance, 9007199254740992)
       available = max(balance - held, 0)
       if balance - held < micro then credit = balance >= micro and 1 or 2 end
-      if credit == 0 then hold = { KEYS[k], micro, held, at }
-      elseif ARGV[at + 4] == '0' then hold_refuses = credit end
+      -- In shadow nothing is held: others of this account must not have less for it.
+      if ARGV[at + 4] == '0' then
+        if credit == 0 then hold = { KEYS[k], micro, held, at } else hold_refuses = credit end
+      end
     end
   end
 

@@ -5,8 +5,9 @@
 -- ARGV  most holds to name
 -- ->    {version or -1 when the account is not here, number of its holds, rid, micro, settlement key, rid, ...}
 local found = redis.call('HMGET', KEYS[1], 'v', 'h')
-if not found[1] then return {-1, 0} end
-local reply = {tonumber(found[1]), 0}
+local version = tonumber(found[1])
+if not version then return {-1, 0} end
+local reply = {version, 0}
 if found[2] == '0' then return reply end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

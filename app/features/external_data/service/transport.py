@@ -7,6 +7,8 @@ resolved once, every address that it has is checked, and the connection is made 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import cache
+from ssl import SSLContext
 from time import monotonic
 from typing import Any
 
@@ -81,7 +83,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         max_connections: int = 100,
         resolve: Resolve = resolve,
     ) -> None:
-        context = httpx2.create_ssl_context(trust_env=False)
+        context = _tls()
         super().__init__(verify=context, trust_env=False)
         self._hosts = frozenset(host.lower() for host in hosts)
         # httpx2 offers no way to name the backend; httpcore2 does.
@@ -98,3 +100,9 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         if request.url.host.lower() not in self._hosts:
             raise AddressRefused("The source of external data may not be called.")
         return await super().handle_async_request(request)
+
+
+@cache
+def _tls() -> SSLContext:
+    """One for the process, as reading the system's certificates takes longer than all else at the start of this feature."""
+    return httpx2.create_ssl_context(trust_env=False)

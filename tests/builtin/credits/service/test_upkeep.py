@@ -135,6 +135,23 @@ class TestSweep:
             await upkeep.sweep()
         assert await books.state(account) == (10 * CREDIT, 3 * CREDIT)
 
+    @pytest.mark.parametrize("foreign", [("RPUSH", "x"), ("HSET", "v", "nan-sense", "h", "y")])
+    async def test_an_account_that_somebody_else_wrote_over_does_not_stop_the_others(
+        self, books: Books, account: str, foreign: tuple[str, ...]
+    ) -> None:
+        wrong = uuid4().hex
+        for each in (account, wrong):
+            await give(books.database, each, 10)
+            await books.load(each)
+        rid = await books.hold(account, 3, "k")
+        assert rid
+        await books.expire(account, rid)
+        await books.store.execute("DEL", account_key(wrong))
+        await books.store.execute(foreign[0], account_key(wrong), *foreign[1:])
+        assert await books.upkeep.sweep() == 1
+        assert await books.state(account) == (10 * CREDIT, 0)
+        assert await books.upkeep.reconcile() == 0
+
     async def test_while_the_store_is_away_it_fails(self, books: Books) -> None:
         dead = HoldBook(ValkeyClient("valkey://127.0.0.1:1/0"))
         with pytest.raises(StoreDown):

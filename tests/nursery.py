@@ -1,0 +1,127 @@
+"""Processes that start at once: copies of one that has imported the service already.
+
+An interpreter needs more than a second of CPU time to import the service, and the tests of faults start dozens of them. Here one process
+per test process imports it (``tests.nursery_process``), and is forked for each that is wanted. What comes out is a process like any other:
+it runs a module as ``__main__`` with an environment and arguments of its own, is signalled and killed, and ends with an exit code. Not for
+tests of how a process starts: those start an interpreter.
+"""
+
+import array
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+class _Nursery:
+    """The process that is copied, and the socket on which it is asked; one question at a time."""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.nursery_process", str(theirs.fileno())],
+                cwd=CHECKOUT,
+                env={"PATH": os.defpath},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End it, and with it every copy that still runs."""
+        self._control.close()
+        self._process.wait()
+
+    def ask(self, request: Mapping[str, Any], files: Sequence[int] = ()) -> int:
+        """Its answer, a number."""
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
+        with self._turn:
+            self._control.sendmsg([json.dumps(request).encode()], ancillary)
+            return int(self._control.recv(64))
+
+
+@cache
+def _nursery() -> _Nursery:
+    return _Nursery()
+
+
+class Child:
+    """A copy that runs a program; has what these tests use of ``subprocess.Popen``."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """The exit code, once it has ended; minus the number of the signal that ended it."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises ``subprocess.TimeoutExpired`` when it is still running after ``timeout`` seconds."""
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing happens to one that has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            poll = select.poll()
+            poll.register(self._ended, select.POLLIN)
+            if poll.poll(None if timeout is None else timeout * 1000):
+                self.returncode = _nursery().ask({"reap": self.pid})
+                os.close(self._ended)
+        return self.returncode
+
+
+def start(
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str],
+    inherit: Sequence[int] = (),
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    folder: Path = CHECKOUT,
+) -> Child:
+    """Run a module as ``python -m`` would, in a new process with exactly this environment.
+
+    ``inherit``: open files that it gets besides the standard ones, which are /dev/null unless they are named; ``{0}`` in an argument
+    becomes the number that the first of them has there.
+    """
+    request = {
+        "module": module,
+        "arguments": arguments,
+        "environment": dict(environment),
+        "folder": str(folder),
+    }
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        standard = [nothing if file is None else file for file in (stdin, stdout, stderr)]
+        return Child(_nursery().ask({"run": request}, [*standard, *inherit]))
+    finally:
+        os.close(nothing)
