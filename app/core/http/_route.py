@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import structlog
 from fastapi import APIRouter as FastAPIRouter
 from fastapi import Request, Response
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -180,8 +181,15 @@ class GatedRoute(APIRoute):
         self, database: Database, gate: BoundGate, scope: Scope, receive: Receive, caller: Caller
     ) -> None:
         entered = await gate.refresh(scope, receive, caller)
-        if entered is not None and entered.claims is not None:
-            await self._serve_claimed(database, entered, entered.claims, scope, Collected().take)
+        if entered is None or entered.claims is None:
+            return
+        claims = entered.claims
+
+        async def serve(scope: Scope, _: Receive, send: Send) -> None:
+            await self._serve_claimed(database, entered, claims, scope, send)
+
+        # With a stack of its own, as around any handler: that of the request which showed the old answer has ended, or never was.
+        await AsyncExitStackMiddleware(serve)(scope, receive, Collected().take)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()

@@ -129,11 +129,16 @@ class RouteIndex(BaseRoute):
         if match is not Match.FULL:
             return False
         scope[SCOPE_KEY].found = found  # it need not be looked for again
+        route: GatedRoute = found["route"]
         own = found.get(self._names.scope)
         if own is not None:
             scope.setdefault(self._names.scope, {}).update(own)
-        route: GatedRoute = found["route"]
-        scope["route"], scope["path_params"] = route, found["path_params"]
+        scope["endpoint"], scope["route"], scope["path_params"] = (
+            found["endpoint"],
+            route,
+            found["path_params"],
+        )
+        scope.setdefault("router", scope["app"].router)
         self._tell(scope, route)
         return await route.ask_gate(scope, receive, send)
 
