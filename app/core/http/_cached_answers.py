@@ -34,6 +34,7 @@ _NEGATIVE = frozenset({404, 410})
 _THROTTLE_MS = 30_000
 _SHORT = 8192
 _SEEN = 4096
+_SHORT_PARTS = 1024
 Scope = Mapping[str, Any]
 
 
@@ -118,8 +119,10 @@ class CachedAnswers:
         varying = (
             repr([(name, values_of(scope["headers"], name)) for name in self._vary]) if self._vary else ""
         )
-        query = repr(self._query(scope["query_string"])) if scope["query_string"] else ""
-        digest = _digest(scope["method"], scope["path"], query, varying, rights)
+        query = self._query(scope["query_string"]) if scope["query_string"] else ""
+        parts = scope["method"], scope["path"], repr(query), varying, rights
+        # Only what is short is remembered: a caller writes it.
+        digest = _known_digest(*parts) if sum(map(len, parts)) <= _SHORT_PARTS else _digest(*parts)
         return f"{{{self._partition(caller, digest)}}}:v1:e:{self._policy}:{digest}"
 
     def _query(self, text: bytes) -> list[tuple[str, str]] | str:
@@ -270,10 +273,12 @@ class CachedAnswers:
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
 
 
-@lru_cache(maxsize=4096)
 def _digest(*parts: str) -> str:
     """One name for all that an answer depends on. repr tells where one part ends and the next begins, whatever is in them."""
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+_known_digest = lru_cache(maxsize=4096)(_digest)
 
 
 def _rights(scope: Scope, caller: Caller) -> str:
