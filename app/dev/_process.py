@@ -145,9 +145,10 @@ def end_processes_in(folder: Path, number: signal.Signals, timeout_s: float = 10
     or to a dead process that nobody has waited for.
     """
     deadline = time.monotonic() + timeout_s
-    for process in _processes_in(folder):
+    found = _processes_in(folder)
+    for process in found:
         _signal(process, number)
-    while left := _processes_in(folder):
+    while left := [*_processes_in(folder), *filter(_is_ending, found)]:
         if time.monotonic() > deadline:
             for process in left:
                 _signal(process, signal.SIGKILL)
@@ -157,6 +158,14 @@ def end_processes_in(folder: Path, number: signal.Signals, timeout_s: float = 10
 def _processes_in(folder: Path) -> list[psutil.Process]:
     place = str(folder.resolve())
     return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == place]
+
+
+def _is_ending(process: psutil.Process) -> bool:
+    """Whether any thread of it is left: a process that ends leaves its folder first, and its main thread may end before the others."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
