@@ -23,6 +23,7 @@ from app.core.http import (
     BootAudit,
     Changes,
     EdgeMiddleware,
+    FrontMiddleware,
     GatedRoute,
     GateKit,
     Lifecycle,
@@ -213,6 +214,7 @@ def _take(platform: Platform, settings: Settings, feature: Feature) -> None:
 
 def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, reports: RequestReports) -> None:
     """The last one added is the outermost: the edge."""
+    app.add_middleware(FrontMiddleware)
     cors = settings.cors
     if cors.origins:
         app.add_middleware(

@@ -52,7 +52,7 @@ class Ratio(NamedTuple):
     aim: float | None = None
 
 
-# The second and third are not reached, and docs/adr/0011 says what stands in the way.
+# The second is reached without a margin and the third is missed by little: docs/adr/0011 says what is left.
 RATIOS = (
     Ratio("gated", "bare", 0.50, 0.65),
     Ratio("everything", "bare", 0.40, 0.55),

@@ -18,6 +18,7 @@ from app.core.http._dependencies import (
     roles_required,
 )
 from app.core.http._edge import EdgeMiddleware
+from app.core.http._front import FrontMiddleware
 from app.core.http._gate import Gate, Ticket, current_ticket, enforce_all_policies
 from app.core.http._gate_kit import GateKit, Keeping, TokenVerifier
 from app.core.http._lifecycle import Lifecycle
@@ -56,6 +57,7 @@ __all__ = [
     "CurrentIdempotencyKey",
     "CurrentPrincipal",
     "EdgeMiddleware",
+    "FrontMiddleware",
     "Gate",
     "GateKit",
     "GatedRoute",

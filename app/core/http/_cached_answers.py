@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ _NEGATIVE = frozenset({404, 410})
 _THROTTLE_MS = 30_000
 _SHORT = 8192
 _SEEN = 4096
+_SHORT_PARTS = 1024
 Scope = Mapping[str, Any]
 
 
@@ -114,11 +116,13 @@ class CachedAnswers:
     def _key(self, scope: Scope, caller: Caller) -> str:
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
         rights = _rights(scope, caller) if self.config.scope != "public" else ""
-        varying = [(name, values_of(scope["headers"], name)) for name in self._vary] if self._vary else ""
+        varying = (
+            repr([(name, values_of(scope["headers"], name)) for name in self._vary]) if self._vary else ""
+        )
         query = self._query(scope["query_string"]) if scope["query_string"] else ""
-        # repr tells where one part ends and the next begins, whatever is in them.
-        parts = f"{scope['method']} {scope['path']!r} {query!r} {varying!r} {rights!r}"
-        digest = blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        parts = scope["method"], scope["path"], repr(query), varying, rights
+        # Only what is short is remembered: a caller writes it.
+        digest = _known_digest(*parts) if sum(map(len, parts)) <= _SHORT_PARTS else _digest(*parts)
         return f"{{{self._partition(caller, digest)}}}:v1:e:{self._policy}:{digest}"
 
     def _query(self, text: bytes) -> list[tuple[str, str]] | str:
@@ -134,7 +138,7 @@ class CachedAnswers:
         return user_partition(caller) if self.config.scope == "user" else tenant_partition(caller)
 
     def _tags(self, scope: Scope, caller: Caller) -> tuple[str, ...]:
-        return filled(self.config.tags, scope, caller)
+        return filled(self.config.tags, scope, caller) if self.config.tags else ()
 
     def read(self, stored: bytes, key: str) -> Kept | None:
         """What ADMIT found; None when it cannot be read."""
@@ -267,6 +271,14 @@ class CachedAnswers:
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
+
+
+def _digest(*parts: str) -> str:
+    """One name for all that an answer depends on. repr tells where one part ends and the next begins, whatever is in them."""
+    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+_known_digest = lru_cache(maxsize=4096)(_digest)
 
 
 def _rights(scope: Scope, caller: Caller) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import structlog
 from fastapi import APIRouter as FastAPIRouter
 from fastapi import Request, Response
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -40,6 +41,13 @@ class Binding(NamedTuple):
     allowed: frozenset[str]
 
 
+class Through(NamedTuple):
+    """What the gate let through: with its ticket (None on an open route), or the unexpected ``error`` that it ended with."""
+
+    ticket: Ticket | None
+    error: Exception | None = None
+
+
 class GatedRoute(APIRoute):
     """A FastAPI route with a gate in front. It serves only after the boot audit has bound it."""
 
@@ -53,6 +61,35 @@ class GatedRoute(APIRoute):
         self._bindings[path] = binding
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state: RequestState = scope[SCOPE_KEY]
+        # Taken off the state: a ticket knows the scope, which knows the state.
+        through, state.through = state.through, None
+        if through is None and (through := await self._ask(scope, receive, send)) is None:
+            return
+        if through.error is not None:
+            raise through.error
+        entered, database = through.ticket, self._bindings[template(scope, self)].database
+        if entered is None or entered.claims is None:
+            await self._serve(database, entered, scope, receive, send)
+        elif entered.claims.stale is None:
+            await self._serve_claimed(database, entered, entered.claims, scope, send)
+        else:
+            await self._serve_or_stale(database, entered, entered.claims, scope, send)
+
+    async def ask_gate(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Ask the gate before ``handle``, which then goes on where this ended. True: the request is answered, there is nothing to handle.
+
+        An unexpected error is raised by ``handle``, where FastAPI's layers know what to answer.
+        """
+        try:
+            through = await self._ask(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - raised again
+            through = Through(None, error)
+        scope[SCOPE_KEY].through = through
+        return through is None
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> Through | None:
+        """None: the gate has answered."""
         path = template(scope, self)
         binding = self._bindings.get(path)
         try:
@@ -61,22 +98,16 @@ class GatedRoute(APIRoute):
             # A wrong method is no attempt at this endpoint: nothing is charged.
             if self.methods and scope["method"] not in self.methods:
                 raise MethodNotAllowed(binding.allowed)
-            gate, entered = binding.gate, None
-            if gate is not None:
-                await gate.traffic.turn()
-                entered = await gate.enter(scope, receive, scope[SCOPE_KEY], path)
+            gate = binding.gate
+            entered = await gate.enter(scope, receive, scope[SCOPE_KEY], path) if gate is not None else None
         except GatehouseError as refusal:
             await send_problem(scope, send, refusal)
-            return
+            return None
         if isinstance(entered, Answer):
             await entered.send(scope, send)
             self._refresh(binding, scope, receive)
-        elif entered is None or entered.claims is None:
-            await self._serve(binding.database, entered, scope, receive, send)
-        elif entered.claims.stale is None:
-            await self._serve_claimed(binding.database, entered, entered.claims, scope, send)
-        else:
-            await self._serve_or_stale(binding.database, entered, entered.claims, scope, send)
+            return None
+        return Through(entered)
 
     async def _serve(
         self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
@@ -150,8 +181,15 @@ class GatedRoute(APIRoute):
         self, database: Database, gate: BoundGate, scope: Scope, receive: Receive, caller: Caller
     ) -> None:
         entered = await gate.refresh(scope, receive, caller)
-        if entered is not None and entered.claims is not None:
-            await self._serve_claimed(database, entered, entered.claims, scope, Collected().take)
+        if entered is None or entered.claims is None:
+            return
+        claims = entered.claims
+
+        async def serve(scope: Scope, _: Receive, send: Send) -> None:
+            await self._serve_claimed(database, entered, claims, scope, send)
+
+        # With a stack of its own, as around any handler: that of the request which showed the old answer has ended, or never was.
+        await AsyncExitStackMiddleware(serve)(scope, receive, Collected().take)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.http._route import GatedRoute, template
 from app.core.http._route_tree import Leaf, Names, leaves
+from app.core.http._state import SCOPE_KEY, RequestState
 
 _WITHIN_ONE_SEGMENT = (StringConvertor, IntegerConvertor, FloatConvertor, UUIDConvertor)
 _TELEMETRY = "fastapi.telemetry"
@@ -74,6 +75,9 @@ class RouteIndex(BaseRoute):
         """FULL with what FastAPI would put into the scope, or NONE."""
         if scope["type"] != "http":
             return Match.NONE, {}
+        state: RequestState | None = scope.get(SCOPE_KEY)
+        if state is not None and state.found is not None:
+            return Match.FULL, state.found
         path = self._names.path_of(scope)
         for group in self._candidates(path):
             if (found := group.match(path)) is None:
@@ -119,12 +123,34 @@ class RouteIndex(BaseRoute):
         inherited = scope.get(names.scope, {}).get(names.limits_key, {})
         return {**(entry.fastapi or {}), names.limits_key: {**inherited, **limits}}
 
+    async def ask_gate(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Let the gate of the request's route answer it, where the index knows the route. True: it has; else FastAPI goes on with it."""
+        match, found = self.matches(scope)
+        if match is not Match.FULL:
+            return False
+        scope[SCOPE_KEY].found = found  # it need not be looked for again
+        route: GatedRoute = found["route"]
+        own = found.get(self._names.scope)
+        if own is not None:
+            scope.setdefault(self._names.scope, {}).update(own)
+        scope["endpoint"], scope["route"], scope["path_params"] = (
+            found["endpoint"],
+            route,
+            found["path_params"],
+        )
+        scope.setdefault("router", scope["app"].router)
+        self._tell(scope, route)
+        return await route.ask_gate(scope, receive, send)
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over to the route that was found."""
         route: GatedRoute = scope["route"]
+        self._tell(scope, route)
+        await route.handle(scope, receive, send)
+
+    def _tell(self, scope: Scope, route: GatedRoute) -> None:
         if scope.get(_TELEMETRY) is not None:
             self._names.selected(scope=scope, path=template(scope, route))
-        await route.handle(scope, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         """The routes themselves are asked next."""

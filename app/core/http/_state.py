@@ -1,5 +1,8 @@
 """What one request has gathered so far; made by the edge, filled by the gate, read by the access log."""
 
+from collections.abc import MutableMapping
+from typing import Any
+
 from app.core.context import Principal
 from app.core.db import SessionScope
 from app.core.policies import Caller
@@ -15,15 +18,16 @@ class RequestState:
     ``body_limit`` (bytes) may be lowered by the gate until the body is read; ``content_length`` is what the
     request declares, None when it declares nothing. ``sessions`` are the request's database sessions, ``changed``
     the tags whose cached answers end with its commit. ``refresh``: the answer came from the cache and is to be
-    computed anew in the background, for this caller.
+    computed anew in the background, for this caller. ``found``: what the route index says of where the request goes; ``through``: what
+    its gate let through, on its way from the front to the route.
 
     Nothing that knows the scope may be kept here: the cycle would leave every request to the garbage collector,
     which doubled what a request costs (measured).
     """
 
     __slots__ = (
-        "body_limit", "changed", "client_ip", "content_length", "gate", "headers", "is_logged", "outcome", "principal", "refresh",
-        "request_id", "route", "sessions", "started", "traceparent",
+        "body_limit", "changed", "client_ip", "content_length", "found", "gate", "headers", "is_logged", "outcome", "principal", "refresh",
+        "request_id", "route", "sessions", "started", "through", "traceparent",
     )  # fmt: skip
 
     def __init__(
@@ -44,3 +48,5 @@ class RequestState:
         self.content_length: int | None = None
         self.changed: list[str] | None = None
         self.refresh: Caller | None = None
+        self.found: MutableMapping[str, Any] | None = None
+        self.through: Any = None

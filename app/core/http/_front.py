@@ -1,0 +1,26 @@
+"""The innermost middleware: gates are asked here, so that an answer from the cache or a refusal never enters FastAPI's inner layers."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.http._route_index import RouteIndex
+
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+
+
+class FrontMiddleware:
+    """Add it first: what is added later is around it.
+
+    It asks for requests whose route the index knows, and that bring no body: reading one may fail in ways that only FastAPI's layers
+    answer. Every other request meets its gate in its route, as does one whose gate fails unexpectedly: the error is raised again there.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in _WITHOUT_BODY:
+            routes = scope["app"].router.routes
+            index = routes[0] if routes else None
+            if isinstance(index, RouteIndex) and await index.ask_gate(scope, receive, send):
+                return
+        await self.app(scope, receive, send)
