@@ -52,7 +52,7 @@ class Ratio(NamedTuple):
     aim: float | None = None
 
 
-# The second is reached without a margin and the third is missed by little: docs/adr/0011 says what is left.
+# The second and third are reached without a margin, on a machine that does nothing else: docs/adr/0011.
 RATIOS = (
     Ratio("gated", "bare", 0.50, 0.65),
     Ratio("everything", "bare", 0.40, 0.55),
