@@ -19,24 +19,19 @@ async def stages(traffic: TrafficControl, number: int, seen: list[str]) -> None:
         seen.append(f"{stage}{number}")
 
 
-async def test_in_a_crowd_all_that_are_ready_come_to_a_stage_before_one_goes_on() -> None:
+@pytest.mark.parametrize(
+    ("in_flight", "order"),
+    [(4, ["a0", "a1", "b0", "b1", "c0", "c1"]), (3, ["a0", "b0", "c0", "a1", "b1", "c1"])],
+    ids=["in a crowd all come to a stage before one goes on", "a few do not wait for one another"],
+)
+async def test_who_takes_turns(in_flight: int, order: list[str]) -> None:
     traffic = TrafficControl()
+    traffic.in_flight = in_flight
     seen: list[str] = []
-    traffic.in_flight = 4
     async with asyncio.TaskGroup() as group:
-        for number in range(4):
+        for number in range(2):
             group.create_task(stages(traffic, number, seen))
-    assert seen == [f"{stage}{number}" for stage in "abc" for number in range(4)]
-
-
-async def test_a_few_do_not_wait_for_one_another() -> None:
-    traffic = TrafficControl()
-    seen: list[str] = []
-    traffic.in_flight = 3
-    async with asyncio.TaskGroup() as group:
-        for number in range(3):
-            group.create_task(stages(traffic, number, seen))
-    assert seen == [f"{stage}{number}" for number in range(3) for stage in "abc"]
+    assert seen == order
 
 
 @pytest.mark.usefixtures("clean_store", "clean_database")
