@@ -271,6 +271,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Requests worked on at once per process; more are answered 503",
     )
+    keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="Seconds that an idle connection stays open; longer than the load balancer keeps its own, or it answers 502",
+    )
     threads: int = Field(
         default=40, ge=1, le=10_000, description="Sync handlers that run at once per process; the others wait"
     )

@@ -38,7 +38,15 @@ async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
 async def served(app: FastAPI) -> AsyncIterator[int]:
     """The app on a port of this machine, under uvicorn in this loop; without its lifespan, which ``running`` gives it."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="none"
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        # Longer than any client's, which would otherwise send on a connection that is just being closed.
+        timeout_keep_alive=75,
     )
     server = uvicorn.Server(config)
     config.load()

@@ -116,7 +116,7 @@ def _config(settings: Settings) -> uvicorn.Config:
     options: dict[str, Any] = {
         "factory": True, "workers": settings.workers, "loop": "uvloop", "http": "httptools", "lifespan": "on",
         "log_config": None, "access_log": False, "proxy_headers": False, "server_header": False,
-        "timeout_graceful_shutdown": settings.shutdown_grace_s,
+        "timeout_graceful_shutdown": settings.shutdown_grace_s, "timeout_keep_alive": settings.keep_alive_s,
     }  # fmt: skip
     return uvicorn.Config("app.cli._serve:application", **options)
 

@@ -1,5 +1,5 @@
 """Servers that die, stall and come back while everybody uses the service: nobody sees a 500, a false 402 or a false 429, every order is
-done once, every credit is there, and the processes recover by themselves.
+done once, every credit is there, and the processes recover by themselves. How soon they do: ``tests/test_faults.py``.
 """
 
 import asyncio
@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Set
 
 from tests.chaos.load import CREDITS, ORDERS, Customer, Load
 from tests.chaos.stage import Stage, until
-from tests.processes import Api
+from tests.processes import PATIENCE_S, Api
 
 Pair = tuple[Api, Api]
 CUSTOMERS = 31
-RECOVERY_S = 3.0
 OUTAGE_S = 1.0
 EXPECTED: Mapping[str, Set[tuple[int, str | None]]] = {
     "durable": {(201, None), (409, "in_flight")},
@@ -83,7 +82,7 @@ async def outage(
 ) -> None:
     """``refused``: what is never confirmed while the server is away. ``served``: what is never refused all the same."""
     async with load.running(CUSTOMERS):
-        await load.until_good(within_s=30)
+        await load.until_good(within_s=PATIENCE_S)
         begin()
         try:
             await load.until_refused()
@@ -93,7 +92,7 @@ async def outage(
             meanwhile = load.told[told:]
         finally:
             end()
-        await load.until_good(within_s=RECOVERY_S)
+        await load.until_good(within_s=PATIENCE_S)
     assert {told.kind for told in meanwhile if told.is_good} & refused == set()
     assert {told.kind for told in meanwhile if not told.is_good} & served == set()
     assert {told.kind for told in meanwhile} >= refused | served

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.cli._serve import _draining_at_signal
+from app.cli._serve import _config, _draining_at_signal
+from app.settings import Settings
 from tests.dev.running import still_there
 
 CHECKOUT = Path(__file__).parents[2]
@@ -138,3 +139,9 @@ def test_signal_drains_before_the_servers_own_handler_runs() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert seen == ["drain", "server", "server"]
+
+
+def test_an_idle_connection_stays_open_longer_than_the_load_balancers() -> None:
+    """Uvicorn's 5 s are less than what a balancer or a client keeps: it would send on a connection that is just being closed."""
+    assert _config(Settings(_env_file=None)).timeout_keep_alive == 75
+    assert _config(Settings(_env_file=None, keep_alive_s=3)).timeout_keep_alive == 3
