@@ -15,7 +15,7 @@ from app.builtin.accounts.service import provide_accounts
 from app.core import APIRouter, CurrentPrincipal, JobConfig, Security, api_worker, enforce_all_policies
 from app.core.context import Principal
 from app.core.http import require_scope
-from app.core.security import TokenService
+from app.core.security import SupabaseTokens, TokenService
 from app.features.records.router import router as records_router
 from app.registry import Feature
 from app.settings import Settings
@@ -203,7 +203,7 @@ async def test_a_table_that_belongs_to_our_users_takes_none_of_the_project(proje
     assert (await client.get("/records", headers=rights)).json()["items"] == []
 
 
-async def test_the_end_of_the_application_closes_a_fetch_that_hangs(
+async def test_the_end_of_the_application_ends_a_fetch_that_hangs_and_closes_the_client(
     make_settings: Callable[..., Settings],
 ) -> None:
     async with started(make_settings) as project:
@@ -211,7 +211,11 @@ async def test_the_end_of_the_application_closes_a_fetch_that_hangs(
         asked = asyncio.create_task(project.get())
         while not project.upstream.requests:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0)
+        tokens = project.service.platform.require(TokenService)
+        (other,) = tokens._others.values()
+        assert isinstance(other, SupabaseTokens)
     assert (await asked).status_code == 503
+    assert other._endpoint._client.is_closed
 
 
 async def test_without_a_project_its_tokens_are_401_and_nobody_is_asked(settings: Settings) -> None:

@@ -190,6 +190,7 @@ class TestStaleKeys:
         project.publish(jwk(ANOTHER, "second"))
         project.clock.advance(RETRY_S)
         assert (await project.verify(project.token(kid="second", key=ANOTHER))).id == str(USER)
+        assert await refused(project, project.token(kid="third")) == "kid"
 
 
 class TestOutage:
@@ -243,7 +244,7 @@ class TestOutage:
         await project.supabase.aclose()
         with pytest.raises(KeysNotLoaded):
             await project.verify(project.token())
-        assert project.upstream.requests == []
+        assert (project.fetches, project.upstream.requests) == ([], [])
 
     async def test_the_end_cancels_a_fetch_that_hangs(self, project: Project) -> None:
         project.upstream.always(None)

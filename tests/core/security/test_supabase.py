@@ -75,6 +75,7 @@ class TestSignature:
         assert (await project.verify(text)) is (await project.verify(text))
         project.clock.advance(3600)
         assert await refused(project, text) == "expired"
+        assert len(project.supabase._verified) == 0
         assert await refused(project, text) == "expired"
 
     async def test_another_key_under_the_id_of_a_published_one_is_refused(self, project: Project) -> None:
