@@ -115,7 +115,11 @@ class RemoteKeys:
     def _begin(self) -> None:
         if self._flight is not None or self._is_closed or self._clock.monotonic() < self._next_at:
             return
-        self._flight = asyncio.get_running_loop().create_task(self._refresh())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # in a thread, as plain functions run: the next one in the loop begins
+        self._flight = loop.create_task(self._refresh())
         self._flight.add_done_callback(self._landed)
 
     def _landed(self, _: "asyncio.Task[None]") -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.core.security._jwk_set import MAX_KEYS, KeysNotRead, parse_jwk_set
@@ -114,6 +114,7 @@ JSON = st.recursive(
 MEMBERS = ("kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e", "d")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from([ELLIPTIC, RSA_KEY]), st.dictionaries(st.sampled_from(MEMBERS), JSON)),
@@ -135,6 +136,7 @@ def test_whatever_a_key_says_it_is_usable_or_passed_over_and_never_an_error(
         assert {key.algorithm for key in found.values()} <= {"ES256", "RS256"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_is_published_it_is_a_set_or_not_read(document: bytes) -> None:
     try:

@@ -162,6 +162,18 @@ class TestStaleKeys:
         await project.settled()
         assert project.fetches == ["fetched", "fetched"]
 
+    async def test_a_plain_function_in_a_thread_verifies_with_them_and_leaves_the_fetch_to_the_loop(
+        self, project: Project
+    ) -> None:
+        await project.verify(project.token())
+        project.clock.advance(TTL_S)
+        text = project.token()
+        assert (await asyncio.to_thread(project.tokens.verify, text)).id == str(USER)
+        assert len(project.upstream.requests) == 1
+        await project.verify(text)
+        await project.settled()
+        assert len(project.upstream.requests) == 2
+
     async def test_known_keys_serve_for_a_day_while_the_endpoint_is_down(self, project: Project) -> None:
         await project.verify(project.token())
         project.upstream.always(reply(status=500))

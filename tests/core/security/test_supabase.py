@@ -7,12 +7,15 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.core.errors import ConfigurationError
 from app.core.observability import EventHub
 from app.core.resilience import ManualClock
 from app.core.security import (
     InvalidToken,
+    KeysNotLoaded,
     SupabaseTokens,
     TokenKey,
     TokenService,
@@ -29,6 +32,7 @@ from tests.core.security.supabase import (
     claims_of,
     jwk,
     signed,
+    token,
 )
 
 PUBLIC_DOCUMENTS = [
@@ -145,6 +149,29 @@ class TestSignature:
     async def test_the_type_may_be_absent(self, project: Project) -> None:
         assert (await project.verify(project.token(header={"typ": None}))).id == str(USER)
 
+    @settings(deadline=None)
+    @given(
+        header=st.dictionaries(
+            st.sampled_from(["alg", "kid", "typ", "jku", "crit"]),
+            st.none()
+            | st.sampled_from(["HS256", "ES256", "RS256", "none", "first", "legacy", "JWT"])
+            | st.text(),
+        ),
+        key=st.binary(min_size=1, max_size=64) | st.sampled_from([ANOTHER, *PUBLIC_DOCUMENTS]),
+    )
+    def test_whatever_a_header_says_a_token_of_another_key_is_refused(self, header: Any, key: Any) -> None:
+        verifier = _verifier(secret=SECRET)
+        text = token(verifier.issuer, header=header, key=key)
+        tokens = TokenService(
+            [TokenKey.from_secret(OUR_KEY)],
+            issuer="gatehouse",
+            audience="gatehouse",
+            clock=ManualClock(start=NOW),
+            others=[verifier],
+        )
+        with pytest.raises((InvalidToken, KeysNotLoaded)):
+            tokens.verify(text)
+
     @pytest.mark.parametrize("place", [10, 60, -5])
     async def test_a_changed_token_is_refused(self, project: Project, place: int) -> None:
         text = project.token()
@@ -243,4 +270,6 @@ class TestWhoseTokenItIs:
 
 
 def _verifier(secret: str | None = None) -> SupabaseTokens:
-    return SupabaseTokens("https://project.supabase.co", clock=ManualClock(), hub=EventHub(), secret=secret)
+    return SupabaseTokens(
+        "https://project.supabase.co", clock=ManualClock(start=NOW), hub=EventHub(), secret=secret
+    )
