@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -36,6 +37,8 @@ from app.core.security import configure_encryption, exposed_files
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
 Network = IPv4Network | IPv6Network
+_LABEL = "[a-z0-9]([a-z0-9_-]*[a-z0-9])?"
+_PROJECT = re.compile(rf"https?://({_LABEL}([.]{_LABEL})*|\[::1\])(:(?P<port>[1-9][0-9]{{0,4}}))?/?")
 
 
 def _split(value: Any) -> Any:
@@ -200,6 +203,13 @@ class Settings(BaseSettings):
     supabase_db_url: SecretStr | None = Field(
         default=None, description="A Supabase project's PostgreSQL; its transaction pooler is port 6543"
     )
+    supabase_url: str | None = Field(
+        default=None,
+        description="A Supabase project whose tokens are accepted beside ours, https://<ref>.supabase.co; http outside production",
+    )
+    supabase_jwt_secret: SecretStr | None = Field(
+        default=None, description="Its legacy JWT secret, for tokens signed with HS256; needs SUPABASE_URL"
+    )
     db_client: Literal["auto", "postgresql", "supabase"] = Field(
         default="auto",
         description="Which database serves: DATABASE_URL or SUPABASE_DB_URL; `auto`: the one that is set",
@@ -360,6 +370,27 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("supabase_url")
+    @classmethod
+    def _names_a_project(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        found = _PROJECT.fullmatch(value)
+        if found is None or int(found["port"] or 0) > 65_535:
+            raise ValueError("must be https://host or http://host[:port], without a path, a user or a query")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _project_is_named(self) -> Self:
+        secret = self.supabase_jwt_secret
+        if secret is None:
+            return self
+        if self.supabase_url is None:
+            raise ValueError("SUPABASE_JWT_SECRET needs SUPABASE_URL: it names whose tokens the secret signs")
+        if len(secret.get_secret_value().encode(errors="replace")) < 32:
+            raise ValueError("SUPABASE_JWT_SECRET must be 32 bytes or more")
+        return self
+
     @model_validator(mode="after")
     def _secret_is_long_enough(self) -> Self:
         try:
@@ -447,6 +478,10 @@ class Settings(BaseSettings):
                 "SECRET_KEY is the development secret",
             ),
             (self.debug, "DEBUG is on"),
+            (
+                self.supabase_url is not None and not self.supabase_url.startswith("https://"),
+                "SUPABASE_URL is not https: whoever stands between could sign tokens",
+            ),
             ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
             (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),
             (self.embedded_servers, "EMBEDDED_SERVERS is on: the database is a development server"),

@@ -232,7 +232,7 @@ class TestDecisions:
     @pytest.mark.parametrize(
         ("library", "owners"),
         [
-            ("jose", {"app/core/security/_tokens.py"}),
+            ("jose", {"app/core/security/_signature.py"}),
             ("passlib", {"app/core/security/_passwords.py"}),
         ],
     )

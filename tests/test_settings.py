@@ -163,12 +163,41 @@ class TestRefusals:
             ("LOGIN__PER_ACCOUNT", "0"),
             ("CORS__MAX_AGE_S", "86401"),
             ("METRICS__NETWORKS", '["nowhere"]'),
+            ("SUPABASE_URL", "project"),
+            ("SUPABASE_URL", "https://"),
+            ("SUPABASE_URL", "ftp://project.supabase.co"),
+            ("SUPABASE_URL", "https://project.supabase.co/auth/v1"),
+            ("SUPABASE_URL", "https://project.supabase.co?x"),
+            ("SUPABASE_URL", "https://user@project.supabase.co"),
+            ("SUPABASE_URL", "https://PROJECT.supabase.co"),
+            ("SUPABASE_URL", "https://project..supabase.co"),
+            ("SUPABASE_URL", "https://project.supabase.co\n.evil.example"),
+            ("SUPABASE_URL", "http://localhost:65536"),
+            ("SUPABASE_JWT_SECRET", "x" * 32),
         ],
     )
     def test_a_value_out_of_range_is_refused_by_the_variables_name(
         self, read: Any, name: str, value: str
     ) -> None:
         assert refusal(read, **{name: value}).startswith(name)
+
+    @pytest.mark.parametrize(
+        ("written", "url"),
+        [
+            ("https://project.supabase.co", "https://project.supabase.co"),
+            ("https://project.supabase.co/", "https://project.supabase.co"),
+            ("http://localhost:54321", "http://localhost:54321"),
+            ("http://127.0.0.1:54321/", "http://127.0.0.1:54321"),
+            ("http://[::1]:54321", "http://[::1]:54321"),
+            ("http://supabase_kong:8000", "http://supabase_kong:8000"),
+        ],
+    )
+    def test_a_supabase_project_is_named_by_its_origin(self, read: Any, written: str, url: str) -> None:
+        assert read(SUPABASE_URL=written).supabase_url == url
+
+    def test_a_short_secret_of_a_project_is_refused_and_not_shown(self, read: Any) -> None:
+        message = refusal(read, SUPABASE_URL="https://a.supabase.co", SUPABASE_JWT_SECRET="short-secret")
+        assert message == "SUPABASE_JWT_SECRET must be 32 bytes or more"
 
     def test_an_unknown_name_in_a_group_is_refused(self, read: Any) -> None:
         assert refusal(read, CORS__ORIGIN='["https://a.example"]').startswith("CORS__ORIGIN: ")
@@ -197,6 +226,7 @@ class TestProduction:
             ({"EMBEDDED_SERVERS": "true"}, "EMBEDDED_SERVERS"),
             ({"DATABASE_URL": ""}, "DATABASE_URL"),
             ({"VALKEY_URL": ""}, "VALKEY_URL"),
+            ({"SUPABASE_URL": "http://project.supabase.co"}, "SUPABASE_URL"),
         ],
     )
     def test_one_unsafe_variable_stops_the_start_and_only_it_is_named(
@@ -208,7 +238,9 @@ class TestProduction:
         assert not [name for name in others if name in message]
         assert SECRET not in message
 
-    @pytest.mark.parametrize("changes", [{"DEBUG": "true"}, {"CORS__ORIGINS": '["*"]'}])
+    @pytest.mark.parametrize(
+        "changes", [{"DEBUG": "true"}, {"CORS__ORIGINS": '["*"]'}, {"SUPABASE_URL": "http://localhost:54321"}]
+    )
     def test_elsewhere_the_same_is_allowed(self, read: Any, changes: dict[str, str]) -> None:
         assert not read(**{**SAFE, **changes, "APP_ENV": "development"}).is_production
 

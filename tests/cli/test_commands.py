@@ -239,10 +239,24 @@ def test_doctor_finds_a_file_of_secrets_that_everybody_may_read(command: Command
 
 
 def test_doctor_names_every_unsafe_variable(command: Command) -> None:
-    report = command("doctor", "--json", DEBUG="true", CORS__ORIGINS='["*"]', EMBEDDED_SERVERS="true")
+    report = command(
+        "doctor",
+        "--json",
+        DEBUG="true",
+        CORS__ORIGINS='["*"]',
+        EMBEDDED_SERVERS="true",
+        SUPABASE_URL="http://kong:8000",
+    )
     problems = " ".join(finding["detail"] for finding in report.json["findings"] if not finding["ok"])
     assert report.code == 1
-    for name in ("SECRET_KEY", "DEBUG", "CORS__ORIGINS", "ENCRYPTION_KEYS", "EMBEDDED_SERVERS"):
+    for name in (
+        "SECRET_KEY",
+        "DEBUG",
+        "CORS__ORIGINS",
+        "ENCRYPTION_KEYS",
+        "EMBEDDED_SERVERS",
+        "SUPABASE_URL",
+    ):
         assert name in problems
 
 

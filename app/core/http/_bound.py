@@ -37,6 +37,7 @@ from app.core.policies import (
     Resilience,
     shadowed,
 )
+from app.core.security import KeysNotLoaded
 
 Scope = Mapping[str, Any]
 
@@ -91,7 +92,11 @@ class BoundGate:
         """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
         self._begin(state)
         try:
-            principal = self._identify(scope, state)
+            try:
+                principal = self._identify(scope, state)
+            except KeysNotLoaded as missing:
+                await missing.load()
+                principal = self._identify(scope, state)
         except GatehouseError as refusal:
             await self._charge_nameless(state, refusal)
             raise
@@ -225,6 +230,9 @@ class BoundGate:
         return admission
 
     async def _charge_nameless(self, state: RequestState, refusal: GatehouseError) -> None:
+        if isinstance(refusal, Unavailable):  # an outage is nobody's attempt
+            self._report_refusal("unavailable", refusal, state)
+            return
         network = client_network(state.client_ip)
         wait = self._denied.wait_s(network)
         if wait <= 0:

@@ -12,6 +12,7 @@ from app.core.http._idempotency_key import key_in
 from app.core.http._platform import Platform
 from app.core.http._state import SCOPE_KEY
 from app.core.policies import Security
+from app.core.security import KeysNotLoaded
 
 T = TypeVar("T")
 
@@ -35,7 +36,9 @@ def provided(kind: type[T]) -> Callable[[Request], Any]:
 
 
 async def _caller(request: Request) -> Principal:
-    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's. Raises 401."""
+    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's. Raises 401;
+    503 while the keys of its issuer cannot be had.
+    """
     principal = current_context().principal
     if principal is not None:
         return principal
@@ -46,7 +49,11 @@ async def _caller(request: Request) -> Principal:
         raise ConfigurationError("No feature provides a TokenVerifier")
     if token is None:
         raise NotAuthenticated("This needs a bearer token.")
-    principal = tokens.verify(token)
+    try:
+        principal = tokens.verify(token)
+    except KeysNotLoaded as missing:
+        await missing.load()
+        principal = tokens.verify(token)
     tenant_id, user_id = principal.tenant_id, principal.id
     set_context(current_context()._replace(principal=principal, tenant_id=tenant_id, user_id=user_id))
     request.scope[SCOPE_KEY].principal = principal

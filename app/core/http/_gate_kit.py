@@ -25,7 +25,9 @@ from app.core.valkey import Cache
 
 
 class TokenVerifier(Protocol):
-    """Turns a bearer token into its principal; raises NotAuthenticated for any token that is not good."""
+    """Turns a bearer token into its principal; raises NotAuthenticated for any token that is not good, and KeysNotLoaded for one whose
+    issuer's keys must be had first: its ``load`` is awaited, and ``verify`` called once more.
+    """
 
     def verify(self, token: str) -> Principal:
         """Local and quick: no I/O."""

@@ -130,6 +130,12 @@ class RetryEvent(NamedTuple):
     verdict: str
 
 
+class KeysEvent(NamedTuple):
+    """The keys of another issuer of tokens were asked for: ``outcome`` is fetched or failed."""
+
+    outcome: str
+
+
 Event = (
     PolicyEvent
     | DatabaseEvent
@@ -143,6 +149,7 @@ Event = (
     | HoldsEvent
     | BreakerEvent
     | RetryEvent
+    | KeysEvent
 )
 Subscriber = Callable[[Event], None]
 E = TypeVar("E", bound=Event)

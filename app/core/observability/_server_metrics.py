@@ -1,4 +1,4 @@
-"""Metrics of the servers behind the service: PostgreSQL's statements, and whether Valkey answers."""
+"""Metrics of the servers behind the service: PostgreSQL's statements, whether Valkey answers, and who publishes keys of tokens."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -6,6 +6,7 @@ from app.core.observability._events import (
     DatabaseEvent,
     Event,
     EventHub,
+    KeysEvent,
     StoreEvent,
     StoreRefusedEvent,
 )
@@ -46,11 +47,19 @@ class ServerMetrics:
             registry=registry,
         )
 
+        self._key_fetches = Counter(
+            "gatehouse_token_key_fetches_total",
+            "Fetches of another issuer's keys",
+            ["outcome"],
+            registry=registry,
+        )
+
     def subscribe(self, hub: EventHub) -> None:
         """Count every event of these kinds that the hub carries from now on."""
         hub.subscribe(DatabaseEvent, self._on_statement)
         hub.subscribe(StoreEvent, self._on_store)
         hub.subscribe(StoreRefusedEvent, self._on_refused)
+        hub.subscribe(KeysEvent, self._on_keys)
 
     def _on_statement(self, event: Event) -> None:
         assert isinstance(event, DatabaseEvent)  # noqa: S101 - by subscription
@@ -66,6 +75,10 @@ class ServerMetrics:
         assert isinstance(event, StoreEvent)  # noqa: S101 - by subscription
         self._store_up.set(1 if event.state == "up" else 0)
         self._store_changes.labels(event.state).inc()
+
+    def _on_keys(self, event: Event) -> None:
+        assert isinstance(event, KeysEvent)  # noqa: S101 - by subscription
+        self._key_fetches.labels(event.outcome).inc()
 
     def _on_refused(self, event: Event) -> None:
         assert isinstance(event, StoreRefusedEvent)  # noqa: S101 - by subscription

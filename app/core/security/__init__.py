@@ -4,7 +4,7 @@ Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``
 """
 
 from app.core.security._encryptor import DataEncryptor, configure_encryption
-from app.core.security._errors import DecryptionFailed, InvalidToken
+from app.core.security._errors import DecryptionFailed, InvalidToken, KeysNotLoaded
 from app.core.security._files import exposed_files
 from app.core.security._keys import Algorithm, TokenKey
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
@@ -21,7 +21,8 @@ from app.core.security._scopes import (
     unknown_scopes,
 )
 from app.core.security._sealing import SealBroken, Sealer
-from app.core.security._tokens import Clock, IssuedToken, TokenService
+from app.core.security._supabase import SupabaseTokens
+from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenService
 
 __all__ = [
     "Algorithm",
@@ -32,9 +33,12 @@ __all__ = [
     "Encrypted",
     "InvalidToken",
     "IssuedToken",
+    "KeysNotLoaded",
+    "OtherIssuer",
     "PasswordHasher",
     "SealBroken",
     "Sealer",
+    "SupabaseTokens",
     "TokenKey",
     "TokenService",
     "configure_encryption",

@@ -34,36 +34,23 @@ class ClaimRules:
         Every claim that we issue is required. Raises ``InvalidToken`` whose reason is the claim at fault, or
         ``expired``.
         """
-        self._check_addressee(claims)
+        check_addressee(claims, self.issuer, self.audience)
         issued_at, expires_at = self._check_times(claims, now)
         return Principal(
-            id=_identifier(claims, "sub"),
-            token_id=_identifier(claims, "jti"),
-            session_id=_identifier(claims, "sid"),
+            id=identifier(claims, "sub"),
+            token_id=identifier(claims, "jti"),
+            session_id=identifier(claims, "sid"),
             scopes=_scopes(claims),
             roles=_roles(claims),
             methods=tuple(_strings(claims, "amr")),
             issued_at=issued_at,
             expires_at=float(expires_at),
-            authenticated_at=float(_seconds(claims, "auth_time")),
+            authenticated_at=float(seconds(claims, "auth_time")),
         )
 
-    def _check_addressee(self, claims: Mapping[str, Any]) -> None:
-        issuer, audience = claims.get("iss"), claims.get("aud")
-        if not isinstance(issuer, str) or issuer != self.issuer:
-            raise InvalidToken("iss")
-        if isinstance(audience, str):
-            audience = [audience]
-        if (
-            not isinstance(audience, list)
-            or not all(isinstance(one, str) for one in audience)
-            or self.audience not in audience
-        ):
-            raise InvalidToken("aud")
-
     def _check_times(self, claims: Mapping[str, Any], now: float) -> tuple[float, int]:
-        issued, starts, expires = _seconds(claims, "iat"), _seconds(claims, "nbf"), _seconds(claims, "exp")
-        issued_ms = _seconds(claims, "iat_ms", scale=1000)
+        issued, starts, expires = seconds(claims, "iat"), seconds(claims, "nbf"), seconds(claims, "exp")
+        issued_ms = seconds(claims, "iat_ms", scale=1000)
         if issued_ms // 1000 != issued:
             raise InvalidToken("iat_ms")
         if not issued < expires <= issued + MAX_LIFETIME_S:
@@ -77,7 +64,18 @@ class ClaimRules:
         return issued_ms / 1000, expires
 
 
-def _seconds(claims: Mapping[str, Any], name: str, *, scale: int = 1) -> int:
+def check_addressee(claims: Mapping[str, Any], issuer: str, audience: str) -> None:
+    """Raises ``InvalidToken`` unless exactly this issuer speaks, to this audience among others."""
+    by, to = claims.get("iss"), claims.get("aud")
+    if not isinstance(by, str) or by != issuer:
+        raise InvalidToken("iss")
+    if isinstance(to, str):
+        to = [to]
+    if not isinstance(to, list) or not all(isinstance(one, str) for one in to) or audience not in to:
+        raise InvalidToken("aud")
+
+
+def seconds(claims: Mapping[str, Any], name: str, *, scale: int = 1) -> int:
     """A NumericDate as we issue it: a positive whole number. ``True`` is an ``int`` too, and no date."""
     value = claims.get(name)
     if type(value) is not int or not 0 < value <= _LATEST * scale:
@@ -85,7 +83,8 @@ def _seconds(claims: Mapping[str, Any], name: str, *, scale: int = 1) -> int:
     return value
 
 
-def _identifier(claims: Mapping[str, Any], name: str) -> str:
+def identifier(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that is 1 to 255 visible ASCII characters."""
     value = claims.get(name)
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidToken(name)

@@ -17,7 +17,9 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 
 class CompactToken(NamedTuple):
-    """What an unverified token says of itself. Use only ``header`` before the signature is checked."""
+    """What an unverified token says of itself. Before the signature is checked, ``header`` and ``iss`` may choose among what is
+    configured, and nothing else of it counts.
+    """
 
     header: dict[str, Any]
     claims: dict[str, Any]

@@ -1,6 +1,8 @@
 """Why a token is not believed, and why something encrypted is not read."""
 
-from app.core.errors import GatehouseError, NotAuthenticated
+from collections.abc import Awaitable, Callable
+
+from app.core.errors import GatehouseError, NotAuthenticated, Unavailable
 
 
 class InvalidToken(NotAuthenticated):
@@ -14,6 +16,17 @@ class InvalidToken(NotAuthenticated):
         detail = "The access token has expired." if reason == "expired" else "The access token is not valid."
         super().__init__(detail, challenge='Bearer error="invalid_token"')
         self.reason = reason
+
+
+class KeysNotLoaded(Unavailable):
+    """Whether a token is good depends on its issuer's keys, which are not here; 503 for one who does not wait.
+
+    Await ``load`` and verify once more: then the keys are there, or this is raised again because they cannot be had now.
+    """
+
+    def __init__(self, load: Callable[[], Awaitable[None]], *, retry_after: int) -> None:
+        super().__init__("The keys of this token's issuer cannot be had at present.", retry_after=retry_after)
+        self.load = load
 
 
 class DecryptionFailed(GatehouseError):

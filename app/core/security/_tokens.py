@@ -1,9 +1,4 @@
-"""Access tokens: signed JWTs (RFC 9068). The only module that imports python-jose.
-
-python-jose signs and checks signatures and nothing else here. Left to itself it lets a token pick its
-algorithm, accepts a token without ``exp`` or ``aud``, ignores ``crit``, and reads the process's clock; so a
-token is read by ``_compact`` before and judged by ``_claims`` after the library has seen it.
-"""
+"""Access tokens: signed JWTs (RFC 9068), and whose they are."""
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +6,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from jose import jwk, jws
-from jose.backends.base import Key
-from jose.exceptions import JOSEError
-
 from app.core.context import Principal
 from app.core.errors import ConfigurationError
 from app.core.security._claims import MAX_LEEWAY_S, MAX_LIFETIME_S, ClaimRules
-from app.core.security._compact import MAX_TOKEN_BYTES, read_compact
+from app.core.security._compact import MAX_TOKEN_BYTES, CompactToken, read_compact
 from app.core.security._errors import InvalidToken
 from app.core.security._keys import TokenKey
 from app.core.security._scopes import format_scope
+from app.core.security._signature import SigningKey, VerifyingKey
 from app.core.security._verified import VerifiedTokens
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type
@@ -45,14 +37,32 @@ class IssuedToken:
     claims: Mapping[str, Any]
 
 
+class OtherIssuer(Protocol):
+    """Somebody else whose tokens are accepted, under rules of their own; ``SupabaseTokens`` is one."""
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` of its tokens."""
+        ...
+
+    def remembered(self, key: bytes) -> Principal | None:
+        """The principal of a token that it has verified, by ``VerifiedTokens.key``."""
+        ...
+
+    def verify(self, key: bytes, token: str, compact: CompactToken) -> Principal:
+        """The caller whom a token of its ``iss`` proves. Raises ``InvalidToken``, and ``KeysNotLoaded``."""
+        ...
+
+
 class TokenService:
-    """Issues and verifies access tokens of one issuer.
+    """Issues access tokens of one issuer; verifies these, and those of ``others``.
 
     ``keys``: the first signs, all verify, each under its own ``kid``; to rotate, put the new key first and
     remove the old one after ``ttl_s`` seconds (60 to 86400). ``leeway_s`` (0 to 30) forgives clocks for
     ``iat`` and ``nbf``, never for ``exp``. ``cache_size`` verified tokens are remembered until they expire;
     the caller must check revocation itself on every request, since a remembered token is not looked at again.
-    Raises ``ConfigurationError`` for anything out of range, for no key, and for two keys of one id.
+    A token is judged by the rules of the issuer that it names and of no other, and refused when that is none of these.
+    Raises ``ConfigurationError`` for anything out of range, for no key, and for two keys or issuers of one name.
     """
 
     def __init__(
@@ -65,12 +75,13 @@ class TokenService:
         ttl_s: int = 900,
         leeway_s: int = 5,
         cache_size: int = 10_000,
+        others: Sequence[OtherIssuer] = (),
     ) -> None:
         _check_options(keys, issuer, audience, ttl_s, leeway_s)
-        self._signer = keys[0]
+        self._signer = SigningKey(keys[0])
+        self._others = _by_name(issuer, others)
         self._algorithms = {key.kid: key.algorithm for key in keys}
-        self._keys = {key.kid: _verifying(key) for key in keys}
-        self._signing_key: Key = jwk.construct(self._signer.material, self._signer.algorithm)
+        self._keys = {key.kid: VerifyingKey(key) for key in keys}
         self._rules = ClaimRules(issuer, audience, leeway_s)
         self._clock = clock
         self._ttl_s = ttl_s
@@ -117,7 +128,7 @@ class TokenService:
 
     def verify(self, token: str) -> Principal:
         """The caller whom ``token`` (the text after ``Bearer``) proves. Raises ``InvalidToken`` for every
-        other text, and nothing else.
+        other text, and nothing else; with ``others`` also ``KeysNotLoaded``, while their keys are not here.
         """
         try:
             key = self._verified.key(token)
@@ -125,8 +136,7 @@ class TokenService:
             raise InvalidToken("format") from exc
         principal = self._verified.get(key)
         if principal is None:
-            principal = self._verify(token)
-            self._verified.put(key, principal)
+            principal = self._verify(key, token)
         elif principal.expires_at <= self._clock.time():
             self._verified.drop(key)
             raise InvalidToken("expired")
@@ -137,20 +147,23 @@ class TokenService:
             self._rules.principal(claims, now)
         except InvalidToken as exc:
             raise ValueError(f"a token cannot carry this {exc.reason}") from exc
-        headers = {"typ": TOKEN_TYPE, "kid": self._signer.kid}
-        token = jws.sign(claims, self._signing_key, headers=headers, algorithm=self._signer.algorithm)
+        token = self._signer.sign(claims, {"typ": TOKEN_TYPE})
         if len(token) > MAX_TOKEN_BYTES:
             raise ValueError(f"the token would be longer than {MAX_TOKEN_BYTES} bytes")
         return token
 
-    def _verify(self, token: str) -> Principal:
+    def _verify(self, key: bytes, token: str) -> Principal:
+        for other in self._others.values():
+            if (known := other.remembered(key)) is not None:
+                return known
         compact = read_compact(token)
-        kid = self._key_id(compact.header)
-        try:
-            jws.verify(token, self._keys[kid], algorithms=[self._algorithms[kid]])
-        except JOSEError as exc:
-            raise InvalidToken("signature") from exc
-        return self._rules.principal(compact.claims, self._clock.time())
+        issuer = compact.claims.get("iss")
+        if isinstance(issuer, str) and issuer in self._others:
+            return self._others[issuer].verify(key, token, compact)
+        self._keys[self._key_id(compact.header)].check(token)
+        principal = self._rules.principal(compact.claims, self._clock.time())
+        self._verified.put(key, principal)
+        return principal
 
     def _key_id(self, header: Mapping[str, Any]) -> str:
         """Which of our keys must have signed; every field of the header is either exactly right or the token
@@ -173,9 +186,11 @@ class TokenService:
         return kid
 
 
-def _verifying(key: TokenKey) -> Key:
-    built = jwk.construct(key.material, key.algorithm)
-    return built if key.algorithm == "HS256" else built.public_key()
+def _by_name(issuer: str, others: Sequence[OtherIssuer]) -> dict[str, OtherIssuer]:
+    named = {other.issuer: other for other in others}
+    if len(named) != len(others) or issuer in named:
+        raise ConfigurationError("Two issuers of tokens have the same name.")
+    return named
 
 
 def _check_options(keys: Sequence[TokenKey], issuer: str, audience: str, ttl_s: int, leeway_s: int) -> None:

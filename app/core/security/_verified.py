@@ -46,5 +46,10 @@ class VerifiedTokens:
         self._young.pop(key, None)
         self._old.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget every token, for example because the key that verified some is gone."""
+        self._young.clear()
+        self._old.clear()
+
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())

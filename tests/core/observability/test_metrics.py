@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.core.observability import (
     DatabaseEvent,
     EventHub,
+    KeysEvent,
     Metrics,
     PolicyEvent,
     RequestRecord,
@@ -89,6 +90,13 @@ class TestEvents:
         hub.emit(StoreEvent("down", "refused"))
         assert value(metrics, "gatehouse_store_up") == 0
         assert value(metrics, "gatehouse_store_transitions_total", {"state": "down"}) == 1
+
+    def test_fetches_of_another_issuers_keys(self, metrics: Metrics, hub: EventHub) -> None:
+        hub.emit(KeysEvent("failed"))
+        hub.emit(KeysEvent("fetched"))
+        hub.emit(KeysEvent("failed"))
+        assert value(metrics, "gatehouse_token_key_fetches_total", {"outcome": "failed"}) == 2
+        assert value(metrics, "gatehouse_token_key_fetches_total", {"outcome": "fetched"}) == 1
 
     def test_handlers_by_endpoint(self, metrics: Metrics, hub: EventHub) -> None:
         hub.emit(WorkEvent("read_records", 0.2, "ok"))

@@ -1,6 +1,6 @@
 """What accounts provide to the application: who verifies tokens, and who signs in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from app.builtin.accounts.service.sign_in import SignIn
 from app.core.http import Platform, TokenVerifier
 from app.core.policies import AttemptLimit, RateLimit
-from app.core.security import PasswordHasher, TokenKey, TokenService
+from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
 
 
 class _Token(Protocol):
@@ -28,6 +28,8 @@ class AccountSettings(Protocol):
     secret_key: SecretStr
     token: _Token
     login: _Login
+    supabase_url: str | None
+    supabase_jwt_secret: SecretStr | None
 
 
 def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
@@ -39,6 +41,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         audience=settings.token.audience,
         ttl_s=settings.token.ttl_s,
         clock=platform.clock,
+        others=_others(platform, settings),
     )
     limit = RateLimit.fixed_window(
         "account",
@@ -51,3 +54,18 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     platform.on_stop.append(passwords.close)
     sign_in = SignIn(tokens=tokens, passwords=passwords, attempts=attempts)
     return {TokenVerifier: tokens, TokenService: tokens, SignIn: sign_in}
+
+
+def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:
+    """The Supabase project whose tokens are accepted beside ours, if there is one; closed with the application."""
+    if settings.supabase_url is None:
+        return ()
+    secret = settings.supabase_jwt_secret
+    project = SupabaseTokens(
+        settings.supabase_url,
+        clock=platform.clock,
+        hub=platform.hub,
+        secret=secret.get_secret_value() if secret is not None else None,
+    )
+    platform.on_stop.append(project.aclose)
+    return (project,)
