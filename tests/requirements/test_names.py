@@ -22,6 +22,7 @@ POOLS = (
     "ConnectionPool", "get_db_client", "retry_decorator", "with_engine_connection", "with_query_optimization", "with_pool_metrics",
     "with_secure_environment", "with_encrypted_parameters",
 )  # fmt: skip
+OPTIMIZER = ("QueryOptimizer", "OptimizedQuerySetMixin")
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -43,6 +44,7 @@ NAMES = (
     ("app.core.db", "get_db_url"),
     *[("app.core.db", name) for name in POOLS],
     ("app.core.db", "DatabaseError"),
+    *[("app.core.db", name) for name in OPTIMIZER],
     ("app.core.db", "QueryAnalyzer"),
     ("app.core.db", "QueryDecorator"),
     ("app.core.db", "cached_query"),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -13,9 +14,20 @@ from app.core.db._database import Database, PoolStatus
 from app.core.db._errors import DatabaseError, DatabaseUnavailable, PoolExhausted, translate_sql_errors
 from app.core.db._sessions import default_database, get_db_context
 from app.core.errors import GatehouseError
-from app.core.resilience import Leave
+from app.core.resilience import Leave, RollingBreaker
 
 _HEALTHY_PERCENT = 85.0
+
+
+@dataclass(slots=True, eq=False)
+class _Use:
+    """A use under way, of a breaker that has given leave to it."""
+
+    breaker: RollingBreaker
+    is_over: bool = False
+
+
+_uses: ContextVar[tuple[_Use, ...]] = ContextVar("gatehouse_pool_uses", default=())
 
 
 class PoolCircuitOpen(DatabaseUnavailable):
@@ -68,14 +80,26 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def guarded(self) -> AsyncIterator[None]:
-        """Work on a session of the caller's own behind the breaker; as ``session_scope`` otherwise."""
-        leave = self._leave()
+        """Work on a session of the caller's own behind the breaker; as ``session_scope`` otherwise.
+
+        Inside another such block of the same database only the outer one is counted: a probe is one use.
+        """
+        use, around = _Use(self.database.breaker), _uses.get()
+        if any(other.breaker is use.breaker and not other.is_over for other in around):
+            with translate_sql_errors():
+                yield
+            return
+        leave = self._leave(use.breaker)
+        _uses.set((*around, use))
         try:
             with translate_sql_errors():
                 yield
         except BaseException as error:
             _judge(leave, error)
             raise
+        finally:
+            use.is_over = True  # also for a task that began in the block and goes on
+            _uses.set(around)  # no token: fixtures and generators may end in another context
         leave.succeeded()
 
     async def health(self) -> PoolHealth:
@@ -95,8 +119,8 @@ class ConnectionPool:
         async with self.guarded():
             await self.database.ping()
 
-    def _leave(self) -> Leave:
-        breaker = self.database.breaker
+    @staticmethod
+    def _leave(breaker: RollingBreaker) -> Leave:
         leave = breaker.try_acquire()
         if leave is None:
             wait = max(1, ceil(breaker.retry_after_s()))
