@@ -10,7 +10,7 @@ from tests.requirements.documents import BLOCKS, LINES
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"test_(\d{3})_(\d{2})_[a-z]\w+")
 LINE = re.compile(r"test_(\d{3})_line_(\d{1,3})_[a-z]\w+")
-OF_THE_FRAME = {"test_frame.py", "test_names.py"}
+OF_THE_FRAME = {"test_frame.py", "test_names.py", "test_calls.py"}
 
 
 def names() -> list[str]:

@@ -2,11 +2,13 @@
 
 from importlib import import_module
 from inspect import isclass, signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi_limiter.depends import RateLimiter as PackageRateLimiter
 
+from app.cli._doctor import _sources
 from app.core import RateLimit
 from app.core.http import RateLimiter
 from app.settings import Settings
@@ -110,6 +112,12 @@ def test_the_packages_rate_limiter_is_subclassed() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read_under_its_name(name: str) -> None:
     assert name.lower() in Settings.model_fields
+
+
+def test_the_settings_are_in_the_example_and_listed_by_the_doctor() -> None:
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
+    listed = {source.name for source in _sources(Settings(_env_file=None))}
+    assert [name for name in SETTINGS if f"\n# {name}=" not in example or name not in listed] == []
 
 
 @pytest.mark.parametrize(("name", "arguments"), LIMITERS.items())

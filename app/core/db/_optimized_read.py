@@ -34,6 +34,7 @@ from app.core.valkey import Scope, configured_cache
 
 _log = structlog.get_logger(__name__)
 _CACHE = "query_optimizer"
+SLOW_MS = 100.0
 _RULES = RetryRules(attempts=3, base=0.02, cap=0.5, exceptions=(Exception,))
 """Short, because a request waits; a server that refuses connections asks for a second, which is more, and so is not asked again."""
 
@@ -154,7 +155,7 @@ class OptimizedRead(Generic[ModelT]):
 @asynccontextmanager
 async def _watched(operation: str, session: AsyncSession) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        stack.enter_context(slow_told(operation))
+        stack.enter_context(slow_told(operation, SLOW_MS))
         await stack.enter_async_context(record_db_latency(operation))
         if _is_of_default(session):
             await stack.enter_async_context(ConnectionPool().guarded())

@@ -44,6 +44,7 @@ from tests.core.db.patients import Patient, admit, wards
 from tests.staff import Assignment, Badge, Certification, Person, Staff, Template
 from tests.test_docs import table
 
+DIES = "the connection itself"
 AT_ONCE = RetryRules(attempts=3, base=0, exceptions=(Exception,))
 ask, ask_one = QueryOptimizer.optimized_query, QueryOptimizer.optimize_single_object_query
 
@@ -106,6 +107,8 @@ class Failures:
         if not self.left:
             return sql, parameters
         self.left -= 1
+        if self._code == DIES:
+            return "SELECT pg_terminate_backend(pg_backend_pid())", ()
         return f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{self._code}'; END $$", ()
 
 
@@ -369,14 +372,14 @@ class TestFailures:
         assert len(people) == 2
         assert failures.asked == 3
 
-    async def test_a_connection_that_broke_is_replaced(self, default: Database) -> None:
-        async with default.session() as first, default.session() as other:
-            await other.execute(text("SELECT 1"))  # on a connection of its own
-            pid = await first.scalar(text("SELECT pg_backend_pid()"))
-            await first.commit()  # back into the pool, to be the next one that is taken
-            await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-            assert len(await ask(Person, {}, first, retrier=quick())) == 2
-            assert await first.scalar(text("SELECT pg_backend_pid()")) != pid
+    async def test_a_connection_that_breaks_is_replaced(self, default: Database) -> None:
+        async with default.session() as db:
+            pid = await db.scalar(text("SELECT pg_backend_pid()"))
+            await db.commit()
+            with Failures(default, DIES, 1) as failures:
+                assert len(await ask(Person, {}, db, retrier=quick())) == 2
+            assert await db.scalar(text("SELECT pg_backend_pid()")) != pid
+        assert failures.asked == 2
 
     async def test_the_third_failure_is_raised_and_told(self, default: Database) -> None:
         async with default.session() as db:
