@@ -70,6 +70,15 @@ class _How:
     retrier: Retrier | None = None
 
 
+def check_options(options: ReadOptions) -> None:
+    """Raises ConfigurationError for one that there is not, or that is out of range."""
+    if unknown := sorted(options.keys() - ReadOptions.__annotations__.keys()):
+        raise ConfigurationError(f"There is no option {', '.join(unknown)} of a read")
+    how = _How(**options)
+    if how.ttl is not None:
+        keeping(how.ttl, _CACHE, how.scope, None, sealed=how.sealed)
+
+
 class OptimizedRead(Generic[ModelT]):
     """Up to ``limit`` rows (1 to 1000) that fit ``params``. ``operation`` names it in metrics and logs: a word of the code.
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapper
 
 from app.core.db._filters import Filters
-from app.core.db._optimized_read import ReadOptions
+from app.core.db._optimized_read import ReadOptions, check_options
 from app.core.db._pages import MAX_LIMIT
 from app.core.db._query_optimizer import QueryOptimizer
 from app.core.db._statements import ModelT
@@ -33,6 +33,7 @@ class OptimizedQuerySetMixin(Generic[ModelT]):
                 f"{cls.__name__} would map {mapped[0]} a second time: "
                 f"write class {cls.__name__}(OptimizedQuerySetMixin[{mapped[0]}])"
             )
+        check_options(cls.defaults)
         super().__init_subclass__(**kwargs)  # not before: a mapped base would map the class here
         named = _named(cls)
         if isinstance(named, TypeVar):

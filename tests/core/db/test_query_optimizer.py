@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from app.core.db import (
     AnyOf,
+    AsyncSession,
     Database,
     DatabaseTimeout,
     DatabaseUnavailable,
@@ -34,7 +35,6 @@ from app.core.db import (
     watch_queries,
 )
 from app.core.db._optimized_read import _How, _tables
-from app.core.db._pool import ConnectionPool
 from app.core.errors import ConfigurationError
 from app.core.observability import CacheEvent, EventHub
 from app.core.resilience import Retrier, RetryRules
@@ -275,6 +275,7 @@ class TestKeeping:
             (({}, {"limit": 1}), ({}, {"limit": 2})),
             (({}, {"order_by": "name", "limit": 1}), ({}, {"order_by": "-name", "limit": 1})),
             (({}, {}), ({}, {"load": ["assignments"]})),
+            (({}, {"load": ["assignments"]}), ({}, {"load": ["assignments.person"]})),
             ((Where("id", "ann"), {}), (Where("name", "ann"), {})),
         ],
         ids=str,
@@ -336,6 +337,20 @@ class TestKeeping:
             async with people.session() as db:
                 assert [person.id for person in await ask(Person, Named(), db)] == ["ann"]
         assert told == []
+
+    async def test_one_name_in_two_schemas_is_two_tables(self, people: Database, told: list[str]) -> None:
+        for schema in ("staff", "ward_b", "staff"):
+            engine = people.engine.execution_options(schema_translate_map={"staff": schema})
+            async with AsyncSession(engine) as db, people.engine.begin() as connection:
+                if schema != "staff":
+                    await connection.execute(text(f"CREATE SCHEMA {schema}"))
+                    await connection.execute(text(f"CREATE TABLE {schema}.templates (id int, title text)"))
+                    await connection.commit()
+                titles = [template.title for template in await ask(Template, {}, db)]
+            assert titles == ([] if schema == "ward_b" else ["day", "night"])
+        async with people.connect() as connection:
+            await connection.execute(text("DROP SCHEMA ward_b CASCADE"))
+        assert [kind for kind in told if kind != "stored"] == ["miss", "miss", "hit"]
 
     async def test_what_is_encrypted_is_kept_only_sealed(self, database: Database, told: list[str]) -> None:
         configure_encryption(["a key of the tests, thirty-two bytes or more"])
@@ -444,17 +459,6 @@ class TestFailures:
                         await ask(Person, {}, db, retrier=quick())
         assert default.breaker.snapshot().state == "open"
 
-    async def test_a_probe_inside_a_guarded_session_is_one_use(self, default: Database) -> None:
-        pool = ConnectionPool()
-        for _ in range(5):
-            with pytest.raises(DatabaseUnavailable):
-                async with pool.guarded():
-                    raise DatabaseUnavailable("gone")
-        default.breaker._open_until = float("-inf")  # its time is over
-        async with pool.session_scope() as session:
-            assert len(await ask(Person, {}, session)) == 2
-        assert default.breaker.snapshot().state == "closed"
-
     async def test_the_breaker_of_the_process_minds_no_other_database(
         self, default: Database, postgres_url: str
     ) -> None:
@@ -529,6 +533,15 @@ class TestQuerySets:
         for base in (wrong, wrong[int], wrong["Person"]):
             with pytest.raises(ConfigurationError, match=r"OptimizedQuerySetMixin\[MyModel\]"):
                 derived("Bare", base)
+
+    @pytest.mark.parametrize("defaults", [{"prefetch": ["assignments"]}, {"ttl": 0}, {"scope": "planet"}])
+    def test_options_that_make_no_sense_are_refused_at_once(self, defaults: Any) -> None:
+        with pytest.raises(ConfigurationError, match=next(iter(defaults))):
+            types.new_class(
+                "Wrong",
+                (OptimizedQuerySetMixin[Person],),
+                exec_body=lambda body: body.update(defaults=defaults),
+            )
 
     async def test_the_mixin_itself_and_one_without_a_model_yet_cannot_be_made(
         self, people: Database
