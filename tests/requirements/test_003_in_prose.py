@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
@@ -16,6 +17,7 @@ from app.core.db import (
     BulkOperations,
     ConstraintViolated,
     Database,
+    InvalidValue,
     QueryAnalyzer,
     RepositoryFactory,
     RepositoryProvider,
@@ -24,7 +26,7 @@ from app.core.db import (
     UnknownField,
     watch_queries,
 )
-from app.core.errors import ConfigurationError
+from app.core.errors import ConfigurationError, EntityNotFoundError
 from app.features.records.models import Record
 from app.features.records.router import router as records
 from app.registry import Feature
@@ -86,6 +88,18 @@ async def test_003_line_33_nothing_is_kept_before_a_commit_and_a_rollback_undoes
     await repo.create({"name": "Bob"})
     await repo.commit()
     assert await stored(staff) == ["Bob"]
+
+
+async def test_003_line_34_common_questions_have_helpers(session: AsyncSession) -> None:
+    repo = AsyncBaseRepository(Person, session)
+    assert (await repo.exists({"name": "Ann"}), await repo.count()) == (False, 0)
+    ann = await repo.create({"name": "Ann"})
+    assert (await repo.exists({"name": "Ann"}), await repo.count()) == (True, 1)
+    assert await repo.get_one(ann.id) is ann
+    with pytest.raises(EntityNotFoundError):
+        await repo.get_one("nobody")
+    same = await repo.upsert({"id": ann.id, "name": "Anne"}, conflict_on=["id"])
+    assert (same.id, same.name) == (ann.id, "Anne")
 
 
 async def test_003_line_169_repositories_of_a_unit_are_found_by_name(session: AsyncSession) -> None:
@@ -223,6 +237,21 @@ async def test_003_line_618_what_is_given_is_a_parameter(session: AsyncSession, 
     with pytest.raises(UnknownField):
         await repo.get_by_filters({}, order_by=given)
     assert await repo.count() == 1
+
+
+async def test_003_line_619_input_is_validated_by_its_schema(session: AsyncSession) -> None:
+    class BadgeCreate(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        rank: int
+
+    repo = AsyncBaseRepository(Badge, session)
+    assert (await repo.create(BadgeCreate(rank=7))).rank == 7
+    for wrong in ({"rank": "seven"}, {"rank": 7, "owner": "me"}, {}):
+        with pytest.raises(ValidationError):
+            BadgeCreate.model_validate(wrong)
+    # What comes past a schema is refused by the column's type.
+    with pytest.raises(InvalidValue):
+        await repo.create({"rank": 2**40})
 
 
 async def test_003_line_620_nobody_gets_more_than_a_page(

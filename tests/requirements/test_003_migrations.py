@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -12,6 +14,9 @@ from typer.testing import CliRunner
 from alembic import command
 from app.cli import cli
 from app.core.db import Database, MigrationDryRun, MigrationUtils, configure, run_command, upgrade
+from app.main import create_app
+from app.settings import Settings
+from tests.apps import client_of, running
 
 
 def test_003_08_on_the_command_line(
@@ -130,3 +135,19 @@ def test_003_line_597_a_migration_that_says_nothing_is_found(folder: Path) -> No
     is_valid, issues = MigrationUtils(folder=folder).validate_migrations()
     assert not is_valid
     assert ["9000_silent" in issue and "docstring" in issue for issue in issues] == [True]
+
+
+async def test_003_line_593_nothing_is_served_before_its_migrations(
+    make_settings: Callable[..., Settings], empty_postgres_url: str
+) -> None:
+    settings = make_settings(database_url=empty_postgres_url)
+
+    async def ready() -> tuple[int, Any]:
+        async with running(create_app(settings)) as app, client_of(app) as client:
+            answer = await client.get("/ready")
+            return answer.status_code, answer.json()
+
+    status, problem = await ready()
+    assert (status, problem["failing"]) == (503, ["schema"])
+    await upgrade(empty_postgres_url)
+    assert (await ready())[0] == 200
