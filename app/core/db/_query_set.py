@@ -27,7 +27,7 @@ class OptimizedQuerySetMixin(Generic[ModelT]):
     defaults: ClassVar[ReadOptions] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        mapped = [base.__name__ for base in cls.__mro__[1:] if _is_mapped(base)]
+        mapped = [base.__name__ for base in cls.__mro__[1:] if _is_base(base) or _is_mapped(base)]
         if mapped:
             raise ConfigurationError(
                 f"{cls.__name__} would map {mapped[0]} a second time: "
@@ -67,9 +67,12 @@ class OptimizedQuerySetMixin(Generic[ModelT]):
         return await QueryOptimizer.optimize_single_object_query(self.model, params, self._session, **how)
 
 
+def _is_base(kind: type) -> bool:
+    return issubclass(kind, DeclarativeBase)
+
+
 def _is_mapped(kind: Any) -> bool:
-    is_base = isinstance(kind, type) and issubclass(kind, DeclarativeBase) and kind is not DeclarativeBase
-    return is_base or isinstance(inspect(kind, raiseerr=False), Mapper)
+    return isinstance(inspect(kind, raiseerr=False), Mapper)
 
 
 def _named(cls: type) -> Any:

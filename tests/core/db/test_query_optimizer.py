@@ -468,6 +468,33 @@ class TestFailures:
             assert len(await ask(Person, {}, db)) == 2
         await other.close()
 
+    @pytest.mark.parametrize("ttl", [60.0, None])
+    async def test_a_caller_who_goes_away_leaves_nothing_behind(
+        self, default: Database, told: list[str], ttl: float | None
+    ) -> None:
+        async def read() -> int:
+            async with default.session() as db:
+                return len(await ask(Person, {}, db, ttl=ttl))
+
+        async def waiting() -> int:
+            async with default.connect() as probe:
+                sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM staff.persons%'"
+                return int(await probe.scalar(text(sql)) or 0)
+
+        async with default.session() as holder:
+            await holder.execute(text("LOCK staff.persons"))
+            first, second = asyncio.create_task(read()), asyncio.create_task(read())
+            async with asyncio.timeout(10):
+                while not await waiting():  # noqa: ASYNC110 - the server tells nobody
+                    await asyncio.sleep(0)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            await holder.rollback()
+        assert await second == 2
+        assert default.pool_status().checked_out == 0
+        assert default.breaker.snapshot().failures == 0
+
     async def test_it_is_timed_by_model_and_method(self, default: Database) -> None:
         def count(operation: str) -> float:
             labels = {"operation": f"Template.{operation}"}
@@ -530,7 +557,7 @@ class TestQuerySets:
 
     def test_one_that_names_no_model_is_refused(self) -> None:
         wrong: Any = OptimizedQuerySetMixin
-        for base in (wrong, wrong[int], wrong["Person"]):
+        for base in (wrong, wrong[int], wrong["Person"], wrong[Staff]):
             with pytest.raises(ConfigurationError, match=r"OptimizedQuerySetMixin\[MyModel\]"):
                 derived("Bare", base)
 
