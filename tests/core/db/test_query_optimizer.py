@@ -139,9 +139,9 @@ class TestAnswers:
             ({"id": ["ann", "bob"]}, ["ann", "bob"]),
             (Where("name", "B", "gte"), ["bob"]),
             ([AnyOf((Search("bo", ("name",)), Where("id", "ann")))], ["ann", "bob"]),
-            ((each for each in [Where("id", "ann")]), ["ann"]),
+            (iter([Where("id", "ann")]), ["ann"]),
         ],
-        ids=str,
+        ids=["text", "two", "list", "value", "any", "iterator"],
     )
     async def test_params_are_the_filters_of_repositories(
         self, people: Database, told: list[str], params: Any, found: list[str]
