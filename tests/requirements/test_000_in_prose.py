@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from app.core import APIRouter, CurrentPrincipal, JobConfig, api_worker, enforce_all_policies
 from app.core.db import Database
 from app.core.errors import Conflict
-from app.core.observability import log_sink
+from app.core.observability import log_sink, record_db_latency
 from app.core.policies import CREDIT, CostRequest, Credits, Idempotency, Quota, set_cost
 from app.core.valkey import Cache, ValkeyClient, configure_cache, get_or_set_cache
 from app.registry import Feature
@@ -111,6 +112,33 @@ async def test_000_line_28_a_quota_that_is_used_up_is_429_until_its_period_ends(
     assert [answer.status_code for answer in (*answers, other)] == [200, 200, 429, 200]
     assert answers[2].json()["violated-policies"] == ["month"]
     assert int(answers[2].headers["retry-after"]) >= 1
+
+
+async def test_000_line_37_calls_errors_and_latencies_are_counted_as_the_config_says(
+    serve: Serve, database: Database
+) -> None:
+    router = APIRouter()
+
+    def add(name: str, config: JobConfig) -> None:
+        @router.get(f"/{name}", dependencies=[enforce_all_policies(name, config)])
+        @api_worker(config)
+        async def read(fail: bool) -> str:
+            async with record_db_latency(f"line_37.{name}"), database.connect() as connection:
+                await connection.execute(select(1))
+            if fail:
+                raise ZeroDivisionError
+            return name
+
+    add("counted", JobConfig.public())
+    add("quiet", JobConfig.public(metrics=False))
+    async with serve(router) as service:
+        for path in ("/counted?fail=0", "/counted?fail=0", "/counted?fail=1", "/quiet?fail=0"):
+            await service.client.get(path)
+        shown = (await service.client.get("/metrics")).text
+    assert 'api_errors_total{endpoint="counted",outcome="error"} 1.0' in shown
+    assert 'db_latency_seconds_count{operation="line_37.counted"} 3.0' in shown
+    assert 'api_latency_seconds_count{endpoint="counted"} 3.0' in shown
+    assert 'endpoint="quiet"' not in shown
 
 
 async def test_000_line_59_an_error_of_ones_own_is_logged_and_raised_and_answered_as_a_problem(

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from inspect import iscoroutinefunction
 from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
 from fastapi import Depends
 from prometheus_client import REGISTRY
-from sqlalchemy import text
+from sqlalchemy import select, text
+from structlog.testing import capture_logs
 
 from app.core import APIRouter, JobConfig, api_worker, enforce_all_policies
 from app.core.db import (
@@ -17,6 +19,7 @@ from app.core.db import (
     Database,
     DatabaseUnavailable,
     PoolCircuitOpen,
+    cached_query,
     configure,
     default_database,
     get_db_client,
@@ -27,11 +30,13 @@ from app.core.db import (
     with_query_optimization,
     with_secure_environment,
 )
+from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, Encrypted, configure_encryption
 from app.main import create_app
 from app.settings import Settings
 from tests.apps import running
 from tests.requirements.conftest import Serve
+from tests.requirements.shop import Item
 
 ONE = text("SELECT 1")
 
@@ -160,3 +165,91 @@ async def test_000_line_272_the_pool_has_a_breaker_metrics_and_a_validation(post
             await nowhere.validate()
     with pytest.raises(PoolCircuitOpen):
         await nowhere.validate()
+
+
+async def test_000_line_222_the_errors_and_the_attempts_of_a_retry_are_configurable() -> None:
+    tries: list[type[Exception]] = []
+
+    @retry_decorator(max_attempts=4, exceptions=(KeyError,), base=0)
+    async def operation(error: type[Exception]) -> None:
+        tries.append(error)
+        raise error
+
+    for error in (KeyError, ZeroDivisionError):
+        with pytest.raises(error):
+            await operation(error)
+    assert tries == [KeyError] * 4 + [ZeroDivisionError]
+
+
+async def test_000_line_223_a_connection_is_taken_for_the_function_and_given_back(
+    configured: Database, shop: UUID
+) -> None:
+    @with_engine_connection
+    async def add(name: str, db: AsyncSession = FROM_POOL) -> None:
+        db.add(Item(name=name))
+        await db.flush()
+        assert configured.pool_status().checked_out == 1
+        if name == "broken":
+            raise ZeroDivisionError
+
+    await add("paper")
+    with pytest.raises(ZeroDivisionError):
+        await add("broken")
+    assert configured.pool_status().checked_out == 0
+    async with configured.session() as session:
+        assert sorted(await session.scalars(select(Item.name))) == ["ink", "paper", "pen"]
+
+
+async def test_000_line_224_a_query_is_optimised_by_a_cache_a_breaker_and_metrics(
+    configured: Database, shop: UUID, cached: None
+) -> None:
+    # A decorator cannot know that a function only reads; the cache is the decorator that says so.
+    @cached_query(ttl=60, tables=["shop.items"])
+    @with_query_optimization
+    async def names(session: AsyncSession, letter: str) -> list[str]:
+        return sorted(await session.scalars(select(Item.name).where(Item.name.contains(letter))))
+
+    labels = {"operation": names.__qualname__}
+    for _ in range(3):
+        async with configured.session() as session:
+            assert await names(session, "n") == ["ink", "pen"]
+    assert REGISTRY.get_sample_value("db_latency_seconds_count", labels) == 1
+    configured.breaker.isolate()
+    try:
+        async with configured.session() as session:
+            assert await names(session, "n") == ["ink", "pen"]
+            with pytest.raises(PoolCircuitOpen):
+                await names(session, "k")
+    finally:
+        configured.breaker.close()
+
+
+async def test_000_line_225_a_pool_that_is_nearly_full_is_told(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1, max_overflow=0, application_name="the pool of line 225")
+
+    @with_pool_metrics
+    async def work() -> None: ...
+
+    configure(database)
+    try:
+        with capture_logs() as logs:
+            await work()
+            async with database.connect():
+                await work()
+    finally:
+        configure(None)
+        await database.close()
+    gauge = REGISTRY.get_sample_value("gatehouse_pool_utilization_percent", {"pool": "the pool of line 225"})
+    assert gauge == 100
+    assert [entry["event"] for entry in logs] == ["pool.nearly_full"]
+
+
+async def test_000_line_226_the_environment_is_loaded_before_the_database_is_used(script: None) -> None:
+    @with_secure_environment
+    async def read() -> int:
+        async with default_database().session() as session:
+            return int(await session.scalar(ONE) or 0)
+
+    with pytest.raises(ConfigurationError):
+        default_database()
+    assert await read() == 1

@@ -1,21 +1,27 @@
 """Document 003: what statements do, and how long functions take."""
 
+from contextlib import AsyncExitStack
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select, text
 from sqlalchemy.orm import selectinload
 from structlog.testing import capture_logs
 
 from app.core.db import (
+    AsyncBaseRepository,
     AsyncSession,
     Database,
     NPlusOneDetected,
+    PaginationParams,
     QueryAnalyzer,
     QueryDecorator,
+    configure,
     forbid_n_plus_one,
+    with_pool_metrics,
 )
-from tests.requirements.shop import Campaign, Email
+from tests.requirements.shop import Campaign, Email, Item
 
 
 async def emails_of(session: AsyncSession, campaign: Campaign) -> int:
@@ -93,3 +99,52 @@ async def test_003_line_601_query_logging_catches_n_plus_one_early(database: Dat
     async with database.session() as session:
         with pytest.raises(NPlusOneDetected, match=r"2 times.*FROM shop\.emails"):
             await one_by_one(session)
+
+
+async def test_003_line_602_a_page_knows_whether_others_follow(database: Database, shop: UUID) -> None:
+    async with database.session() as session:
+        repo = AsyncBaseRepository(Email, session)
+        pages = [await repo.get_paginated(PaginationParams(skip, 2), order_by="id") for skip in (0, 2)]
+    assert [(len(page.data), page.has_next, page.has_previous) for page in pages] == [
+        (2, True, False),
+        (1, False, True),
+    ]
+
+
+async def test_003_line_609_a_pool_is_told_from_four_fifths_on(postgres_url: str) -> None:
+    pool = Database(postgres_url, pool_size=5, max_overflow=0, application_name="the pool of line 609")
+
+    @with_pool_metrics
+    async def work() -> None: ...
+
+    percents: list[float] = []
+    configure(pool)
+    try:
+        async with AsyncExitStack() as held:
+            for _ in range(5):
+                with capture_logs() as logs:
+                    await work()
+                percents += [entry["percent"] for entry in logs if entry["event"] == "pool.nearly_full"]
+                await held.enter_async_context(pool.connect())
+            await work()
+    finally:
+        configure(None)
+        await pool.close()
+    assert percents == [80]
+    labels = {"pool": "the pool of line 609"}
+    assert REGISTRY.get_sample_value("gatehouse_pool_utilization_percent", labels) == 100
+
+
+async def test_003_line_639_a_plan_says_where_an_index_is_missing(database: Database, shop: UUID) -> None:
+    async with database.session() as session:
+        await session.execute(
+            text(
+                "INSERT INTO shop.items (id, name) SELECT n, 'item ' || n FROM generate_series(100, 20000) n"
+            )
+        )
+        await session.execute(text("ANALYZE shop.items"))
+        by_name = await QueryAnalyzer.analyze_query_plan(session, select(Item).where(Item.name == "item 7"))
+        by_key = await QueryAnalyzer.analyze_query_plan(session, select(Item).where(Item.id == 107))
+        await session.rollback()
+    assert any("shop.items" in finding for finding in by_name.findings)
+    assert not by_key.findings

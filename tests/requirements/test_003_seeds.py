@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from typer.testing import CliRunner
 
 from app.cli import cli
-from app.core.db import AsyncSession, Database, configure_seeds
+from app.core.db import AsyncSession, Database, SeedingRefused, configure_seeds
 from app.registry import development_users
 from tests.requirements.clinic import (
     Assignment,
@@ -89,3 +89,26 @@ async def test_003_line_356_identifiers_are_no_names(db: AsyncSession) -> None:
     assert identifiers[0] == "FAC-01"
     assert identifiers[3] == "PGY1-01"
     assert [name for name in identifiers if not re.fullmatch(r"(PGY[1-3]|FAC)-0[1-3]", name)] == []
+
+
+async def test_003_line_332_an_incomplete_seed_is_found(db: AsyncSession) -> None:
+    assert await SeedDataManager.validate(db) == (True, [])
+    await SeedDataManager.seed_development(db)
+    assert await SeedDataManager.validate(db) == (True, [])
+    await db.execute(delete(Assignment))
+    await db.execute(delete(Block).where(Block.id == 7))
+    is_valid, issues = await SeedDataManager.validate(db)
+    assert not is_valid
+    assert [issue.partition(" has ")[2] for issue in issues] == ["259 of 260 rows", "0 of 90 rows"]
+
+
+async def test_003_line_359_seeds_stay_out_of_production(db: AsyncSession) -> None:
+    await SeedDataManager.seed_test_fixtures(db)
+    configure_seeds(allowed=False)
+    for act in (SeedDataManager.seed_development, SeedDataManager.seed_demo, SeedDataManager.clear):
+        with pytest.raises(SeedingRefused):
+            await act(db)
+    is_valid, issues = await SeedDataManager.validate(db)
+    assert not is_valid
+    assert "rows of a seed are in a production database" in issues[0]
+    assert await count(db, Person) == 2

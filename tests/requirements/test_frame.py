@@ -10,7 +10,7 @@ from tests.requirements.documents import BLOCKS, LINES
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"test_(\d{3})_(\d{2})_[a-z]\w+")
 LINE = re.compile(r"test_(\d{3})_line_(\d{1,3})_[a-z]\w+")
-OF_THE_FRAME = {"test_frame.py", "test_names.py"}
+OF_THE_FRAME = {"test_frame.py", "test_names.py", "test_calls.py"}
 
 
 def names() -> list[str]:
@@ -59,8 +59,8 @@ def test_a_documents_tests_stand_in_its_file() -> None:
 def test_what_is_shown_so_far_stays_shown() -> None:
     """Grows with each issue; a block that was true once must not lose its test."""
     assert {
-        *(("000", number) for number in (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16, 17)),
-        *(("001", number) for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11)),
+        *(("000", number) for number in range(1, 18)),
+        *(("001", number) for number in range(1, 12)),
         *(("002", number) for number in range(1, 17)),
         *(("003", number) for number in (*range(1, 19), 24)),
         ("004", 4),

@@ -2,11 +2,13 @@
 
 from importlib import import_module
 from inspect import isclass, signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi_limiter.depends import RateLimiter as PackageRateLimiter
 
+from app.cli._doctor import _sources
 from app.core import RateLimit
 from app.core.http import RateLimiter
 from app.settings import Settings
@@ -22,6 +24,7 @@ POOLS = (
     "ConnectionPool", "get_db_client", "retry_decorator", "with_engine_connection", "with_query_optimization", "with_pool_metrics",
     "with_secure_environment", "with_encrypted_parameters",
 )  # fmt: skip
+OPTIMIZER = ("QueryOptimizer", "OptimizedQuerySetMixin")
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -43,6 +46,7 @@ NAMES = (
     ("app.core.db", "get_db_url"),
     *[("app.core.db", name) for name in POOLS],
     ("app.core.db", "DatabaseError"),
+    *[("app.core.db", name) for name in OPTIMIZER],
     ("app.core.db", "QueryAnalyzer"),
     ("app.core.db", "QueryDecorator"),
     ("app.core.db", "cached_query"),
@@ -108,6 +112,12 @@ def test_the_packages_rate_limiter_is_subclassed() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read_under_its_name(name: str) -> None:
     assert name.lower() in Settings.model_fields
+
+
+def test_the_settings_are_in_the_example_and_listed_by_the_doctor() -> None:
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
+    listed = {source.name for source in _sources(Settings(_env_file=None))}
+    assert [name for name in SETTINGS if f"\n# {name}=" not in example or name not in listed] == []
 
 
 @pytest.mark.parametrize(("name", "arguments"), LIMITERS.items())

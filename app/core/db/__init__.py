@@ -51,6 +51,7 @@ from app.core.db._migrations import (
     upgrade,
 )
 from app.core.db._models import Base, Timestamps, UUIDPrimaryKey
+from app.core.db._optimized_read import ReadOptions
 from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
@@ -66,7 +67,9 @@ from app.core.db._query_errors import (
     UnknownOperator,
 )
 from app.core.db._query_log import QueryLogging, detect_n_plus_one, enable_query_logging
+from app.core.db._query_optimizer import QueryOptimizer
 from app.core.db._query_plan import PlanNode, QueryNotExplainable, QueryPlan, analyze_query_plan
+from app.core.db._query_set import OptimizedQuerySetMixin
 from app.core.db._query_tags import QUERY_TAGS, QueryTags
 from app.core.db._query_watch import (
     NPlusOneDetected,
@@ -145,6 +148,7 @@ __all__ = [
     "MigrationUtils",
     "NPlusOneDetected",
     "Not",
+    "OptimizedQuerySetMixin",
     "OrderBy",
     "Page",
     "PaginationHelper",
@@ -159,10 +163,12 @@ __all__ = [
     "QueryDecorator",
     "QueryLogging",
     "QueryNotExplainable",
+    "QueryOptimizer",
     "QueryPlan",
     "QueryRefused",
     "QueryTags",
     "QueryWatch",
+    "ReadOptions",
     "RepeatedQuery",
     "RepositoryFactory",
     "RepositoryProvider",

@@ -11,7 +11,6 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,7 +18,6 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._environment import require_environment
-from app.core.db._errors import translate_sql_errors
 from app.core.db._pool import ConnectionPool
 from app.core.db._savepoint import Savepoint
 from app.core.errors import ConfigurationError
@@ -33,7 +31,6 @@ FROM_POOL: Any = None
 
 _NAMES = ("session", "db", "db_session")
 _ALERT_PERCENT = 80.0
-_has_leave: ContextVar[bool] = ContextVar("gatehouse_has_leave", default=False)
 _log = structlog.get_logger(__name__)
 
 
@@ -73,13 +70,9 @@ def with_engine_connection(function: Callable[P, Awaitable[R]], /) -> Callable[P
         bound = signature.bind_partial(*args, **kwargs)
         if bound.arguments.get(name) is not None:
             return await function(*args, **kwargs)
-        token = _has_leave.set(True)
-        try:
-            async with ConnectionPool().session_scope() as session:
-                bound.arguments[name] = session
-                return await function(*bound.args, **bound.kwargs)
-        finally:
-            _has_leave.reset(token)
+        async with ConnectionPool().session_scope() as session:
+            bound.arguments[name] = session
+            return await function(*bound.args, **bound.kwargs)
 
     return connected
 
@@ -99,9 +92,7 @@ def with_query_optimization(function: Callable[P, Awaitable[R]], /) -> Callable[
         sessions = [each for each in (*args, *kwargs.values()) if isinstance(each, AsyncSession)]
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(record_db_latency(operation))
-            if not _has_leave.get():
-                await stack.enter_async_context(ConnectionPool().guarded())
-            stack.enter_context(translate_sql_errors())
+            await stack.enter_async_context(ConnectionPool().guarded())
             await stack.enter_async_context(Savepoint(sessions))
             return await function(*args, **kwargs)
 

@@ -40,14 +40,14 @@ def track_performance(
 
             @wraps(function)
             async def timed_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with _timed(name, threshold_ms, clock):
+                with slow_told(name, threshold_ms, clock):
                     return await awaited(*args, **kwargs)
 
             return cast("Callable[P, R]", timed_async)
 
         @wraps(function)
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            with _timed(name, threshold_ms, clock):
+            with slow_told(name, threshold_ms, clock):
                 return function(*args, **kwargs)
 
         return timed
@@ -56,7 +56,10 @@ def track_performance(
 
 
 @contextmanager
-def _timed(name: str, threshold_ms: float, clock: Callable[[], float]) -> Iterator[None]:
+def slow_told(
+    name: str, threshold_ms: float = 100.0, clock: Callable[[], float] = perf_counter
+) -> Iterator[None]:
+    """``track_performance`` around a block."""
     started, error = clock(), None
     try:
         yield

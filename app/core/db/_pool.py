@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -13,9 +14,22 @@ from app.core.db._database import Database, PoolStatus
 from app.core.db._errors import DatabaseError, DatabaseUnavailable, PoolExhausted, translate_sql_errors
 from app.core.db._sessions import default_database, get_db_context
 from app.core.errors import GatehouseError
-from app.core.resilience import Leave
+from app.core.resilience import Leave, RollingBreaker
 
 _HEALTHY_PERCENT = 85.0
+
+
+@dataclass(slots=True, eq=False)
+class _Use:
+    """A use under way. ``judged``: the error that a use inside it has told the breaker already."""
+
+    breaker: RollingBreaker
+    leave: Leave
+    judged: BaseException | None = None
+    is_over: bool = False
+
+
+_uses: ContextVar[tuple[_Use, ...]] = ContextVar("gatehouse_pool_uses", default=())
 
 
 class PoolCircuitOpen(DatabaseUnavailable):
@@ -68,15 +82,35 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def guarded(self) -> AsyncIterator[None]:
-        """Work on a session of the caller's own behind the breaker; as ``session_scope`` otherwise."""
-        leave = self._leave()
+        """Work on a session of the caller's own behind the breaker; as ``session_scope`` otherwise.
+
+        A use inside another one of the same database is part of it: one outage counts once, success is the outer one's to tell, and
+        inside a probe it needs no leave of its own.
+        """
+        breaker, around = self.database.breaker, _uses.get()
+        outer = next((use for use in around[::-1] if use.breaker is breaker and not use.is_over), None)
+        leave = breaker.try_acquire()
+        if leave is None:
+            if outer is None or outer.leave.probe is None:
+                raise _refusal(breaker)
+            with translate_sql_errors():
+                yield
+            return
+        use = _Use(breaker, leave)
+        _uses.set((*around, use))
         try:
             with translate_sql_errors():
                 yield
         except BaseException as error:
-            _judge(leave, error)
+            _judge(use, error, outer)
             raise
-        leave.succeeded()
+        finally:
+            use.is_over = True  # also for a task that began in the block and goes on
+            _uses.set(around)  # no token: fixtures and generators may end in another context
+        if outer is None or leave.probe is not None:
+            leave.succeeded()
+        else:
+            leave.abandoned()
 
     async def health(self) -> PoolHealth:
         """Ask the server with one round trip, whatever the breaker says; raises nothing for a server that does not answer."""
@@ -95,24 +129,26 @@ class ConnectionPool:
         async with self.guarded():
             await self.database.ping()
 
-    def _leave(self) -> Leave:
-        breaker = self.database.breaker
-        leave = breaker.try_acquire()
-        if leave is None:
-            wait = max(1, ceil(breaker.retry_after_s()))
-            raise PoolCircuitOpen("The database cannot be reached", retry_after=wait)
-        return leave
+
+def _refusal(breaker: RollingBreaker) -> PoolCircuitOpen:
+    return PoolCircuitOpen(
+        "The database cannot be reached", retry_after=max(1, ceil(breaker.retry_after_s()))
+    )
 
 
-def _judge(leave: Leave, error: BaseException) -> None:
+def _judge(use: _Use, error: BaseException, outer: _Use | None) -> None:
     """What the end of a use says of the database."""
-    if isinstance(error, DatabaseUnavailable):
-        leave.failed()
+    if use.judged is error:
+        use.leave.abandoned()
+    elif isinstance(error, DatabaseUnavailable):
+        use.leave.failed()
     elif (
         isinstance(error, GatehouseError)
         and getattr(error, "sqlstate", None)
         and not isinstance(error, PoolExhausted)
     ):
-        leave.succeeded()  # It answered, if only to refuse.
+        use.leave.succeeded()  # It answered, if only to refuse.
     else:
-        leave.abandoned()
+        use.leave.abandoned()
+    if outer is not None:
+        outer.judged = error

@@ -82,7 +82,7 @@ def _kept_function(
         async def run() -> Any:
             if given is None:
                 return await function(*args, **kwargs)
-            async with _guest(given[1]) as guest:
+            async with guest_of(given[1]) as guest:
                 call.arguments[given[0]] = guest
                 return await function(*call.args, **call.kwargs)
 
@@ -96,7 +96,7 @@ def _kept_function(
 
 
 @asynccontextmanager
-async def _guest(session: AsyncSession) -> AsyncIterator[AsyncSession]:
+async def guest_of(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     """A session without any object yet, in the transaction of ``session``, which goes on after it."""
     if session.sync_session.new or session.sync_session.dirty or session.sync_session.deleted:
         await session.flush()

@@ -1,5 +1,6 @@
 """One kept result: from the cache, or made and kept, or made only, as the transaction allows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -90,8 +91,42 @@ class Query(NamedTuple):
     is_alone: bool
 
 
+class _OnSession:
+    """Work on the caller's session, which others may wait for too: it must have ended when its caller goes and closes the session."""
+
+    __slots__ = ("_run", "_task")
+
+    def __init__(self, run: Callable[[], Awaitable[Any]]) -> None:
+        self._run = run
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __call__(self) -> Any:
+        self._task = asyncio.current_task()
+        try:
+            return await self._run()
+        finally:
+            self._task = None
+
+    async def end(self) -> None:
+        """Cancel it where it runs; those who wait for it make the value themselves."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
 async def kept(query: Query) -> Any:
     """The result."""
+    if query.session is None:
+        return await _kept(query)
+    work = _OnSession(query.run)
+    try:
+        return await _kept(query._replace(run=work))
+    except asyncio.CancelledError:
+        await work.end()
+        raise
+
+
+async def _kept(query: Query) -> Any:
     cache, how, tags = default_cache(), query.keeping, query.tables.tags()
     name = (*query.name, digest(database_of(query.session), *tags))
     key = scoped_key(name, how.scope)

@@ -60,11 +60,13 @@ def is_session(value: object) -> bool:
 
 
 def database_of(session: AsyncSession | None) -> str:
-    """Which database a session speaks to, without the user and the password."""
+    """Which database a session speaks to, without the user and the password, and under which names its schemas are there."""
     if session is None:
         return ""
-    url = session.get_bind().engine.url
-    return url._replace(username=None, password=None).render_as_string()
+    bind = session.get_bind()
+    url = bind.engine.url._replace(username=None, password=None).render_as_string()
+    schemas = bind.get_execution_options().get("schema_translate_map")
+    return f"{url} {sorted(schemas.items(), key=str)}" if schemas else url
 
 
 def session_in(arguments: Mapping[str, Any]) -> tuple[str, AsyncSession] | None:

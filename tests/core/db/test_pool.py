@@ -140,6 +140,77 @@ class TestBreaker:
             await ConnectionPool(database).validate()
 
 
+class TestUsesInsideEachOther:
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def pool(self, clock: ManualClock) -> ConnectionPool:
+        """Nobody is asked: what the database does is said by the test."""
+        return ConnectionPool(Database(NOWHERE, clock=clock))
+
+    @staticmethod
+    async def fail(pool: ConnectionPool, *, depth: int) -> None:
+        async with pool.guarded():
+            if depth > 1:
+                await TestUsesInsideEachOther.fail(pool, depth=depth - 1)
+            raise DatabaseUnavailable
+
+    async def test_one_outage_counts_once(self, pool: ConnectionPool) -> None:
+        for _ in range(4):
+            with pytest.raises(DatabaseUnavailable):
+                await self.fail(pool, depth=3)
+        state = pool.database.breaker.snapshot()
+        assert (state.state, state.calls, state.failures) == ("closed", 4, 4)
+
+    async def test_one_success_counts_once(self, pool: ConnectionPool) -> None:
+        async with pool.guarded(), pool.guarded():
+            pass
+        assert pool.database.breaker.snapshot().calls == 1
+
+    async def test_a_probe_with_another_use_inside_closes_it(
+        self, pool: ConnectionPool, clock: ManualClock
+    ) -> None:
+        for _ in range(5):
+            with pytest.raises(DatabaseUnavailable):
+                await self.fail(pool, depth=1)
+        clock.advance(1)
+        async with pool.guarded(), pool.guarded():
+            assert pool.database.breaker.snapshot().state == "half_open"
+        assert pool.database.breaker.snapshot().state == "closed"
+
+    async def test_a_long_one_does_not_switch_it_off_for_those_inside(
+        self, pool: ConnectionPool, clock: ManualClock
+    ) -> None:
+        async with pool.guarded():
+            for _ in range(5):
+                with pytest.raises(DatabaseUnavailable):
+                    await self.fail(pool, depth=1)
+            with pytest.raises(PoolCircuitOpen):
+                await self.fail(pool, depth=1)
+            clock.advance(1)
+            async with pool.guarded():
+                pass
+            assert pool.database.breaker.snapshot().state == "closed"
+
+    async def test_a_task_that_outlives_one_is_on_its_own(
+        self, pool: ConnectionPool, clock: ManualClock
+    ) -> None:
+        go_on = asyncio.Event()
+
+        async def later() -> None:
+            await go_on.wait()
+            async with pool.guarded():
+                pass
+
+        async with pool.guarded():
+            task = asyncio.create_task(later())
+        go_on.set()
+        await task
+        assert pool.database.breaker.snapshot().calls == 2
+
+
 class TestMetrics:
     async def test_size_and_use_follow_the_pool(self, own: Database) -> None:
         async with own.connect(), own.connect():

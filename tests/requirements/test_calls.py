@@ -1,0 +1,126 @@
+"""How the documents call what capabilities B, C and D name: arguments, keywords, and what is awaited."""
+
+import re
+from inspect import Parameter, getattr_static, iscoroutinefunction, signature
+from typing import Any
+
+import pytest
+
+from app.core import db, security
+from app.settings import load_environment_files
+
+CALLS = (
+    # B, database utilities
+    "get_db_url()",
+    "get_db_client()",
+    "load_environment_files()",
+    "ConnectionPool()",
+    "ConnectionPool.session_scope()",
+    "await QueryOptimizer.optimized_query(Model, params, session)",
+    "await QueryOptimizer.optimize_single_object_query(Model, params, session)",
+    "OptimizedQuerySetMixin(session)",
+    "await OptimizedQuerySetMixin.optimized_query(params)",
+    "await OptimizedQuerySetMixin.optimize_single_object_query(params)",
+    "retry_decorator(max_retries=)",
+    "retry_decorator(max_attempts=, exceptions=)",
+    "retry_decorator(function)",
+    "with_secure_environment(function)",
+    "with_engine_connection(function)",
+    "with_query_optimization(function)",
+    "with_pool_metrics(function)",
+    "with_encrypted_parameters(function)",
+    "DataEncryptor()",
+    "DataEncryptor.encrypt(text)",
+    "DataEncryptor.decrypt(text)",
+    "DataEncryptor.encrypt_data(text)",
+    "DataEncryptor.decrypt_data(text)",
+    # C, sessions and the query cache
+    "get_db_context()",
+    "SessionManager(context=)",
+    "cached_query(ttl=)",
+    "await cached_db_query(db, sql, params, ttl=)",
+    "await invalidate_table_cache(table)",
+    # D, repositories and tools
+    "AsyncBaseRepository(Model, session)",
+    "await AsyncBaseRepository.create(data)",
+    "await AsyncBaseRepository.get_by_id(id)",
+    "await AsyncBaseRepository.update(row, data)",
+    "await AsyncBaseRepository.delete(row)",
+    "await AsyncBaseRepository.get_paginated(pagination, order_by=)",
+    "await AsyncBaseRepository.get_by_filters(filters)",
+    "await AsyncBaseRepository.get_first_by_filters(filters)",
+    "await AsyncBaseRepository.get_by_id_with_relations(id, relations=)",
+    "await AsyncBaseRepository.get_by_id_with_relations(id, relations)",
+    "await AsyncBaseRepository.get_all()",
+    "await AsyncBaseRepository.get_all_with_relations(relations=, pagination=)",
+    "await AsyncBaseRepository.bulk_create(data)",
+    "await AsyncBaseRepository.bulk_update(data)",
+    "await AsyncBaseRepository.bulk_delete(ids)",
+    "await AsyncBaseRepository.commit()",
+    "await AsyncBaseRepository.rollback()",
+    "PaginationParams(skip=, limit=)",
+    "UnitOfWork(session)",
+    "UnitOfWork.register_repository(name, repository)",
+    "RepositoryFactory()",
+    "RepositoryProvider(session)",
+    "RepositoryProvider.get_repository(Model)",
+    "MigrationUtils()",
+    "MigrationUtils.list_migrations()",
+    "MigrationUtils.validate_migrations()",
+    "await MigrationUtils.generate_migration(message)",
+    "await MigrationUtils.show_migration_status()",
+    "await MigrationUtils.get_migration_history()",
+    "await MigrationDryRun.dry_run_upgrade(revision)",
+    "await SeedDataManager.seed_development(db)",
+    "await SeedDataManager.seed_test_fixtures(db)",
+    "await SeedDataManager.seed_demo(db)",
+    "QueryAnalyzer.enable_query_logging(engine, verbose=)",
+    "QueryAnalyzer.detect_n_plus_one(session)",
+    "await QueryAnalyzer.analyze_query_plan(session, query)",
+    "await QueryAnalyzer.get_table_stats(session, Model)",
+    "QueryDecorator.track_performance(threshold_ms=)",
+    "QueryDecorator.cache_result(ttl_seconds=)",
+    "await BulkOperations.bulk_insert(session, Model, data)",
+    "await BulkOperations.bulk_update(session, Model, data)",
+    "await BulkOperations.bulk_delete(session, Model, ids)",
+    "FilterHelper.apply_filters(query, filters)",
+    "FilterHelper.apply_range_filter(query, field, Model, min_val=, max_val=)",
+    "FilterHelper.apply_search(query, Model, text, fields=)",
+    "SortHelper.apply_sort(query, Model, order)",
+    # The total needs a session, which the document leaves out.
+    "await PaginationHelper.paginate(query, skip=, limit=, session=)",
+    "PaginationHelper.get_pagination_info(total=, skip=, limit=)",
+)
+DEFAULTS = {
+    "QueryDecorator.track_performance": ("threshold_ms", 100),
+    "QueryDecorator.cache_result": ("ttl_seconds", 300),
+    "cached_query": ("ttl", 300),
+}
+_CALL = re.compile(r"(await )?(?:(\w+)\.)?(\w+)\((.*)\)")
+
+
+def found(name: str) -> Any:
+    return load_environment_files if name == "load_environment_files" else getattr(db, name, None) or getattr(security, name)  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_of_the_documents_fits_what_there_is(call: str) -> None:
+    parts = _CALL.fullmatch(call)
+    assert parts is not None
+    awaited, owner, name, given = parts.groups()
+    target: Any = found(name) if owner is None else getattr(found(owner), name)
+    arguments = [part for part in given.split(", ") if part]
+    positional: list[Any] = [part for part in arguments if not part.endswith("=")]
+    if owner is not None and not isinstance(getattr_static(found(owner), name), staticmethod | classmethod):
+        positional.insert(0, None)  # self
+    signature(target).bind(*positional, **{part[:-1]: None for part in arguments if part.endswith("=")})
+    assert iscoroutinefunction(target) == bool(awaited)
+    assert target.__doc__
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_a_default_is_that_of_the_documents(name: str, default: tuple[str, Any]) -> None:
+    owner, _, method = name.rpartition(".")
+    target: Any = getattr(found(owner), method) if owner else found(name)
+    parameter: Parameter = signature(target).parameters[default[0]]
+    assert parameter.default == default[1]
