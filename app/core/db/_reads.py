@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._cursor import CursorSigner, decode_cursor, default_signer, encode_cursor
 from app.core.db._errors import DRIVER_ERRORS, translate_errors
 from app.core.db._filters import Filters
-from app.core.db._keyset import Position, after, position_of
+from app.core.db._keyset import Position, after, is_plain, position_of
 from app.core.db._loading import LazyLoading, load_options
 from app.core.db._pages import CursorPage, Page, PaginationParams, check_limit
 from app.core.db._scope import RowScope
@@ -257,6 +257,8 @@ class Reads(Generic[ModelT]):
         filters: Filters,
         load: Iterable[str],
     ) -> Sequence[ModelT]:
+        if filters is None and not load and is_plain(order):
+            return await self._all(*self._statements.following(order, position, limit))
         further = () if position is None else (after(order, position),)
         return await self._all(self._statements.rows(filters, *further, order=order, load=load).limit(limit))
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from app.core.db._fields import Model, ModelField, field_of, primary_key_of
 from app.core.db._filters import Filters, to_filter
+from app.core.db._keyset import Position, beyond
 from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
@@ -59,6 +60,16 @@ class Statements(Generic[ModelT]):
         """``limit`` rows after the first ``skip``, and the statement's parameters."""
         values = {"page_skip": skip, "page_limit": limit} | self._scope_values()
         return _page(self._model, tuple(self._scope.values), order, self._lazy), values
+
+    def following(
+        self, order: tuple[SortKey, ...], position: Position | None, limit: int
+    ) -> tuple[Select[ModelT], dict[str, Any]]:
+        """``limit`` rows after a position in an order that ``is_plain``, or the first ones, and the statement's parameters."""
+        values = {"page_limit": limit} | self._scope_values()
+        if position is not None:
+            values |= {f"after_{key.field.name}": at for key, at in zip(order, position, strict=True)}
+        is_first = position is None
+        return _following(self._model, tuple(self._scope.values), order, self._lazy, is_first), values
 
     def _scope_values(self) -> dict[str, Any]:
         return {f"scope_{name}": value for name, value in self._scope.values.items()}
@@ -157,6 +168,21 @@ def _one(model: type[ModelT], scoped: tuple[str, ...], lazy: LazyLoading) -> Sel
 def _page(
     model: type[ModelT], scoped: tuple[str, ...], order: tuple[SortKey, ...], lazy: LazyLoading
 ) -> Select[ModelT]:
+    statement = _following(model, scoped, order, lazy, is_first=True)
+    return statement.offset(bindparam("page_skip", type_=BigInteger()))
+
+
+@lru_cache(maxsize=1024)
+def _following(
+    model: type[ModelT],
+    scoped: tuple[str, ...],
+    order: tuple[SortKey, ...],
+    lazy: LazyLoading,
+    is_first: bool,
+) -> Select[ModelT]:
     statement = _every(model, lazy).where(*_scoped(model, scoped)).order_by(*(key.clause() for key in order))
-    skip, limit = (bindparam(name, type_=BigInteger()) for name in ("page_skip", "page_limit"))
-    return statement.offset(skip).limit(limit)
+    if not is_first:
+        fields = (key.field for key in order)
+        values = (bindparam(f"after_{field.name}", type_=field.attribute.type) for field in fields)
+        statement = statement.where(beyond(order, values))
+    return statement.limit(bindparam("page_limit", type_=BigInteger()))
