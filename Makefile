@@ -30,6 +30,7 @@ format: $(VENV)/.installed ## Format and sort what can be done without thought
 bench: $(VENV)/.installed ## Measure, as ratios within one run
 	@$(BIN)/python -m bench.gate
 	@$(BIN)/python -m bench.valkey_client
+	@$(BIN)/python -m bench.data
 
 up: ## Start everything in containers
 	@docker compose --project-name gatehouse up --build

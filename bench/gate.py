@@ -15,10 +15,10 @@ from valkey import Valkey
 
 from app.builtin.credits.service import grant
 from app.core.db import Database, get_db_context, upgrade
-from app.dev import EmbeddedPostgres, EmbeddedValkey, server_account
 from bench.apps import token_service
 from bench.load import Measurement, Server, server
 from bench.machine import description, keep
+from bench.stores import running_stores
 
 CONNECTIONS = 32
 ACCOUNT = "bench"
@@ -100,19 +100,12 @@ def _script_calls(client: Valkey) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def stores(folder: Path) -> Iterator[str]:
+def paying_stores(folder: Path) -> Iterator[str]:
     """PostgreSQL with an account that can pay, and Valkey; the servers under test find both. Gives Valkey's URL."""
-    server_account().own(folder)
-    with contextlib.ExitStack() as stack:
-        postgres = EmbeddedPostgres(folder / "postgres", durable=False)
-        valkey = EmbeddedValkey(folder / "valkey", durable=False)
-        for each in (postgres, valkey):
-            each.start()
-            stack.callback(each.kill)
-        os.environ["BENCH_DATABASE_URL"] = postgres.url()
-        os.environ["BENCH_VALKEY_URL"] = valkey.url(0)
-        asyncio.run(_make_account(postgres.url()))
-        yield valkey.url(0)
+    with running_stores(folder) as stores:
+        os.environ["BENCH_DATABASE_URL"], os.environ["BENCH_VALKEY_URL"] = stores
+        asyncio.run(_make_account(stores.postgres))
+        yield stores.valkey
 
 
 async def _make_account(url: str) -> None:
@@ -156,7 +149,7 @@ def _verdict(ratio: float, floor: float | None, aim: float | None) -> str:
 def run(rounds: int, requests: int) -> dict[str, Any]:
     """Start the servers, load them in turn, print the table and return its numbers."""
     folder = tempfile.TemporaryDirectory(prefix="gatehouse-bench-")
-    with folder as name, stores(Path(name)) as url, contextlib.ExitStack() as stack:
+    with folder as name, paying_stores(Path(name)) as url, contextlib.ExitStack() as stack:
         apps = dict.fromkeys(row.app for row in ROWS.values())
         servers = {app: stack.enter_context(server(f"bench.apps:{app}")) for app in apps}
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import Update
 
+from app.core.db._collector import rare_collections
 from app.core.db._errors import translate_errors
 from app.core.db._fields import Model, ModelField, field_of, fields_of, mapper_of, primary_key_of
 from app.core.db._loading import LazyLoading, load_options
@@ -36,7 +37,7 @@ async def create_rows(
         insert(model).returning(model, sort_by_parameter_order=True).options(*load_options(model, lazy=lazy))
     )
     made: list[ModelT] = []
-    with translate_errors():
+    with translate_errors(), rare_collections():
         # By the widest row there can be: defaults are parameters too.
         for part in chunks(rows, len(fields_of(model))):
             made += (await session.scalars(statement, list(part))).all()

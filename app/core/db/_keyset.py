@@ -1,5 +1,6 @@
 """Rows after a position in an order, found by comparing instead of counting: page 10,000 costs what page 1 costs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, literal, or_, true, tuple_
@@ -15,16 +16,22 @@ def position_of(row: Any, keys: tuple[SortKey, ...]) -> Position:
     return tuple(getattr(row, key.field.name) for key in keys)
 
 
+def is_plain(keys: tuple[SortKey, ...]) -> bool:
+    """Whether one comparison of rows finds what comes next: all columns in one direction, and none without a value."""
+    return len({key.is_descending for key in keys}) == 1 and not any(key.field.is_nullable for key in keys)
+
+
+def beyond(keys: tuple[SortKey, ...], values: Iterable[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """One comparison of rows, for an order that ``is_plain``; an index on these columns answers it by itself."""
+    columns, position = tuple_(*(key.field.attribute for key in keys)), tuple_(*values)
+    return columns < position if keys[0].is_descending else columns > position
+
+
 def after(keys: tuple[SortKey, ...], position: Position) -> ColumnElement[bool]:
     """Rows that come after ``position`` when sorted by ``keys``, which must be a total order."""
-    directions = {key.is_descending for key in keys}
-    if len(directions) == 1 and not any(key.field.is_nullable for key in keys):
-        # One comparison of rows, which an index on these columns answers by itself.
-        columns = tuple_(*(key.field.attribute for key in keys))
-        values = tuple_(
-            *(literal(value, key.field.attribute.type) for key, value in zip(keys, position, strict=True))
-        )
-        return columns < values if directions == {True} else columns > values
+    if is_plain(keys):
+        columns = zip(keys, position, strict=True)
+        return beyond(keys, (literal(value, key.field.attribute.type) for key, value in columns))
     pairs = list(zip(keys, position, strict=True))
     ways = [
         and_(*(_same(*pair) for pair in pairs[:depth]), _beyond(*pairs[depth])) for depth in range(len(pairs))

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import Row, inspect
 from sqlalchemy.engine import result_tuple
 from sqlalchemy.orm import Mapper, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_dict, instance_state
 
 _BIGGEST = 2**63
 _TEXTS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
@@ -108,14 +109,31 @@ def _enum(held: list[str]) -> Any:
 
 
 def _entity(held: list[Any]) -> Any:
-    mapper = inspect(_class(held[0], held[1]), raiseerr=False)
-    if not isinstance(mapper, Mapper) or not held[2].keys() <= set(mapper.column_attrs.keys()):
+    module, name, values = held
+    mapper = inspect(_class(module, name), raiseerr=False)
+    if not isinstance(mapper, Mapper) or not values.keys() <= (known := _columns(mapper)).names:
         raise ValueError("a mapped class that is not there any more, or has other columns")
     entity = mapper.class_manager.new_instance()
-    for key, one in held[2].items():
-        set_committed_value(entity, key, unpack(one))
-    make_transient_to_detached(entity)
+    # Columns are plain values of a new object: nobody watches them yet.
+    state, loaded = instance_state(entity), instance_dict(entity)
+    for key, one in values.items():
+        loaded[key] = unpack(one) if isinstance(one, dict | list) else one
+    if len(values) == len(known.names):
+        state.key = mapper.identity_key_from_primary_key(tuple(loaded[key] for key in known.identity))
+    else:
+        make_transient_to_detached(entity)  # reading what was not loaded is an error then, and not None
     return entity
+
+
+class _Columns(NamedTuple):
+    names: frozenset[str]
+    identity: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def _columns(mapper: Mapper[Any]) -> _Columns:
+    identity = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+    return _Columns(frozenset(mapper.column_attrs.keys()), identity)
 
 
 _BUILDERS: dict[str, Callable[[Any], Any]] = {

@@ -1,6 +1,6 @@
 """What a repository reads."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._cursor import CursorSigner, decode_cursor, default_signer, encode_cursor
 from app.core.db._errors import DRIVER_ERRORS, translate_errors
 from app.core.db._filters import Filters
-from app.core.db._keyset import Position, after, position_of
+from app.core.db._keyset import Position, after, is_plain, position_of
 from app.core.db._loading import LazyLoading, load_options
 from app.core.db._pages import CursorPage, Page, PaginationParams, check_limit
 from app.core.db._scope import RowScope
@@ -147,8 +147,12 @@ class Reads(Generic[ModelT]):
         Counts only when the page does not show the total by itself. Deep pages are slow; use ``get_cursor_page``.
         """
         asked = pagination or PaginationParams()
-        statement = self._statements.rows(filters, order=self._statements.order(order_by), load=load)
-        data = await self._all(statement.offset(asked.skip).limit(asked.limit))
+        order = self._statements.order(order_by)
+        if filters is None and not load:
+            data = await self._all(*self._statements.page(order, asked.skip, asked.limit))
+        else:
+            statement = self._statements.rows(filters, order=order, load=load)
+            data = await self._all(statement.offset(asked.skip).limit(asked.limit))
         is_last = len(data) < asked.limit and (bool(data) or asked.skip == 0)
         total = asked.skip + len(data) if is_last else await self.count(filters)
         return Page(data, total, asked.skip, asked.limit)
@@ -253,12 +257,16 @@ class Reads(Generic[ModelT]):
         filters: Filters,
         load: Iterable[str],
     ) -> Sequence[ModelT]:
+        if filters is None and not load and is_plain(order):
+            return await self._all(*self._statements.following(order, position, limit))
         further = () if position is None else (after(order, position),)
         return await self._all(self._statements.rows(filters, *further, order=order, load=load).limit(limit))
 
-    async def _all(self, statement: Select[ModelT]) -> Sequence[ModelT]:
+    async def _all(
+        self, statement: Select[ModelT], values: Mapping[str, Any] | None = None
+    ) -> Sequence[ModelT]:
         with translate_errors():
-            return (await self._session.scalars(statement)).all()
+            return (await self._session.scalars(statement, values)).all()
 
 
 async def _translated(rows: AsyncIterator[ModelT]) -> AsyncIterator[ModelT]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import DeclarativeBase
 
-from app.core.db._fields import Model, field_of, primary_key_of
+from app.core.db._fields import Model, ModelField, field_of, primary_key_of
 from app.core.db._filters import Filters, to_filter
+from app.core.db._keyset import Position, beyond
 from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
@@ -50,10 +51,28 @@ class Statements(Generic[ModelT]):
 
     def one(self, identity: Any) -> tuple[Select[ModelT], dict[str, Any]]:
         """The row of this primary key, and the statement's parameters."""
-        values = identity_of(self._model, identity) | {
-            f"scope_{name}": value for name, value in self._scope.values.items()
-        }
+        values = identity_of(self._model, identity) | self._scope_values()
         return _one(self._model, tuple(self._scope.values), self._lazy), values
+
+    def page(
+        self, order: tuple[SortKey, ...], skip: int, limit: int
+    ) -> tuple[Select[ModelT], dict[str, Any]]:
+        """``limit`` rows after the first ``skip``, and the statement's parameters."""
+        values = {"page_skip": skip, "page_limit": limit} | self._scope_values()
+        return _page(self._model, tuple(self._scope.values), order, self._lazy), values
+
+    def following(
+        self, order: tuple[SortKey, ...], position: Position | None, limit: int
+    ) -> tuple[Select[ModelT], dict[str, Any]]:
+        """``limit`` rows after a position in an order that ``is_plain``, or the first ones, and the statement's parameters."""
+        values = {"page_limit": limit} | self._scope_values()
+        if position is not None:
+            values |= {f"after_{key.field.name}": at for key, at in zip(order, position, strict=True)}
+        is_first = position is None
+        return _following(self._model, tuple(self._scope.values), order, self._lazy, is_first), values
+
+    def _scope_values(self) -> dict[str, Any]:
+        return {f"scope_{name}": value for name, value in self._scope.values.items()}
 
     def rows(
         self,
@@ -65,8 +84,13 @@ class Statements(Generic[ModelT]):
         lock: RowLock | None = None,
     ) -> Select[ModelT]:
         """All rows that fit."""
-        statement = select(self._model).where(*self.criteria(filters), *criteria)
-        statement = statement.options(*load_options(self._model, load, only=only, lazy=self._lazy))
+        load = tuple(load)
+        if load or only is not None:
+            options = load_options(self._model, load, only=only, lazy=self._lazy)
+            statement = select(self._model).options(*options)
+        else:
+            statement = _every(self._model, self._lazy)
+        statement = statement.where(*self.criteria(filters), *criteria)
         if order:
             statement = statement.order_by(*(key.clause() for key in order))
         if lock is not None:
@@ -120,14 +144,45 @@ def _present(model: Model, name: str, value: Any) -> Any:
     return field_of(model, name).value(value)
 
 
+def _scoped(model: Model, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
+    return [_equals(field_of(model, name), f"scope_{name}") for name in names]
+
+
+def _equals(field: ModelField, parameter: str) -> ColumnElement[bool]:
+    return field.attribute == bindparam(parameter, type_=field.attribute.type)
+
+
+@lru_cache(maxsize=1024)
+def _every(model: type[ModelT], lazy: LazyLoading) -> Select[ModelT]:
+    return select(model).options(*load_options(model, lazy=lazy))
+
+
+# The statements that requests ask most are built once, and SQLAlchemy knows them again at once.
 @lru_cache(maxsize=1024)
 def _one(model: type[ModelT], scoped: tuple[str, ...], lazy: LazyLoading) -> Select[ModelT]:
-    """Built once: the statement that requests ask most."""
-    same = [
-        field.attribute == bindparam(f"pk_{field.name}", type_=field.attribute.type)
-        for field in primary_key_of(model)
-    ]
-    for name in scoped:
-        attribute = field_of(model, name).attribute
-        same.append(attribute == bindparam(f"scope_{name}", type_=attribute.type))
-    return select(model).where(*same).options(*load_options(model, lazy=lazy))
+    same = [_equals(field, f"pk_{field.name}") for field in primary_key_of(model)]
+    return _every(model, lazy).where(*same, *_scoped(model, scoped))
+
+
+@lru_cache(maxsize=1024)
+def _page(
+    model: type[ModelT], scoped: tuple[str, ...], order: tuple[SortKey, ...], lazy: LazyLoading
+) -> Select[ModelT]:
+    statement = _following(model, scoped, order, lazy, is_first=True)
+    return statement.offset(bindparam("page_skip", type_=BigInteger()))
+
+
+@lru_cache(maxsize=1024)
+def _following(
+    model: type[ModelT],
+    scoped: tuple[str, ...],
+    order: tuple[SortKey, ...],
+    lazy: LazyLoading,
+    is_first: bool,
+) -> Select[ModelT]:
+    statement = _every(model, lazy).where(*_scoped(model, scoped)).order_by(*(key.clause() for key in order))
+    if not is_first:
+        fields = (key.field for key in order)
+        values = (bindparam(f"after_{field.name}", type_=field.attribute.type) for field in fields)
+        statement = statement.where(beyond(order, values))
+    return statement.limit(bindparam("page_limit", type_=BigInteger()))

@@ -1,5 +1,6 @@
 """Many rows in few statements."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -53,6 +54,22 @@ class TestCreate:
         assert all(person.version == 1 and person.created_at.tzinfo and person.id for person in made)
         assert len(sent) <= 6
         assert await people.count() == 2500
+
+    async def test_the_collector_is_rare_meanwhile_and_as_before_afterwards(
+        self, people: AsyncBaseRepository[Person], database: Database
+    ) -> None:
+        before, seen = gc.get_threshold(), set()
+
+        def note(*_: Any) -> None:
+            seen.add(gc.get_threshold()[0])
+
+        event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+        await people.bulk_create([{"name": str(number)} for number in range(1500)])
+        with pytest.raises(ConstraintViolated):
+            await people.bulk_create([{"name": "1"}])
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        assert seen == {50_000}
+        assert gc.get_threshold() == before
 
     async def test_rows_may_have_different_fields(self, people: AsyncBaseRepository[Person]) -> None:
         made = await people.bulk_create(

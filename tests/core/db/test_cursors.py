@@ -200,6 +200,23 @@ class TestPaging:
             assert pages == max(1, -(-len(rows) // limit))
             await point.rollback()
 
+    @pytest.mark.parametrize("sign", ["", "-"])
+    async def test_each_scope_has_pages_of_its_own(self, db: AsyncSession, sign: str) -> None:
+        wards = {
+            ward: AsyncBaseRepository(Person, db, scope={"ward": ward}, cursors=SIGNER) for ward in ("A", "B")
+        }
+        for ward, people in wards.items():
+            await people.bulk_create(
+                [{"name": f"{ward}{number}", "badge": number // 2} for number in range(5)]
+            )
+        order_by = f"{sign}badge,{sign}name"
+        for ward, people in wards.items():
+            first = await people.get_cursor_page(limit=3, order_by=order_by)
+            rest = await people.get_cursor_page(first.next_cursor, limit=3, order_by=order_by)
+            names = [person.name for person in (*first.data, *rest.data)]
+            assert names == sorted((f"{ward}{number}" for number in range(5)), reverse=bool(sign))
+            assert (len(first.data), rest.next_cursor) == (3, None)
+
     async def test_rows_that_come_meanwhile_shift_nothing(self, db: AsyncSession) -> None:
         badges = AsyncBaseRepository(Badge, db, cursors=SIGNER)
         await badges.bulk_create([{"rank": number} for number in random.sample(range(0, 100, 10), 10)])

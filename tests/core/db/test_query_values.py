@@ -1,8 +1,8 @@
 """What is kept comes back as it was, type by type; what has no such form is refused."""
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
@@ -10,12 +10,14 @@ from asyncpg.pgproto import pgproto
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from sqlalchemy import inspect
 from sqlalchemy.engine import result_tuple
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from app.core.db._query_keys import digest
 from app.core.db._query_values import pack, unpack
 from app.core.errors import ConfigurationError
-from tests.staff import Level, Person
+from tests.staff import Badge, Level, Person, Template
 
 ID = UUID("01a1ff25-e9db-77be-98d0-0123456789ab")
 unhurried = limits(deadline=None)  # a busy machine is no failure
@@ -84,6 +86,25 @@ def test_an_object_has_only_what_was_loaded() -> None:
     again = unpack(pack(Person(id="ann", name="Ann", level=Level.SENIOR)))
     assert (again.id, again.name, again.level) == ("ann", "Ann", Level.SENIOR)
     assert "email" not in vars(again)
+    with pytest.raises(DetachedInstanceError):
+        _ = again.email
+
+
+def test_an_object_with_all_columns_is_a_detached_row() -> None:
+    badge = Badge(id=uuid4(), text="x", rank=None, given_at=datetime(2026, 1, 2, tzinfo=UTC))
+    again = unpack(pack(badge))
+    state = inspect(again)
+    assert (again.id, again.text, again.rank, again.given_at) == (badge.id, "x", None, badge.given_at)
+    assert (state.detached, state.modified, state.identity) == (True, False, (badge.id,))
+    again.rank = 5
+    assert state.attrs.rank.history.added == [5]
+
+
+def test_a_relationship_does_not_come_back() -> None:
+    template = Template(id=1, title="x")
+    again = unpack(pack(template))
+    with pytest.raises(DetachedInstanceError):
+        _ = again.assignments
 
 
 def test_infinite_numbers_survive() -> None:

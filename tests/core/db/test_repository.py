@@ -327,6 +327,39 @@ class TestPages:
         none = await people.get_paginated(filters={"name": "x"})
         assert (none.total, none.pages, none.has_next) == (0, 0, False)
 
+    async def test_each_scope_has_pages_of_its_own(self, db: AsyncSession) -> None:
+        wards = {ward: AsyncBaseRepository(Person, db, scope={"ward": ward}) for ward in ("A", "B")}
+        for ward, people in wards.items():
+            await people.bulk_create([{"name": f"{ward}{number}"} for number in range(3)])
+        for ward, people in wards.items():
+            page = await people.get_paginated(PaginationParams(1, 2), order_by="name")
+            assert [person.name for person in page.data] == [f"{ward}1", f"{ward}2"]
+            assert page.total == 3
+        everyone = await AsyncBaseRepository(Person, db).get_paginated(order_by="ward,-name")
+        assert [person.name for person in everyone.data] == ["A2", "A1", "A0", "B2", "B1", "B0"]
+
+    async def test_the_last_place_that_can_be_asked_for_is_empty(
+        self, people: AsyncBaseRepository[Person]
+    ) -> None:
+        await people.create({"name": "Ann"})
+        for filters in (None, {"name": "Ann"}):
+            page = await people.get_paginated(PaginationParams(2**63 - 1, 1), filters=filters)
+            assert (page.data, page.total) == ([], 1)
+
+    async def test_a_page_loads_as_its_repository_says(
+        self, people: AsyncBaseRepository[Person], db: AsyncSession
+    ) -> None:
+        class Lenient(AsyncBaseRepository[Person]):
+            lazy_loading = "raise_on_sql"
+
+        await people.create({"name": "Ann"})
+        db.expunge_all()
+        for repository, message in ((people, "lazy='raise'"), (Lenient(Person, db), "lazy='raise_on_sql'")):
+            (ann,) = (await repository.get_paginated()).data
+            with pytest.raises(InvalidRequestError, match=message):
+                _ = ann.assignments
+            db.expunge_all()
+
     async def test_equal_rows_stand_on_one_page_only(self, people: AsyncBaseRepository[Person]) -> None:
         await people.bulk_create([{"name": str(number), "role": "R"} for number in range(30)])
         seen = [
