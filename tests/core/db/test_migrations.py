@@ -75,13 +75,13 @@ async def test_a_starter_waits_for_the_one_that_holds_the_lock(empty_postgres_ur
 
 
 async def _waiters(database: Database) -> int:
-    """Starters that have asked for the lock and did not get it; between two questions they hold no snapshot."""
+    """Starters that have asked for the lock and did not get it; between two questions they are in no transaction."""
     async with database.connect() as connection:
         return int(
             await connection.scalar(
                 text(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND state = 'idle in transaction' AND backend_xmin IS NULL AND query LIKE 'SET LOCAL lock_timeout%'"
+                    "AND state = 'idle' AND backend_xmin IS NULL AND query LIKE 'ROLLBACK%'"
                 )
             )
             or 0
