@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, literal, or_, true, tuple_
 
+from app.core.db._fields import ModelField
 from app.core.db._sorting import SortKey
 
 Position = tuple[Any, ...]
@@ -21,9 +22,7 @@ def after(keys: tuple[SortKey, ...], position: Position) -> ColumnElement[bool]:
     if len(directions) == 1 and not any(key.field.is_nullable for key in keys):
         # One comparison of rows, which an index on these columns answers by itself.
         columns = tuple_(*(key.field.attribute for key in keys))
-        values = tuple_(
-            *(literal(value, key.field.attribute.type) for key, value in zip(keys, position, strict=True))
-        )
+        values = tuple_(*(_parameter(key.field, value) for key, value in zip(keys, position, strict=True)))
         return columns < values if directions == {True} else columns > values
     pairs = list(zip(keys, position, strict=True))
     ways = [
@@ -38,20 +37,25 @@ def _same(key: SortKey, value: Any) -> ColumnElement[bool]:
     return at.is_(None) if value is None else at == value
 
 
+def _parameter(field: ModelField, value: Any) -> ColumnElement[Any]:
+    # True and False written down, as SQLAlchemy does otherwise, are not to be compared.
+    return literal(value, field.attribute.type)
+
+
 def _not_before(key: SortKey, value: Any) -> ColumnElement[bool]:
-    at = key.field.attribute
+    at, bound = key.field.attribute, _parameter(key.field, value)
     if key.is_descending:
-        return true() if value is None else at <= value
+        return true() if value is None else at <= bound
     if value is None:
         return at.is_(None)
-    return or_(at >= value, at.is_(None)) if key.field.is_nullable else at >= value
+    return or_(at >= bound, at.is_(None)) if key.field.is_nullable else at >= bound
 
 
 def _beyond(key: SortKey, value: Any) -> ColumnElement[bool]:
     """After this value in this column. A missing value is the greatest: last ascending, first descending."""
-    at = key.field.attribute
+    at, bound = key.field.attribute, _parameter(key.field, value)
     if key.is_descending:
-        return at.is_not(None) if value is None else at < value
+        return at.is_not(None) if value is None else at < bound
     if value is None:
         return false()
-    return or_(at > value, at.is_(None)) if key.field.is_nullable else at > value
+    return or_(at > bound, at.is_(None)) if key.field.is_nullable else at > bound
