@@ -3,6 +3,7 @@
 `.env.example` lists the same names; a test keeps the two equal.
 """
 
+import io
 import json
 import os
 import re
@@ -496,14 +497,14 @@ def load_environment_files(*files: str | Path) -> Settings:
 
     What the files say goes into the environment, where it does not stand already. From then on ``get_db_url()``, ``SessionManager()``,
     ``get_db_context()`` and ``DataEncryptor()`` work without arguments, and seeds know whether this is production; a database that is
-    configured already stays. Absent files are passed over. Raises ConfigurationError in production for a file that any account of this
-    machine may read or write, before anything of it is used, and ``pydantic.ValidationError`` for a configuration that cannot be. Not
-    for the service itself, which does all this.
+    configured already stays. Absent files are passed over. Raises ConfigurationError for one that is no text in UTF-8, and in production
+    for one that any account of this machine may read or write, before anything of it is used, and ``pydantic.ValidationError`` for a
+    configuration that cannot be. Not for the service itself, which does all this.
     """
     paths = [Path(file) for file in files or (".env",)]
     found: dict[str, str] = {}
     for path in paths:
-        found |= {name: value for name, value in dotenv_values(path).items() if value is not None}
+        found |= _said_in(path)
     _require_private(paths, {**found, **os.environ})
     for name, value in found.items():
         os.environ.setdefault(name, value)
@@ -516,6 +517,19 @@ def load_environment_files(*files: str | Path) -> Settings:
 
 
 db.configure_environment(load_environment_files)  # for @with_secure_environment
+
+
+def _said_in(path: Path) -> dict[str, str]:
+    try:
+        # Asked here, because a folder in place of the file (a mount that found none) passes for an absent one.
+        said = {} if not path.exists() else dotenv_values(stream=io.StringIO(path.read_text("utf-8-sig")))
+    except (OSError, ValueError) as error:  # Without the error itself: it holds the whole file.
+        raise ConfigurationError(
+            f"{path} cannot be read as a file of settings: {type(error).__name__}"
+        ) from None
+    if any("\0" in f"{name}{value}" for name, value in said.items()):
+        raise ConfigurationError(f"{path} cannot be read as a file of settings: it has a NUL character")
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _configure_database(settings: Settings, url: str) -> None:

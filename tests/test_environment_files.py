@@ -149,3 +149,30 @@ def test_the_secret_key_stands_in_for_a_missing_one_in_development_only(keys: st
     if not keys:
         with pytest.raises(ValidationError, match="ENCRYPTION_KEYS is not set"):
             load_environment_files()
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (b"APP_NAME=\xe9\xff\n", "UnicodeDecodeError"),
+            (b"APP_NAME=secret\0x\n", "NUL"),
+            (None, "IsADirectoryError"),
+        ],
+    )
+    def test_what_is_no_text_is_refused_by_name_and_not_used(self, content: bytes | None, says: str) -> None:
+        path = Path("odd.env")
+        if content is None:
+            path.mkdir()
+        else:
+            path.write_bytes(b"VALKEY_URL=valkey://127.0.0.1:1/0\n" + content)
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            load_environment_files(path)
+        assert "odd.env" in str(caught.value)
+        assert "secret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert "VALKEY_URL" not in os.environ
+
+    def test_a_byte_order_mark_hides_no_name(self) -> None:
+        Path("marked.env").write_bytes("\ufeffAPP_NAME=marked\n".encode())
+        assert load_environment_files("marked.env").app_name == "marked"

@@ -15,6 +15,7 @@ from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
 from app.core.db._statements import ModelT, identity_of
+from app.core.db._uncut import uncut
 
 MAX_PARAMETERS = 32_767
 """Of one statement: the protocol counts them in 16 bits, and asyncpg in 15."""
@@ -71,6 +72,10 @@ async def update_rows(
 
 async def delete_rows(session: AsyncSession, model: Model, identities: Iterable[Any], scope: RowScope) -> int:
     """Remove rows by primary key; how many were there. Objects of the session that are gone leave it."""
+    if isinstance(identities, str | bytes):
+        raise InvalidFieldValue(
+            primary_key_of(model)[0].name, "is one of many; a single text would be taken for its letters"
+        )
     keys = [tuple(identity_of(model, identity).values()) for identity in identities]
     gone = 0
     with translate_errors():
@@ -109,13 +114,13 @@ def _update(model: Model, names: tuple[str, ...], rows: Sequence[Row], scope: Ro
     )
     key = primary_key_of(model)
     new: dict[Any, Any] = {
-        field.attribute: cast(source.c[field.name], field.attribute.type)
+        field.attribute: cast(source.c[field.name], uncut(field.attribute.type))
         for field in fields
         if field not in key
     }
     if (version := mapper_of(model).version_id_col) is not None:
         new.setdefault(getattr(model, mapper_of(model).get_property_by_column(version).key), version + 1)
-    same = (field.attribute == cast(source.c[field.name], field.attribute.type) for field in key)
+    same = (field.attribute == cast(source.c[field.name], uncut(field.attribute.type)) for field in key)
     return (
         update(model)
         .where(*same, *scope.criteria())
@@ -135,7 +140,7 @@ def _among(model: Model, keys: Sequence[tuple[Any, ...]]) -> Any:
         return tuple_(*(field.attribute for field in fields)).in_(keys)
     attribute = fields[0].attribute
     # One parameter for all, so that the statement's text is the same for any number of rows.
-    return attribute == any_(bindparam(None, [key[0] for key in keys], type_=ARRAY(attribute.type)))
+    return attribute == any_(bindparam(None, [key[0] for key in keys], type_=ARRAY(uncut(attribute.type))))
 
 
 async def _read_again(

@@ -1,9 +1,10 @@
 """A column whose texts are encrypted on their way to the database and decrypted on their way back."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from sqlalchemy import ClauseElement, Column, MetaData, Text, TypeDecorator
+from sqlalchemy import BindParameter, ClauseElement, Column, MetaData, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.operators import OperatorType, eq, is_, is_not, ne
 
@@ -11,7 +12,8 @@ from app.core.db._query_notes import note_secret
 from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, DecryptionFailed
 
-_ID_LENGTH = 8
+_KEY_ID = re.compile("[0-9a-f]{8}")
+_FERNET = "gAAAA"  # Its version, and the first bytes of the time until the year 2106.
 
 
 class StoredText(NamedTuple):
@@ -26,8 +28,9 @@ class StoredText(NamedTuple):
     @classmethod
     def parse(cls, stored: str, purpose: str) -> "StoredText":
         """Raises DecryptionFailed for what no encrypted column has written."""
-        key_id, dot, token = stored.partition(".")
-        if not dot or len(key_id) != _ID_LENGTH:
+        key_id, _, token = stored.partition(".")
+        # A plain text must not pass for a key's id: errors name that.
+        if not _KEY_ID.fullmatch(key_id) or not token.startswith(_FERNET):
             raise DecryptionFailed(f"A value of {purpose} is not encrypted, or it was changed.")
         return cls(key_id, token)
 
@@ -76,8 +79,10 @@ class _Comparator(TypeDecorator.Comparator[str]):
 
 def _makes_sense(op: OperatorType, other: tuple[Any, ...]) -> bool:
     if op in (eq, ne):
-        # SQLAlchemy compares columns with == when it looks them up in its dictionaries.
-        return other[0] is None or isinstance(other[0], ClauseElement)
+        # SQLAlchemy compares columns with == when it looks them up in its dictionaries, never with parameters.
+        return other[0] is None or (
+            isinstance(other[0], ClauseElement) and not isinstance(other[0], BindParameter)
+        )
     return op in (is_, is_not)
 
 

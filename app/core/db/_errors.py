@@ -30,6 +30,7 @@ from app.core.errors import Conflict, GatehouseError, Unavailable, Unprocessable
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CONNECTION_LOST = "8s2b"  # SQLAlchemy: the transaction went on although its connection had broken.
 _NOT_SENT = "cannot call Transaction.commit()"  # asyncpg: it knew before sending that it could not.
+_IN_USE = "another operation is in progress"  # The same, because another task uses the connection.
 _Key = type[GatehouseError]
 
 
@@ -181,13 +182,19 @@ def translate_commit(error: BaseException) -> GatehouseError | None:
     A SQLSTATE of another class than a lost connection's is the server's word that nothing was kept.
     """
     driver = _driver_error(error)
-    if _NOT_SENT in str(driver):
+    if _NOT_SENT in str(driver) or is_in_use(driver):
         return None
     code = getattr(driver, "sqlstate", None)
     if isinstance(code, str) and code[:2] not in {"08", "57"} and code != "40003":
         return None
     is_cancelled = code == "57014"  # The server's own limit: it says so before it commits.
     return None if is_cancelled else _told(CommitOutcomeUnknown, error, driver)
+
+
+def is_in_use(error: BaseException) -> bool:
+    """Whether the driver sent nothing, because another task was using the connection: a session serves one task at a time."""
+    driver = _driver_error(error)
+    return isinstance(driver, asyncpg.InterfaceError) and _IN_USE in str(driver)
 
 
 def _told(kind: _Key, error: BaseException, driver: BaseException) -> GatehouseError:
@@ -233,6 +240,8 @@ def _kind(error: BaseException, driver: BaseException) -> _Key:
             return meaning
     if isinstance(code, str):
         return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], DatabaseFault)
+    if is_in_use(driver):
+        return DatabaseFault
     broken = isinstance(error, DBAPIError) and error.connection_invalidated
     broken = broken or (isinstance(error, PendingRollbackError) and error.code == _CONNECTION_LOST)
     # A server-side cursor finds out by itself: SQLAlchemy does not look at what its fetches raise.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -38,7 +38,15 @@ def _storable(text: str) -> str:
     return text
 
 
+def _infinite(moment: datetime) -> datetime:
+    """The driver says ``infinity`` of a column with zones as the last (first) moment there is, without a zone, and understands it so."""
+    if moment not in (datetime.max, datetime.min):  # noqa: DTZ901 - the driver's, which have none
+        raise ValueError("should have timezone info")
+    return moment
+
+
 _TEXT = Annotated[str, AfterValidator(_storable)]
+_MOMENT = AwareDatetime | Annotated[NaiveDatetime, AfterValidator(_infinite)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +139,7 @@ def _python(kind: types.TypeEngine[Any]) -> Any:
     if isinstance(kind, types.Enum):
         return kind.enum_class or Literal[tuple(kind.enums)]
     if isinstance(kind, types.DateTime):
-        return AwareDatetime if kind.timezone else NaiveDatetime
+        return _MOMENT if kind.timezone else NaiveDatetime
     for integer, bits in _INTEGERS:
         if isinstance(kind, integer):
             return Annotated[int, Field(ge=-(2**bits), lt=2**bits)]

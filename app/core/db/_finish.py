@@ -3,11 +3,13 @@
 import asyncio
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IllegalStateChangeError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._errors import DRIVER_ERRORS, DatabaseError
 
+_ASK_AGAIN_S = 0.01
+_GIVE_UP_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
@@ -23,9 +25,26 @@ async def finish(session: AsyncSession, *, close: bool) -> None:
 
 async def _end(session: AsyncSession, *, close: bool) -> None:
     try:
-        await (session.close() if close else session.rollback())
+        await _once_nobody_uses(session, close=close)
     except (SQLAlchemyError, *DRIVER_ERRORS, OSError, DatabaseError) as error:
         # The connection is broken: the server rolls back by itself, the pool must not get it back, and the
         # caller shall see the error that brought us here, not this one.
         session.sync_session.invalidate()
         _log.info("session.connection_lost", error=type(error).__name__)
+
+
+async def _once_nobody_uses(session: AsyncSession, *, close: bool) -> None:
+    """End it when no other task is in the middle of taking its connection, writing or committing.
+
+    Whoever gives one session to several tasks (``asyncio.gather``) gets an error in one of them while another goes on. Left to itself that
+    one would keep its connection for good.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _GIVE_UP_S
+    while True:
+        try:
+            return await (session.close() if close else session.rollback())
+        except IllegalStateChangeError:
+            if loop.time() >= end:
+                raise
+        await asyncio.sleep(_ASK_AGAIN_S)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, literal, or_, true, tuple_
 
+from app.core.db._fields import ModelField
 from app.core.db._sorting import SortKey
 
 Position = tuple[Any, ...]
@@ -31,7 +32,7 @@ def after(keys: tuple[SortKey, ...], position: Position) -> ColumnElement[bool]:
     """Rows that come after ``position`` when sorted by ``keys``, which must be a total order."""
     if is_plain(keys):
         columns = zip(keys, position, strict=True)
-        return beyond(keys, (literal(value, key.field.attribute.type) for key, value in columns))
+        return beyond(keys, (_parameter(key.field, value) for key, value in columns))
     pairs = list(zip(keys, position, strict=True))
     ways = [
         and_(*(_same(*pair) for pair in pairs[:depth]), _beyond(*pairs[depth])) for depth in range(len(pairs))
@@ -45,20 +46,25 @@ def _same(key: SortKey, value: Any) -> ColumnElement[bool]:
     return at.is_(None) if value is None else at == value
 
 
+def _parameter(field: ModelField, value: Any) -> ColumnElement[Any]:
+    # True and False written down, as SQLAlchemy does otherwise, are not to be compared.
+    return literal(value, field.attribute.type)
+
+
 def _not_before(key: SortKey, value: Any) -> ColumnElement[bool]:
-    at = key.field.attribute
+    at, bound = key.field.attribute, _parameter(key.field, value)
     if key.is_descending:
-        return true() if value is None else at <= value
+        return true() if value is None else at <= bound
     if value is None:
         return at.is_(None)
-    return or_(at >= value, at.is_(None)) if key.field.is_nullable else at >= value
+    return or_(at >= bound, at.is_(None)) if key.field.is_nullable else at >= bound
 
 
 def _beyond(key: SortKey, value: Any) -> ColumnElement[bool]:
     """After this value in this column. A missing value is the greatest: last ascending, first descending."""
-    at = key.field.attribute
+    at, bound = key.field.attribute, _parameter(key.field, value)
     if key.is_descending:
-        return at.is_not(None) if value is None else at < value
+        return at.is_not(None) if value is None else at < bound
     if value is None:
         return false()
-    return or_(at > value, at.is_(None)) if key.field.is_nullable else at > value
+    return or_(at > bound, at.is_(None)) if key.field.is_nullable else at > bound

@@ -10,15 +10,17 @@ from time import perf_counter
 from typing import Any
 
 import asyncpg
+import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext, ExecutionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from app.core.db._errors import DatabaseFault, translate, translate_commit
+from app.core.db._errors import DatabaseFault, is_in_use, translate, translate_commit
 from app.core.db._query_notes import install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
+_log = structlog.get_logger(__name__)
 _ABORTED = "gatehouse_aborted"
 _COMMITTING = "gatehouse_committing"
 _KNOWN = frozenset(
@@ -41,6 +43,7 @@ _KNOWN = frozenset(
 def install_listeners(engine: Engine, hub: EventHub | None) -> None:
     """Attach everything; statement timing only when somebody listens."""
     event.listen(engine, "checkout", _refuse_dead_connection)
+    event.listen(engine, "checkin", _give_up_open_transaction)
     event.listen(engine, "handle_error", _note_error)
     event.listen(engine, "commit", _refuse_silent_rollback)
     event.listen(engine, "rollback", _forget)
@@ -65,11 +68,25 @@ def _refuse_dead_connection(
         raise DisconnectionError
 
 
+def _give_up_open_transaction(connection: Any, entry: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back with a transaction, instead of handing that to whoever asks next.
+
+    The driver refuses a COMMIT or ROLLBACK while another task uses the connection, and SQLAlchemy takes the
+    transaction for ended all the same.
+    """
+    if connection is not None and connection.driver_connection.is_in_transaction():
+        _log.warning("connection.given_up", reason="it came back in the middle of a transaction")
+        entry.invalidate()
+
+
 def _note_error(context: ExceptionContext) -> BaseException | None:
     error = context.original_exception
     if _ends_connection(error):
         # The driver may still hold it for open: the server's goodbye arrives before the socket's end.
         context.is_disconnect = True
+    if context.statement is None and is_in_use(error):
+        # A COMMIT or ROLLBACK that was not sent: there is no other way to end this transaction. The other connections are well.
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
     if isinstance(error, Exception) and _was_committing(context) and (unknown := translate_commit(error)):
         return unknown
     if isinstance(error, OSError):

@@ -11,9 +11,17 @@ from alembic import command
 from app.core.db._database import Database
 from app.core.db._errors import DatabaseError
 from app.core.db._migration_files import Migration, conflicts_of, issues_of, read_migrations
-from app.core.db._migrations import MIGRATIONS, alembic_config, current_heads, pending, run_command
+from app.core.db._migrations import (
+    MIGRATIONS,
+    alembic_config,
+    check_revision,
+    current_heads,
+    pending,
+    run_command,
+)
 from app.core.db._schema_history import HistoryEntry, read_history
 from app.core.db._sessions import default_database
+from app.core.errors import ConfigurationError
 
 _LONGEST_SLUG = 60
 
@@ -83,7 +91,7 @@ class MigrationUtils:
         """``status`` as text."""
         try:
             status = await self.status()
-        except DatabaseError as error:
+        except (ConfigurationError, DatabaseError) as error:
             return False, str(error)
         lines = [f"applied: {', '.join(status.applied) or 'none'}"]
         return True, "\n".join(lines + [f"pending: {name}" for name in status.pending or ("none",)])
@@ -114,10 +122,11 @@ class MigrationDryRun:
         """
         output = StringIO()
         try:
+            check_revision(revision)
             heads = await current_heads(database or default_database())
             start = ",".join(sorted(heads)) or "base"
             command.upgrade(alembic_config(folder, output), f"{start}:{revision}", sql=True)
-        except (CommandError, DatabaseError) as error:
+        except (CommandError, ConfigurationError, DatabaseError) as error:
             return False, str(error)
         sql = output.getvalue().strip()
         return True, "" if "alembic_version" not in sql else sql

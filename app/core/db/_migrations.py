@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
@@ -23,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from alembic import command
 from app.core.db._database import Database, connect_driver
-from app.core.db._errors import DatabaseTimeout
+from app.core.db._errors import DatabaseTimeout, translate_errors
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 
@@ -32,6 +33,11 @@ _LOCK = 7_203_110_465  # An arbitrary number that only this project takes.
 _WAIT_FOR_STARTER_S = 600
 _ASK_AGAIN_S = 0.1
 _LET_GO = "SET LOCAL lock_timeout = '600s'"
+# Those that the server has: the last one is there since PostgreSQL 17.
+_NO_LIMITS = text(
+    "SELECT set_config(name, '0', :is_local) FROM pg_settings "
+    "WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
 _WAIT_FOR_TABLE_S = 10
 _UNDEFINED_TABLE = "42P01"
 _LONGEST_MESSAGE = 200
@@ -46,13 +52,18 @@ async def upgrade(url: str, revision: str = "head") -> None:
     reached from where the database is; a failing migration raises what PostgreSQL said, and those before it
     stay.
     """
-    if not revision.strip():
-        raise ConfigurationError("A revision is the name of a migration, or head.")
+    check_revision(revision)
     try:
         await run_command(url, lambda config: command.upgrade(config, revision))
     except CommandError as error:
         said = str(error)[:_LONGEST_MESSAGE]
         raise ConfigurationError(f"The schema cannot be brought to {revision[:64]!r}: {said}") from error
+
+
+def check_revision(revision: str) -> None:
+    """Raises ConfigurationError for what cannot be the name of one."""
+    if not revision.strip() or not revision.isprintable() or ":" in revision:
+        raise ConfigurationError("A revision is the name of a migration, or head.")
 
 
 async def run_command(url: str, work: Callable[[Config], object]) -> None:
@@ -72,7 +83,8 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
     """A connection on which to migrate, while no other starter does.
 
     The lock lives in the open transaction of a second connection: the first one commits once for each
-    migration, and a lock of the session would stay behind in a pooler.
+    migration, and a lock of the session would stay behind in a pooler. Limits that the role or the database has
+    for statements and transactions do not count: they would end a long migration, or its lock, in the middle.
     """
     target = parse_url(url)
     options = {
@@ -86,6 +98,9 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.connect() as lock, engine.connect() as connection:
             await _be_the_only_one(lock)
+            if not target.through_pooler:  # where it would stay with the server's session
+                await connection.execute(_NO_LIMITS, {"is_local": False})
+                await connection.commit()
             yield connection
     finally:
         await engine.dispose()
@@ -100,6 +115,7 @@ async def _be_the_only_one(lock: AsyncConnection) -> None:
             while not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}):
                 await lock.rollback()
                 await asyncio.sleep(_ASK_AGAIN_S)
+            await lock.execute(_NO_LIMITS, {"is_local": True})
             # A SELECT's portal keeps its snapshot until the next statement; this one has none.
             await lock.execute(text(_LET_GO))
     except TimeoutError:
@@ -116,27 +132,33 @@ def alembic_config(folder: Path = MIGRATIONS, output: TextIO | None = None) -> C
 
 
 async def current_heads(database: Database) -> frozenset[str]:
-    """The versions that the database says it is at; empty before the first migration."""
-    try:
-        async with database.session() as session:
-            return frozenset(await session.scalars(text("SELECT version_num FROM alembic_version")))
-    except ProgrammingError as error:
-        if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
-            return frozenset()
-        raise
+    """The versions that the database says it is at; empty before the first migration. Raises a DatabaseError."""
+    with translate_errors():
+        try:
+            async with database.session() as session:
+                return frozenset(await session.scalars(text("SELECT version_num FROM alembic_version")))
+        except ProgrammingError as error:
+            if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
+                return frozenset()
+            raise
 
 
 async def pending(database: Database) -> list[str]:
     """Migrations that this checkout has and the database lacks, oldest first.
 
     A version that we do not know means that a newer release has migrated already: nothing is pending then.
+    Raises a DatabaseError, and ConfigurationError when the database names several versions that exclude each other.
     """
     applied = await current_heads(database)
     script = _script()
     known = {revision.revision for revision in script.walk_revisions()}
     if applied - known:
         return []
-    steps = script.iterate_revisions("heads", tuple(applied) or "base")
+    try:
+        steps = list(script.iterate_revisions("heads", tuple(applied) or "base"))
+    except (RevisionError, CommandError) as error:
+        told = ", ".join(sorted(applied))
+        raise ConfigurationError(f"The database says that it is at {told}, which cannot be") from error
     return [step.revision for step in steps][::-1]
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, false, true
+from sqlalchemy import ColumnElement, all_, any_, false, literal, true
+from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql import ClauseElement
 
 from app.core.db._fields import ModelField
 from app.core.db._query_errors import InvalidFieldValue, UnknownOperator
+from app.core.db._uncut import uncut
 
 Shape = Literal["one", "many", "pair", "flag"]
 _Build = Callable[[InstrumentedAttribute[Any], Any], ColumnElement[bool]]
@@ -40,26 +43,43 @@ def _ilike(before: str, after: str) -> _Build:
 
 
 def _equal(at: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:
-    return at.is_(None) if value is None else at == value
+    return at.is_(None) if value is None else at == _exact(at, value)
 
 
 def _unequal(at: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:
     # IS DISTINCT FROM: a row without a value is not the one that was named either.
-    return at.is_distinct_from(value)
+    return at.is_distinct_from(_exact(at, value))
+
+
+def _exact(at: InstrumentedAttribute[Any], value: Any) -> Any:
+    # True, False and None are written down, so that an index on some of the rows can be used.
+    return value if value is None or isinstance(value, bool) else _bound(at, value)
+
+
+def _bound(at: InstrumentedAttribute[Any], value: Any) -> Any:
+    # A parameter, because SQLAlchemy writes true and false down and then refuses to say < about them.
+    return value if isinstance(value, ClauseElement) else literal(value, uncut(at.type))
 
 
 def _between(at: InstrumentedAttribute[Any], pair: Any) -> ColumnElement[bool]:
     lower, upper = pair
-    above = true() if lower is None else at >= lower
-    return above if upper is None else above & (at <= upper)
+    above = true() if lower is None else at >= _bound(at, lower)
+    return above if upper is None else above & (at <= _bound(at, upper))
 
 
 def _among(at: InstrumentedAttribute[Any], values: Any) -> ColumnElement[bool]:
-    return at.in_(values) if values else false()
+    return at == any_(_all_of(at, values)) if values else false()
 
 
 def _not_among(at: InstrumentedAttribute[Any], values: Any) -> ColumnElement[bool]:
-    return at.not_in(values) | at.is_(None) if values else true()
+    return (at != all_(_all_of(at, values))) | at.is_(None) if values else true()
+
+
+def _all_of(at: InstrumentedAttribute[Any], values: Any) -> ColumnElement[Any]:
+    # One parameter for however many values there are: PostgreSQL takes 32,767, and each count would be another statement to it.
+    if any(isinstance(value, ClauseElement) for value in values):
+        return array([_bound(at, value) for value in values])
+    return literal(list(values), ARRAY(uncut(at.type)))
 
 
 def _any(_field: ModelField) -> bool:
@@ -85,10 +105,10 @@ def _array(field: ModelField) -> bool:
 OPERATORS: Mapping[str, Operator] = {
     "eq": Operator(_equal, _scalar),
     "ne": Operator(_unequal, _scalar),
-    "gt": Operator(lambda at, value: at > value, _ordered),
-    "gte": Operator(lambda at, value: at >= value, _ordered),
-    "lt": Operator(lambda at, value: at < value, _ordered),
-    "lte": Operator(lambda at, value: at <= value, _ordered),
+    "gt": Operator(lambda at, value: at > _bound(at, value), _ordered),
+    "gte": Operator(lambda at, value: at >= _bound(at, value), _ordered),
+    "lt": Operator(lambda at, value: at < _bound(at, value), _ordered),
+    "lte": Operator(lambda at, value: at <= _bound(at, value), _ordered),
     "between": Operator(_between, _ordered, "pair"),
     "in": Operator(_among, _scalar, "many"),
     "not_in": Operator(_not_among, _scalar, "many"),
@@ -100,9 +120,9 @@ OPERATORS: Mapping[str, Operator] = {
     "endswith": Operator(_like("%", ""), _text),
     "iendswith": Operator(_ilike("%", ""), _text),
     "iexact": Operator(_ilike("", ""), _text),
-    "has": Operator(lambda at, value: at.contains([value]), _array),
-    "has_any": Operator(lambda at, values: at.overlap(list(values)), _array, "many"),
-    "has_all": Operator(lambda at, values: at.contains(list(values)), _array, "many"),
+    "has": Operator(lambda at, value: at.contains(_bound(at, [value])), _array),
+    "has_any": Operator(lambda at, values: at.overlap(_bound(at, list(values))), _array, "many"),
+    "has_all": Operator(lambda at, values: at.contains(_bound(at, list(values))), _array, "many"),
 }
 
 
@@ -133,6 +153,6 @@ def _right_side(field: ModelField, operator: str, shape: Shape, value: Any) -> A
     values = [field.value(part) for part in value]
     if shape == "pair" and len(values) != 2:
         raise InvalidFieldValue(f"{field.name}__{operator}", "takes two values")
-    if shape == "many" and None in values:
+    if shape == "many" and any(value is None for value in values):
         raise InvalidFieldValue(f"{field.name}__{operator}", "has no place for a missing value; use is_null")
     return values

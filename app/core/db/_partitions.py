@@ -17,6 +17,12 @@ def is_partition(name: str | None) -> bool:
     return name is not None and _NAME.fullmatch(name) is not None
 
 
+def partitioned_table(name: str) -> str | None:
+    """The table that a partition of this name belongs to; None for a name of no partition."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else match["table"]
+
+
 async def keep_partitions(
     session: AsyncSession, table: str, *, ahead: int = 3, keep: int | None = None, today: date | None = None
 ) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._errors import translate_errors
 from app.core.db._query_footprint import ANY_WRITE, footprint, table_tags
 from app.core.db._query_kept import Keeping, Query, Tables, keeping, kept
-from app.core.db._query_keys import bound, call_key, digest, session_in
+from app.core.db._query_keys import bound, call_key, digest, session_in, surroundings
 from app.core.db._query_notes import guest_info, notes_of
 from app.core.db._sealed import RequestSession
 from app.core.db._sessions import request_sessions
@@ -37,14 +37,16 @@ def cached_query(
 
     ``@cached_query(ttl=300)`` over ``async def get_statistics(db: AsyncSession, user_id: UUID)``. The key is the function, its
     arguments but the session, and the caller: ``scope`` is that of ``get_or_set_cache`` ("public": one result for all). ``key_fn``
-    gets all arguments and gives what the result depends on, for arguments such as ``self``.
+    gets all arguments and gives what the result depends on, for arguments such as ``self``. Of the variables around a function that is
+    made inside another one, plain values and classes belong to the key, as they are when it is decorated.
 
     Which tables it reads is seen when it runs; ``tables`` names them where text is not understood, or views and functions of the
     server hide them. Every commit of a session of ours ends what was read from the tables it wrote, before ``commit()`` returns.
 
-    Asks the database, and keeps nothing, in a transaction that has written or has a snapshot of its own (REPEATABLE READ), and for
-    anonymous callers unless public. ``sealed`` encrypts what is kept; without it nothing that was decrypted on its way is kept.
-    Mapped objects come back detached, without relationships; with ``model`` (any type that Pydantic knows) in that shape.
+    Asks the database, and keeps nothing, in a transaction that has written, has a snapshot of its own (REPEATABLE READ), or sees other
+    tables or rows than others do (``search_path``, ``SET ROLE``, ``schema_translate_map``), and for anonymous callers unless public.
+    ``sealed`` encrypts what is kept; without it nothing that was decrypted on its way is kept. Mapped objects come back detached,
+    without relationships; with ``model`` (any type that Pydantic knows) in that shape.
 
     The function gets a session of its own on the caller's connection; without a session among its arguments it must open one
     itself. Not for balances and permissions, nor for reads from a replica. Raises ConfigurationError for a function that is not
@@ -72,7 +74,7 @@ def _kept_function(
     function: Any, how: Keeping, told: tuple[str, ...] | None, key_fn: Callable[..., Any] | None
 ) -> Callable[..., Awaitable[Any]]:
     signature, tables = inspect.signature(function), Tables(told)
-    path = f"{function.__module__}.{function.__qualname__}"
+    path = f"{function.__module__}.{function.__qualname__}{surroundings(function)}"
 
     @functools.wraps(function)
     async def cached(*args: Any, **kwargs: Any) -> Any:

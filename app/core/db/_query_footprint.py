@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.db._partitions import partitioned_table
 from app.core.db._tables_used import TablesUsed, tables_used
 
 ANY_WRITE = "tables:written"
@@ -24,16 +25,20 @@ _NAME = r"[a-z_][a-z0-9_]*"
 _ONE_TABLE = re.compile(
     rf"\s*(?:insert\s+into|update(?:\s+only)?)\s+({_NAME}(?:\.{_NAME})?)(?=[\s(])", re.IGNORECASE
 )
-_SNAPSHOT = re.compile(
-    r"\bisolation\s+level\s+(?:repeatable|serializable)|\btransaction_isolation\b", re.IGNORECASE
+# From here on the transaction sees what nobody else sees: one moment only, the tables of another schema, the rows of another role.
+_OWN_VIEW = re.compile(
+    r"\bisolation\s+level\s+(?:repeatable|serializable)|\btransaction_isolation\b"
+    r"|(?:^|;|\*/)\s*(?:set|reset)\s+(?:local\s+|session\s+)?(?:search_path|schema|role|session\s+authorization)\b"
+    r"|\bset_config\s*\(\s*(?:'(?:search_path|role|session_authorization)'|[^'\s])",
+    re.IGNORECASE,
 )
 
 
 class Footprint(NamedTuple):
     """``reads``: tags that a result depends on; ``writes``: tags that end when it is committed.
 
-    ``is_known``: whether ``reads`` are all tables. ``is_snapshot``: it asks for one snapshot for the whole
-    transaction.
+    ``is_known``: whether ``reads`` are all tables. ``is_snapshot``: the rest of its transaction sees something
+    else than others do: one moment, another schema, what another role may see.
     """
 
     reads: frozenset[str]
@@ -43,11 +48,12 @@ class Footprint(NamedTuple):
 
 
 def table_tag(table: str) -> str:
-    """The tag of a table, ``users`` or ``schema.users``. Raises ValueError for an empty name."""
+    """The tag of a table, ``users`` or ``schema.users``; a month's partition has its table's. Raises ValueError for an empty name."""
     name = table.strip().removeprefix("public.")
     if not name:
         raise ValueError("a table needs a name")
-    return f"table:{name}"
+    schema, dot, bare = name.rpartition(".")
+    return f"table:{schema}{dot}{partitioned_table(bare) or bare}"
 
 
 def table_tags(tables: Iterable[str]) -> frozenset[str]:
@@ -75,7 +81,7 @@ def _made(text: str, statement: Any) -> Footprint:
     except SQLAlchemyError:  # it compiled with its values, but not without
         used = TablesUsed(frozenset(), frozenset(), is_exact=False)
     return Footprint(
-        table_tags(used.reads), _writes(used, text), used.is_exact, _SNAPSHOT.search(text) is not None
+        table_tags(used.reads), _writes(used, text), used.is_exact, _OWN_VIEW.search(text) is not None
     )
 
 

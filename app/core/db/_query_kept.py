@@ -8,9 +8,10 @@ import structlog
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.db._errors import translate_errors
 from app.core.db._query_footprint import ALL_TABLES, ANY_WRITE, table_tags
 from app.core.db._query_keys import database_of, digest
-from app.core.db._query_notes import Reading, note_reads, note_secret, notes_of, reading
+from app.core.db._query_notes import Reading, is_elsewhere, note_reads, note_secret, notes_of, reading
 from app.core.db._query_values import pack, unpack
 from app.core.db._sessions import request_sessions
 from app.core.errors import ConfigurationError
@@ -18,6 +19,7 @@ from app.core.valkey import CacheOptions, Scope, Unkept, check_scope, default_ca
 
 _log = structlog.get_logger(__name__)
 _MOST_BYTES = 1_048_576
+_WRITTEN = "SELECT pg_current_xact_id_if_assigned()"
 
 
 class Tables:
@@ -55,13 +57,14 @@ class Keeping(NamedTuple):
         if self.adapter is None or value is None:
             return pack(value)
         shaped = self.adapter.validate_python(value, from_attributes=True)
-        return self.adapter.dump_python(shaped, mode="json")
+        # Packed, because JSON has no infinity, which Pydantic leaves to whoever writes it down.
+        return pack(self.adapter.dump_python(shaped, mode="json"))
 
     def unpack(self, packed: Any) -> Any:
         """The value as callers get it."""
         if self.adapter is None or packed is None:
             return unpack(packed)
-        return self.adapter.validate_python(packed)
+        return self.adapter.validate_python(unpack(packed))
 
     def shape(self, value: Any) -> Any:
         """A value that is not kept, as callers get it."""
@@ -152,20 +155,40 @@ def _must_ask(session: AsyncSession | None) -> bool:
         sync = one.sync_session
         if sync.new or sync.dirty or sync.deleted:
             return True
+        if is_elsewhere(sync.get_bind().get_execution_options()):
+            return True
         if any(notes.ends or notes.is_snapshot for notes in notes_of(sync)):
             return True
     return False
 
 
+async def _has_written(session: AsyncSession | None) -> bool:
+    """Whether the transaction has written what nobody noted: by a function of the server, a trigger, its bare connection.
+
+    What is read in it now may never be committed. Asked of the driver, so that no log or count of statements shows it; it costs a round
+    trip, and only where something went before in the same transaction.
+    """
+    if session is None or not notes_of(session.sync_session):
+        return False
+    with translate_errors():
+        raw = await (await session.connection()).get_raw_connection()
+        driver: Any = raw.driver_connection
+        return await driver.fetchval(_WRITTEN) is not None
+
+
 async def _make(query: Query, tags: tuple[str, ...]) -> Any:
+    has_written = await _has_written(query.session)
     with reading() as seen:
         value = await query.run()
     query.tables.learn(seen)
-    is_safe = seen.is_fit and (query.keeping.options.sealed or not seen.is_secret)
+    is_safe = seen.is_fit and not has_written and (query.keeping.options.sealed or not seen.is_secret)
     if not (is_safe and query.is_alone and query.tables.covers(seen, tags)):
         return Unkept(value)
     try:
         return query.keeping.pack(value)
     except TypeError as error:
-        _log.warning("cache.unstorable", cache=query.keeping.options.name, reason=str(error))
-        return Unkept(value)
+        reason = str(error)
+    except ValueError as error:  # Pydantic's: its text may quote the value.
+        reason = type(error).__name__
+    _log.warning("cache.unstorable", cache=query.keeping.options.name, reason=reason)
+    return Unkept(value)

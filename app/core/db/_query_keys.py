@@ -6,6 +6,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
+from types import CellType, FunctionType
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,10 @@ _PLAIN = (str, int, float, bytes, bool, date, time, timedelta, Decimal, type(Non
 
 def digest(*parts: Any) -> str:
     """Of values whose type and worth make the key. Raises ConfigurationError for one that has no worth of its own."""
-    text = "\0".join(map(_canonical, parts))
+    try:
+        text = "\0".join(map(_canonical, parts))
+    except RecursionError:
+        raise ConfigurationError("A cached query cannot have a value of so many levels in its key") from None
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -54,19 +58,38 @@ def call_key(arguments: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in arguments.items() if not is_session(value)})
 
 
+def surroundings(function: Any) -> str:
+    """What tells functions apart that one place in the code makes: the values around them that they use, as they are now.
+
+    Plain values, classes and functions count. Others (a database, a client) have no worth that another process would know.
+    """
+    inner = inspect.unwrap(function)
+    cells = zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True)
+    found = {name: worth for name, cell in cells if (worth := _worth(cell)) is not None}
+    return digest(found) if found else ""
+
+
+def _worth(cell: CellType) -> str | None:
+    try:
+        value = cell.cell_contents
+        if isinstance(value, type | FunctionType):
+            return f"{value.__module__}.{value.__qualname__}"
+        return digest(value)
+    except (ConfigurationError, ValueError):  # ValueError: nothing is in it yet
+        return None
+
+
 def is_session(value: object) -> bool:
     """Whether it is a session."""
     return isinstance(value, AsyncSession | Session)
 
 
 def database_of(session: AsyncSession | None) -> str:
-    """Which database a session speaks to, without the user and the password, and under which names its schemas are there."""
+    """Which database a session speaks to, without the user and the password."""
     if session is None:
         return ""
-    bind = session.get_bind()
-    url = bind.engine.url._replace(username=None, password=None).render_as_string()
-    schemas = bind.get_execution_options().get("schema_translate_map")
-    return f"{url} {sorted(schemas.items(), key=str)}" if schemas else url
+    url = session.get_bind().engine.url
+    return url._replace(username=None, password=None).render_as_string()
 
 
 def session_in(arguments: Mapping[str, Any]) -> tuple[str, AsyncSession] | None:

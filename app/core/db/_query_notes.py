@@ -1,7 +1,7 @@
 """What transactions have written, told to the cache when they are committed; and what was read while a value is made."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Reading:
     is_known: bool = True
     is_secret: bool = False
     is_fit: bool = True
-    """False: it wrote, or it read from a snapshot that may be older than the tags' versions."""
+    """False: it wrote, or it read from a snapshot that may be older than the tags' versions, or what only this transaction sees."""
 
     def add(self, mark: Footprint, *, is_snapshot: bool) -> None:
         """One statement more."""
@@ -118,7 +118,13 @@ def _note(
 
 def _is_snapshot(connection: Connection) -> bool:
     options = connection.get_execution_options()
-    return (options.get("isolation_level") or connection.default_isolation_level) in _SNAPSHOTS
+    isolation = options.get("isolation_level") or connection.default_isolation_level
+    return isolation in _SNAPSHOTS or is_elsewhere(options)
+
+
+def is_elsewhere(options: Mapping[str, Any]) -> bool:
+    """Whether execution options lead statements to tables of other schemas than they name."""
+    return bool(options.get("schema_translate_map"))
 
 
 def _note_commit(connection: Connection) -> None:

@@ -32,8 +32,15 @@ def pack(value: Any) -> Any:
     """``value`` as JSON data that ``unpack`` makes equal again, type by type.
 
     Takes None, texts, numbers, dates and times, UUIDs, bytes, enums, lists, tuples, sets, dicts, rows, and mapped
-    objects with the columns that they have loaded. Raises TypeError for anything else.
+    objects with the columns that they have loaded. Raises TypeError for anything else, and for what is too deep.
     """
+    try:
+        return _pack(value)
+    except RecursionError:
+        raise TypeError("a value of too many levels cannot be kept") from None
+
+
+def _pack(value: Any) -> Any:
     kind: type = UUID if isinstance(value, UUID) else type(value)  # the driver has a kind of its own
     if value is None or kind in (bool, str):
         return value
@@ -45,7 +52,7 @@ def pack(value: Any) -> Any:
         tag, write, _ = _TEXTS[kind]
         return {tag: write(value)}
     if kind is list:
-        return [pack(one) for one in value]
+        return [_pack(one) for one in value]
     return _pack_other(value)
 
 
@@ -54,13 +61,13 @@ def _pack_other(value: Any) -> dict[str, Any]:
         case timedelta():
             return {"timedelta": [value.days, value.seconds, value.microseconds]}
         case dict():
-            return {"dict": [[pack(key), pack(one)] for key, one in value.items()]}
+            return {"dict": [[_pack(key), _pack(one)] for key, one in value.items()]}
         case Row():
-            return {"row": [list(value._fields), [pack(one) for one in value]]}
+            return {"row": [list(value._fields), [_pack(one) for one in value]]}
         case Enum():
             return {"enum": [*_name(type(value)), value.name]}
     if type(value) in (tuple, set, frozenset):
-        return {type(value).__name__: [pack(one) for one in value]}
+        return {type(value).__name__: [_pack(one) for one in value]}
     return _pack_entity(value)
 
 
@@ -70,7 +77,7 @@ def _pack_entity(value: Any) -> dict[str, Any]:
     if not isinstance(mapper, Mapper) or mapper is state:
         raise TypeError(f"a {type(value).__name__} cannot be kept")
     columns = (attribute.key for attribute in mapper.column_attrs)
-    loaded = {key: pack(state.dict[key]) for key in columns if key in state.dict}
+    loaded = {key: _pack(state.dict[key]) for key in columns if key in state.dict}
     return {"entity": [*_name(type(value)), loaded]}
 
 
@@ -81,9 +88,16 @@ def _name(kind: type) -> tuple[str, str]:
 
 
 def unpack(packed: Any) -> Any:
-    """What was packed; mapped objects come back detached, without relationships. Raises ValueError for what it does not know."""
+    """What was packed; mapped objects come back detached, without relationships. Raises ValueError for what ``pack`` has not made."""
+    try:
+        return _unpack(packed)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError("no value of a query") from error
+
+
+def _unpack(packed: Any) -> Any:
     if isinstance(packed, list):
-        return [unpack(one) for one in packed]
+        return [_unpack(one) for one in packed]
     if not isinstance(packed, dict):
         return packed
     ((tag, held),) = packed.items()
@@ -117,7 +131,7 @@ def _entity(held: list[Any]) -> Any:
     # Columns are plain values of a new object: nobody watches them yet.
     state, loaded = instance_state(entity), instance_dict(entity)
     for key, one in values.items():
-        loaded[key] = unpack(one) if isinstance(one, dict | list) else one
+        loaded[key] = _unpack(one) if isinstance(one, dict | list) else one
     if len(values) == len(known.names):
         state.key = mapper.identity_key_from_primary_key(tuple(loaded[key] for key in known.identity))
     else:
@@ -138,11 +152,11 @@ def _columns(mapper: Mapper[Any]) -> _Columns:
 
 _BUILDERS: dict[str, Callable[[Any], Any]] = {
     "timedelta": lambda held: timedelta(*held),
-    "dict": lambda held: {unpack(key): unpack(one) for key, one in held},
-    "tuple": lambda held: tuple(map(unpack, held)),
-    "set": lambda held: set(map(unpack, held)),
-    "frozenset": lambda held: frozenset(map(unpack, held)),
-    "row": lambda held: cast("Any", result_tuple(held[0]))(map(unpack, held[1])),
+    "dict": lambda held: {_unpack(key): _unpack(one) for key, one in held},
+    "tuple": lambda held: tuple(map(_unpack, held)),
+    "set": lambda held: set(map(_unpack, held)),
+    "frozenset": lambda held: frozenset(map(_unpack, held)),
+    "row": lambda held: cast("Any", result_tuple(held[0]))(map(_unpack, held[1])),
     "enum": _enum,
     "entity": _entity,
 }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Row, Select, Text, Update, func, select, tuple_, type_coerce, values
 from sqlalchemy import column as named
 
+from app.core.db._bulk import MAX_PARAMETERS
 from app.core.db._database import Database
 from app.core.db._encrypted import EncryptedText, StoredText
 from app.core.db._errors import translate_errors
@@ -41,7 +42,8 @@ class ColumnRotation:
         self._column = column
         self._keys: list[Column[Any]] = list(column.table.primary_key)
         self._encryptor: DataEncryptor = column.type.cipher()
-        self._batch = batch
+        # A statement that writes them has the key and the new value of each.
+        self._batch = min(batch, MAX_PARAMETERS // (len(self._keys) + 1))
         self._stored = type_coerce(column, Text)
 
     async def left(self) -> int:

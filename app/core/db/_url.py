@@ -21,6 +21,38 @@ _POOLER_PORT = 6543  # https://supabase.com/docs/guides/database/connecting-to-p
 Provider = Literal["postgresql", "supabase"]
 _DIALECTS = frozenset({"postgres", "postgresql"})
 _OURS = frozenset({"host", "port", "target_session_attrs"})  # The driver takes these as they are.
+_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_CHOICES = {
+    "sslmode": _SSL_MODES,
+    "ssl": _SSL_MODES,
+    "target_session_attrs": frozenset(
+        {"any", "primary", "standby", "read-write", "read-only", "prefer-standby"}
+    ),
+}
+# Of libpq (https://www.postgresql.org/docs/current/libpq-connect.html), and not of the driver, which would send them as settings of the
+# server; those of the last line are its own, and not to be said here.
+_UNKNOWN = frozenset(
+    {
+        "channel_binding",
+        "require_auth",
+        "requirepeer",
+        "gssencmode",
+        "gssdelegation",
+        "sslcompression",
+        "sslsni",
+        "sslcertmode",
+    }
+    | {
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "load_balance_hosts",
+    }
+    | {"hostaddr", "fallback_application_name", "replication", "sslcrldir"}
+    | {"statement_cache_size", "prepared_statement_cache_size", "command_timeout"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +65,7 @@ class Target:
     url: URL
     through_pooler: bool
     provider: Provider = "postgresql"
+    connect_timeout_s: float | None = None
 
     def __repr__(self) -> str:
         return f"Target(host={self.url.host or self.url.query.get('host')!r}, database={self.url.database!r})"
@@ -45,6 +78,8 @@ class Target:
     def connect_args(self) -> dict[str, Any]:
         """Driver options: libpq's, and for a pooler in transaction mode that no statement is remembered by name."""
         arguments: dict[str, Any] = {"dsn": self.url.query["dsn"]} if "dsn" in self.url.query else {}
+        if self.connect_timeout_s is not None:
+            arguments["timeout"] = self.connect_timeout_s
         if self.through_pooler:
             arguments["statement_cache_size"] = arguments["prepared_statement_cache_size"] = 0
             arguments["prepared_statement_name_func"] = lambda: f"__gatehouse_{uuid4()}__"
@@ -72,14 +107,40 @@ def parse_url(text: str) -> Target:
         raise ConfigurationError(
             "DATABASE_URL must name PostgreSQL: postgresql+asyncpg://user:password@host:5432/name"
         )
+    _check(url)
     query = dict(url.query)
     told = str(query.pop("pgbouncer", "")).lower()
-    is_supabase = (url.host or "").endswith(_SUPABASE)
+    timeout = query.pop("connect_timeout", None)
+    is_supabase = (url.host or "").lower().endswith(_SUPABASE)
     through_pooler = told in {"1", "true", "yes", "on"} if told else is_supabase and url.port == _POOLER_PORT
     if is_supabase and not query.keys() & {"ssl", "sslmode"}:
         query["sslmode"] = "require"  # It takes unencrypted connections too, unless its owner forbids them.
     url = _with_socket_folder(url.set(drivername=_DRIVER, query=query))
-    return Target(_with_libpq_options(url), through_pooler, "supabase" if is_supabase else "postgresql")
+    provider: Provider = "supabase" if is_supabase else "postgresql"
+    return Target(
+        _with_libpq_options(url), through_pooler, provider, None if timeout is None else float(str(timeout))
+    )
+
+
+def _check(url: URL) -> None:
+    """Refuse now what the driver would refuse at the first request. Raises ConfigurationError."""
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise ConfigurationError("DATABASE_URL has a port that is none: 1 to 65535")
+    if "@" in (url.database or ""):
+        raise ConfigurationError(
+            "DATABASE_URL has an @ behind the host: write / as %2F, and @ as %40, in the password"
+        )
+    for name, value in url.query.items():
+        if name in _UNKNOWN:
+            raise ConfigurationError(
+                f"DATABASE_URL has the option {name}, which the driver does not know; leave it out"
+            )
+        if not isinstance(value, str) and name not in {"host", "port"}:
+            raise ConfigurationError(f"DATABASE_URL says {name} more than once")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ConfigurationError(f"DATABASE_URL: {name} is one of {', '.join(sorted(_CHOICES[name]))}")
+        if name == "connect_timeout" and not (str(value).isdecimal() and 1 <= int(str(value)) <= 600):
+            raise ConfigurationError("DATABASE_URL: connect_timeout is 1 to 600 seconds")
 
 
 def _with_socket_folder(url: URL) -> URL:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
-from sqlalchemy import MetaData, literal, select, text, update
+from sqlalchemy import MetaData, bindparam, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from app.core.db import Database, EncryptedText, encrypted_columns
@@ -104,6 +104,18 @@ class TestOnTheServer:
             with pytest.raises(DecryptionFailed, match=f"patients.ssn {says}"):
                 await read(database)
 
+    @pytest.mark.parametrize(
+        "plain", ["jane.doe.secret", "12345678.90", "johnsmit.h@example.com", "\x1b[31mabc.x", "."]
+    )
+    async def test_no_part_of_a_plain_text_is_taken_for_a_key_and_named(
+        self, database: Database, plain: str
+    ) -> None:
+        await admit(database, 1)
+        await written(database, plain)
+        with pytest.raises(DecryptionFailed, match="is not encrypted") as caught:
+            await read(database)
+        assert plain == "." or plain[:5] not in str(caught.value)
+
     async def test_what_is_moved_from_another_column_does_not_open(self, database: Database) -> None:
         async with database.session() as session:
             session.add_all([Patient(id=1, ssn=SSN), Stay(ward="north", day=1, cause="measles")])
@@ -145,6 +157,8 @@ class TestUse:
         [
             lambda column: column == SSN,
             lambda column: column != SSN,
+            lambda column: column == literal(SSN),
+            lambda column: column == bindparam("ssn"),
             lambda column: column.in_([SSN]),
             lambda column: column.like("0%"),
             lambda column: column.startswith("0"),

@@ -13,14 +13,18 @@ from sqlalchemy.exc import DBAPIError
 from alembic import command
 from app.core.db import (
     Database,
+    DatabaseFault,
     DatabaseUnavailable,
+    MigrationDryRun,
     current_heads,
     is_at_head,
+    migration_connection,
     pending,
     run_command,
     upgrade,
 )
 from app.core.db._migrations import _LOCK, _script
+from app.core.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -225,3 +229,55 @@ async def test_alembics_own_command_prints_sql_without_a_database_and_migrates_t
 def test_alembic_ini_holds_no_url_and_there_is_one_head() -> None:
     assert "sqlalchemy.url" not in (ROOT / "alembic.ini").read_text()
     assert len(_script().get_heads()) == 1
+
+
+@pytest.mark.parametrize(
+    "limit", ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
+)
+async def test_limits_of_the_role_end_neither_a_migration_nor_its_lock(
+    empty_postgres_url: str, limit: str
+) -> None:
+    name = empty_postgres_url.partition("?")[0].rpartition("/")[2]
+    admin = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
+    try:
+        await admin.execute(f"ALTER DATABASE {name} SET {limit} = '50ms'")
+        async with migration_connection(empty_postgres_url) as connection:
+            await connection.execute(text("SELECT pg_sleep(0.2)"))
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            assert await connection.scalar(text(locks)) == 1
+    finally:
+        await admin.execute(f"ALTER DATABASE {name} RESET {limit}")
+        await admin.close()
+
+
+async def test_versions_that_exclude_each_other_are_said_to(empty_postgres_url: str) -> None:
+    first, *_, last = [revision.revision for revision in _script().walk_revisions()][::-1]
+    await upgrade(empty_postgres_url, first)
+    database = Database(empty_postgres_url)
+    async with database.connect() as connection:
+        await connection.execute(text("INSERT INTO alembic_version VALUES (:last)"), {"last": last})
+    with pytest.raises(ConfigurationError, match=first):
+        await pending(database)
+    await database.close()
+
+
+async def test_a_table_of_versions_that_is_none_is_the_databases_fault(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    async with database.connect() as connection:
+        await connection.execute(text("CREATE TABLE alembic_version (x int)"))
+    with pytest.raises(DatabaseFault):
+        await pending(database)
+    await database.close()
+
+
+@pytest.mark.parametrize("revision", ["", " ", "0001_accounts:head", "head:base", "a\nb", "\udcff"])
+async def test_what_cannot_be_a_revision_is_said_to_be_none(empty_postgres_url: str, revision: str) -> None:
+    with pytest.raises(ConfigurationError, match="name of a migration"):
+        await upgrade(empty_postgres_url, revision)
+    database = Database(empty_postgres_url)
+    assert await MigrationDryRun.dry_run_upgrade(revision, database=database) == (
+        False,
+        "A revision is the name of a migration, or head.",
+    )
+    assert await tables(database) == set()
+    await database.close()

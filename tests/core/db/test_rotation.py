@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Column as SchemaColumn
+from sqlalchemy import Integer, MetaData, Table, delete, insert, select, text, update
 
-from app.core.db import ColumnRotation, Database, Turn
+from app.core.db import ColumnRotation, Database, EncryptedText, Turn
 from app.core.errors import ConfigurationError
 from app.core.security import configure_encryption
 from tests.core.db.patients import SCHEMA, Patient, Stay, admit, id_of, stored, wards
@@ -162,3 +163,16 @@ def test_a_batch_has_limits(database: Database, batch: int) -> None:
 def test_a_column_that_is_not_encrypted_is_refused(database: Database) -> None:
     with pytest.raises(ConfigurationError, match="no encrypted column"):
         ColumnRotation(database, Patient.__table__.c.note)  # type: ignore[arg-type]
+
+
+async def test_the_largest_batch_of_a_wide_key_fits_into_a_statement(database: Database) -> None:
+    keys = [SchemaColumn(f"k{n}", Integer, primary_key=True) for n in range(7)]
+    wide = Table("wide", MetaData(schema=SCHEMA), *keys, SchemaColumn("secret", EncryptedText("wide.secret")))
+    row = {key.name: 0 for key in keys} | {"secret": "a text"}
+    async with database.engine.begin() as connection:
+        await connection.run_sync(wide.create)
+        await connection.execute(insert(wide), [{**row, "k0": n} for n in range(5000)])
+    configure_encryption([NEW, OLD])
+    rotation = ColumnRotation(database, wide.c.secret, batch=5000)
+    assert sum([turn.rotated async for turn in rotation.run()]) == 5000
+    assert await rotation.left() == 0

@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy import text
 
 from app.core.db import Database, normalize_url
 from app.core.db._url import parse_url
@@ -64,3 +65,39 @@ def test_password_is_not_in_any_repr() -> None:
     assert "hunter2" not in repr(database)
     assert "hunter2" not in repr(database.engine.url)
     assert "hunter2" in database.url
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:hunter2@h/n?sslmode=on", "sslmode is one of"),
+        ("postgresql://u:hunter2@h/n?ssl=true", "ssl is one of"),
+        ("postgresql://u:hunter2@h/n?sslmode=require&sslmode=disable", "sslmode more than once"),
+        ("postgresql://u:hunter2@h/n?target_session_attrs=master", "target_session_attrs is one of"),
+        ("postgresql://u:hunter2@h/n?sslmode=require&channel_binding=require", "channel_binding"),
+        ("postgresql://u:hunter2@h/n?statement_cache_size=0", "statement_cache_size"),
+        ("postgresql://u:hunter2@h/n?connect_timeout=soon", "connect_timeout"),
+        ("postgresql://u:hunter2@h/n?connect_timeout=0", "connect_timeout"),
+        ("postgresql://u:hunter2@h/n?connect_timeout=\u0663x", "connect_timeout"),
+        ("postgresql://u:hunter2@h:99999/n", "port"),
+        ("postgresql://u:hunter2@h:0/n", "port"),
+        ("postgresql://u:p@ss/hunter2@h/n", "%40"),
+    ],
+)
+def test_what_the_driver_would_refuse_at_the_first_request_stops_the_start(url: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        Database(url)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_options_that_people_copy_from_their_panel_connect(postgres_url: str) -> None:
+    database = Database(f"{postgres_url}&sslmode=prefer&connect_timeout=7&search_path=pg_catalog")
+    assert parse_url(f"{postgres_url}&connect_timeout=7").connect_args() == {"timeout": 7.0}
+    async with database.connect() as connection:
+        assert await connection.scalar(text("SHOW search_path")) == "pg_catalog"
+    await database.close()
+
+
+def test_a_provider_is_known_in_capitals_too() -> None:
+    target = parse_url("postgresql://u:p@AWS.POOLER.SUPABASE.COM:6543/postgres")
+    assert (target.provider, target.through_pooler, target.url.query["ssl"]) == ("supabase", True, "require")
