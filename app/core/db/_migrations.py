@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from alembic import command
 from app.core.db._database import Database, connect_driver
-from app.core.db._errors import DatabaseTimeout
+from app.core.db._errors import UNDEFINED_TABLE, DatabaseTimeout, sqlstate_of
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 
@@ -33,7 +33,6 @@ _WAIT_FOR_STARTER_S = 600
 _ASK_AGAIN_S = 0.1
 _LET_GO = "SET LOCAL lock_timeout = '600s'"
 _WAIT_FOR_TABLE_S = 10
-_UNDEFINED_TABLE = "42P01"
 _LONGEST_MESSAGE = 200
 _current: WeakSet[Database] = WeakSet()
 
@@ -55,11 +54,14 @@ async def upgrade(url: str, revision: str = "head") -> None:
         raise ConfigurationError(f"The schema cannot be brought to {revision[:64]!r}: {said}") from error
 
 
-async def run_command(url: str, work: Callable[[Config], object]) -> None:
-    """Run one of alembic's commands, which take their connection from ``config.attributes``."""
+async def run_command(url: str, work: Callable[[Config], object], *, folder: Path = MIGRATIONS) -> None:
+    """Run one of alembic's commands on the migrations of ``folder``; it takes its connection from ``config.attributes``.
+
+    No other starter migrates meanwhile. Raises a ``DatabaseError`` as ``upgrade`` does, and what the command raises.
+    """
 
     def run(connection: Connection) -> None:
-        config = alembic_config()
+        config = alembic_config(folder)
         config.attributes["connection"] = connection
         work(config)
 
@@ -123,7 +125,7 @@ async def current_heads(database: Database) -> frozenset[str]:
         async with database.session() as session:
             return frozenset(await session.scalars(text("SELECT version_num FROM alembic_version")))
     except ProgrammingError as error:
-        if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
+        if sqlstate_of(error) == UNDEFINED_TABLE:
             return frozenset()
         raise
 
