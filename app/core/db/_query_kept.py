@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._query_footprint import ALL_TABLES, ANY_WRITE, table_tags
 from app.core.db._query_keys import database_of, digest
-from app.core.db._query_notes import Reading, note_reads, note_secret, notes_of, reading
+from app.core.db._query_notes import notes_of
+from app.core.db._query_reading import Reading, note_reads, note_secret, reading
 from app.core.db._query_values import pack, unpack
 from app.core.db._sessions import request_sessions
 from app.core.errors import ConfigurationError
