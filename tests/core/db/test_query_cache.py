@@ -170,7 +170,7 @@ class TestInvalidation:
         await done.wait()
         assert await ask(people) == ["Bea"]
 
-    async def test_by_hand(self, people: Database, watched: Watched) -> None:
+    async def test_what_nobody_was_told_of_is_ended_by_hand(self, people: Database, watched: Watched) -> None:
         await learned(people, watched)
         async with people.connect() as connection:  # no session: nobody is told
             await connection.execute(text("UPDATE staff.persons SET name = 'Bea'"))
@@ -179,7 +179,7 @@ class TestInvalidation:
         assert await ask(people) == ["Bea"]
 
     @pytest.mark.parametrize("names", [(), ("",), ("users", " ")])
-    async def test_by_hand_needs_names(self, watched: Watched, names: tuple[str, ...]) -> None:
+    async def test_to_end_by_hand_takes_names(self, watched: Watched, names: tuple[str, ...]) -> None:
         with pytest.raises(ConfigurationError, match="names of tables"):
             await invalidate_table_cache(*names)
 
