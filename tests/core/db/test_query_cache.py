@@ -36,6 +36,9 @@ COUNT = "SELECT count(*) AS n FROM staff.persons"
 calls: Counter[str] = Counter()
 
 
+async def get_nothing(_: AsyncSession) -> None: ...
+
+
 class Watched:
     """The process's cache, and what came of each call."""
 
@@ -426,6 +429,15 @@ class TestKeeping:
         async with get_db_context(people) as db:
             with pytest.raises(ConfigurationError, match="cannot tell one object from another"):
                 await of(db, object())
+
+    @pytest.mark.parametrize("tables", [[""], ["users", " "]])
+    def test_a_table_without_a_name_stops_the_start(self, tables: list[str]) -> None:
+        with pytest.raises(ConfigurationError, match="needs a name"):
+            cached_query(ttl=60, tables=tables)(get_nothing)
+
+    async def test_a_table_whose_name_is_blank_is_one_like_others(self, db_session: AsyncSession) -> None:
+        await db_session.execute(text('CREATE TABLE " " AS SELECT 7 AS n'))
+        assert await db_session.scalar(text('SELECT n FROM " "')) == 7
 
     @pytest.mark.parametrize("ttl", [0, -1, 86_401, True])
     def test_a_ttl_out_of_range_is_refused(self, ttl: float) -> None:
