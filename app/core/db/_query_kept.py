@@ -44,7 +44,7 @@ class Tables:
 
 
 class Keeping(NamedTuple):
-    """How results of one query are kept. Raises ConfigurationError when built by ``keeping``."""
+    """How results of one query are kept; made by ``keeping``. Without ``adapter`` they keep their own Python types."""
 
     options: CacheOptions
     scope: Scope
@@ -71,7 +71,7 @@ class Keeping(NamedTuple):
 
 
 def keeping(ttl: float, name: str, scope: Scope, model: Any, *, sealed: bool) -> Keeping:
-    """Raises ConfigurationError for what is out of range."""
+    """The options of ``cached_query``, checked. Raises ConfigurationError for what is out of range."""
     check_scope(scope)
     try:
         options = CacheOptions(ttl=ttl, negative_ttl=ttl, name=name, sealed=sealed, max_bytes=_MOST_BYTES)
@@ -92,7 +92,7 @@ class Query(NamedTuple):
 
 
 async def kept(query: Query) -> Any:
-    """The result."""
+    """The result: from the cache, or asked for and kept, or asked for only. Raises what ``query.run`` raises, nothing of the cache's."""
     cache, how, tags = default_cache(), query.keeping, query.tables.tags()
     name = (*query.name, digest(database_of(query.session), *tags))
     key = scoped_key(name, how.scope)
