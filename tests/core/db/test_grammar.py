@@ -43,6 +43,7 @@ GRAMMAR = FilterGrammar(
         ("name", "a,b", Where("name", "a,b")),
         ("name__contains", "50%", Where("name", "50%", "contains")),
         ("name__in", "a,b", Where("name", ("a", "b"), "in")),
+        ("name", "a" * 40, Where("name", "a" * 40)),
         ("age__gte", "18", Where("age", 18, "gte")),
         ("age__between", "18,", Where("age", (18, None), "between")),
         ("age__is_null", "TRUE", Where("age", value=True, operator="is_null")),

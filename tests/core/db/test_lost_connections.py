@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import (
@@ -175,6 +175,18 @@ class TestCommit:
         async with own.session() as session:
             assert await session.scalar(text("SELECT count(*) FROM entries")) == 1
         assert (attempts, len(waits)) == (2, 1)
+
+    async def test_a_rollback_after_one_that_was_done_is_no_doubt(
+        self, own: Database, database: Database, entries: None
+    ) -> None:
+        async with own.engine.connect() as connection, AsyncSession(connection) as session:
+            await connection.execute(INSERT, {"id": 1})
+            await connection.commit()
+            await session.execute(INSERT, {"id": 2})
+            await kill(database, session, noticed=False)
+            with pytest.raises(DBAPIError) as lost:
+                await connection.rollback()
+            assert type(translate(lost.value)) is DatabaseUnavailable
 
     async def test_a_constraint_that_refuses_it_is_no_doubt(self, own: Database, entries: None) -> None:
         with pytest.raises(ConstraintViolated) as caught:
