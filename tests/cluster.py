@@ -21,8 +21,8 @@ class ClusterNode(EmbeddedValkey):
 
 
 @contextmanager
-def cluster_node() -> Iterator[PrivateServer]:
-    """A node of the caller's own, without slots as yet."""
+def running_node() -> Iterator[PrivateServer]:
+    """A node, without slots as yet."""
     folder = new_folder()
     server = ClusterNode(folder / "valkey", durable=False)
     server.start()

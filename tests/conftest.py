@@ -20,6 +20,7 @@ from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import DEVELOPMENT_SECRET, Settings
 from tests.apps import client_of, running
+from tests.cluster import empty_cluster, running_node
 from tests.emptying import empty_tables
 from tests.leaks import LeakGuard
 from tests.servers import PrivateServer, SharedServers, new_folder, url_of
@@ -237,6 +238,20 @@ def private_valkey() -> Iterator[PrivateServer]:
     yield PrivateServer(server, server.url)
     server.kill()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def cluster_node() -> Iterator[PrivateServer]:
+    """A Cluster of one node for one test after the other: the server lets two seconds pass before a new one serves."""
+    with running_node() as node:
+        yield node
+
+
+@pytest.fixture
+async def cluster(cluster_node: PrivateServer) -> AsyncIterator[ValkeyClient]:
+    """A client of ``cluster_node``, which serves all slots and holds nothing."""
+    async with empty_cluster(cluster_node) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -110,7 +112,7 @@ def start(
 ) -> Child:
     """Run a module as ``python -m`` would, in a new process with exactly this environment.
 
-    ``inherit``: open files that it gets besides the standard ones, which are /dev/null unless they are named; ``{0}`` in an argument
+    ``inherit``: open files that it gets besides the standard ones, which are /dev/null unless they are named; the argument ``{0}``
     becomes the number that the first of them has there.
     """
     request = {
@@ -125,3 +127,46 @@ def start(
         return Child(_nursery().ask({"run": request}, [*standard, *inherit]))
     finally:
         os.close(nothing)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended, and what it wrote."""
+
+    code: int
+    output: str
+    errors: str
+
+
+def run(
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    folder: Path = CHECKOUT,
+    timeout_s: float = 60.0,
+) -> Outcome:
+    """``start`` and wait for the end. Raises ``subprocess.TimeoutExpired``, and then the program is killed."""
+    given = {"PATH": os.defpath, **(environment or {})}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        child = start(
+            module,
+            *arguments,
+            environment=given,
+            folder=folder,
+            stdout=output.fileno(),
+            stderr=errors.fileno(),
+        )
+        try:
+            code = child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise
+        for file in (output, errors):
+            file.seek(0)
+        return Outcome(code, output.read(), errors.read())
+
+
+def run_program(program: str, *arguments: str) -> Outcome:
+    """``python -c program arguments``, in a process that has imported the service already."""
+    return run("tests.program", *arguments, environment={"PROGRAM": program})

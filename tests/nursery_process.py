@@ -74,7 +74,7 @@ class _Nursery:
         os.environ.update(run["environment"])
         os.chdir(run["folder"])
         # Where the program wants to know a file that it inherits, it is told the number which that has here.
-        arguments = [word.format(*files[_KEEP:]) for word in run["arguments"]]
+        arguments = [str(files[_KEEP]) if word == "{0}" else word for word in run["arguments"]]
         sys.argv = [run["module"], *arguments]
         random.seed()
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,18 @@ import psutil
 from app.dev import EmbeddedPostgres, EmbeddedValkey, server_account
 
 PREFIX = "gatehouse-test-"
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 4 * 2**30
 _held: list[int] = []
+
+
+@cache
+def place() -> Path:
+    """Where the servers' data goes: into memory where there is enough of it, because a disk takes ten times as long for a new database."""
+    is_there = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK)
+    if is_there and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES:
+        return _MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def new_folder() -> Path:
@@ -23,7 +35,7 @@ def new_folder() -> Path:
 
     It is locked as long as this process lives, so that a later run can tell and remove what a killed run left.
     """
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place()))
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     _held.append(lock)
@@ -33,10 +45,11 @@ def new_folder() -> Path:
 
 def remove_left_overs() -> None:
     """Remove the folders of runs that were killed."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/lock"):
-        with contextlib.suppress(OSError), lock.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    for base in {_MEMORY, Path(tempfile.gettempdir())}:
+        for lock in base.glob(f"{PREFIX}*/lock"):
+            with contextlib.suppress(OSError), lock.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 class SharedServers:

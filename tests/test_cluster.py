@@ -36,7 +36,6 @@ from app.core.security import PasswordHasher, known_roles, known_scopes
 from app.core.valkey import Cache, ValkeyClient, configure_cache
 from app.registry import Feature
 from app.settings import Settings
-from tests.cluster import cluster_node, empty_cluster
 from tests.credited import CREDITS, balance_of, give
 from tests.gated import bearer, serving
 from tests.servers import PrivateServer
@@ -45,18 +44,6 @@ from tests.test_bad_input import GATED, OPEN, Endpoint, each, path_of, send
 
 pytestmark = pytest.mark.usefixtures("clean_database")
 PASSWORD = "correct horse battery staple"
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[PrivateServer]:
-    with cluster_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
-    async with empty_cluster(node) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +57,13 @@ def no_slot_is_crossed() -> Iterator[None]:
 
 @pytest.fixture
 async def site(
-    make_settings: Callable[..., Settings], node: PrivateServer, database: Database, cluster: ValkeyClient
+    make_settings: Callable[..., Settings],
+    cluster_node: PrivateServer,
+    database: Database,
+    cluster: ValkeyClient,
 ) -> AsyncIterator[Site]:
     """It was not told what its store is."""
-    async with whole_site(make_settings(valkey_url=node.url), database) as site:
+    async with whole_site(make_settings(valkey_url=cluster_node.url), database) as site:
         assert site.platform.admitter.is_clustered
         yield site
 
@@ -213,12 +203,12 @@ def things() -> APIRouter:
 
 async def test_every_policy_at_once(
     make_settings: Callable[..., Settings],
-    node: PrivateServer,
+    cluster_node: PrivateServer,
     database: Database,
     cluster: ValkeyClient,
     things: APIRouter,
 ) -> None:
-    user, settings = uuid4(), make_settings(valkey_url=node.url)
+    user, settings = uuid4(), make_settings(valkey_url=cluster_node.url)
     await give(database, str(user), 50)
     async with serving(settings, CREDITS, Feature(name="things", router=things)) as service:
 
@@ -260,7 +250,7 @@ async def cluster_keys(cluster: ValkeyClient) -> AsyncIterator[bytes]:
 
 
 async def test_a_set_that_cannot_share_a_slot_does_not_start(
-    make_settings: Callable[..., Settings], node: PrivateServer
+    make_settings: Callable[..., Settings], cluster_node: PrivateServer
 ) -> None:
     config, router = replace(EVERYTHING, atomic=True), APIRouter()
 
@@ -270,7 +260,7 @@ async def test_a_set_that_cannot_share_a_slot_does_not_start(
 
     feature = Feature(name="things", router=router)
     with pytest.raises(AuditError, match=r"things_get is atomic and its parts ip, route, all, here, pool"):
-        async with serving(make_settings(valkey_url=node.url), CREDITS, feature):
+        async with serving(make_settings(valkey_url=cluster_node.url), CREDITS, feature):
             pass
 
 

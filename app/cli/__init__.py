@@ -1,22 +1,28 @@
-"""Door: operator commands. They parse and print; the work is in functions, imported by the command that runs, so that `--help` is quick."""
+"""Door: operator commands, composed of its own and the groups' (``_*_commands.py``).
+
+They parse and print; the work is in functions, imported by the command that runs, so that `--help` is quick.
+"""
 
 import asyncio
 import json
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli._credit_commands import credits_app
+from app.cli._key_commands import keys
 from app.cli._migration_commands import migrations
-from app.cli._output import Json, print_json
+from app.cli._output import Json, print_json, print_lines
 from app.cli._seed_commands import seed
-from app.cli._words import printable, words
+from app.cli._user_commands import users
+from app.cli._words import printable
 from app.core.errors import GatehouseError
 
 if TYPE_CHECKING:
     from app.cli._doctor import Report
+    from app.cli._policies import Change
 
 cli = typer.Typer(
     name="app",
@@ -24,18 +30,11 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-users = typer.Typer(help="People who may sign in.", no_args_is_help=True)
-credits_app = typer.Typer(help="What users may spend.", no_args_is_help=True)
-keys = typer.Typer(help="Keys of encryption.", no_args_is_help=True)
 cli.add_typer(migrations, name="migrations")
 cli.add_typer(seed, name="seed")
 cli.add_typer(users, name="users")
 cli.add_typer(credits_app, name="credits")
 cli.add_typer(keys, name="keys")
-
-Email = Annotated[str, typer.Argument(help="The user's address.")]
-Roles = Annotated[list[str] | None, typer.Option("--role", help="A role; may be repeated.")]
-Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope; may be repeated.")]
 
 
 def main() -> None:
@@ -103,124 +102,8 @@ def policies(
         print_json({"routes": routes}) if as_json else _print_policies(routes)
         return
     changes = compare(earlier, routes)
-    if as_json:
-        print_json([change._asdict() for change in changes])
-    for change in () if as_json else changes:
-        values = f"{_value(change.before)} -> {_value(change.after)}"
-        typer.echo(printable(f"{change.route}: {change.option or 'route'}: {values}"))
+    print_lines(map(_line, changes), [change._asdict() for change in changes], as_json=as_json)
     raise typer.Exit(1 if changes else 0)
-
-
-@users.command()
-def create(
-    email: Email,
-    role: Roles = None,
-    scope: Scopes = None,
-    password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
-    generate: Annotated[bool, typer.Option(help="Make a random password and print it once.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Add a user. The password is asked for unless an option says otherwise; it is never an argument, which others could see."""
-    from app.cli._accounts import create
-    from app.settings import Settings
-
-    if password_stdin and generate:
-        raise typer.BadParameter("choose one of --password-stdin and --generate")
-    password = _password(password_stdin, generate)
-    user = asyncio.run(create(Settings(), email, password, role or (), scope or ()))
-    _print_user(user | ({"password": password} if generate else {}), as_json)
-
-
-@users.command()
-def grant(email: Email, role: Roles = None, scope: Scopes = None, as_json: Json = False) -> None:
-    """Add roles and scopes to those that a user has. Tokens that are out keep what they carry."""
-    from app.cli._accounts import give
-    from app.settings import Settings
-
-    if not role and not scope:
-        raise typer.BadParameter("name at least one --role or --scope")
-    _print_user(asyncio.run(give(Settings(), email, role or (), scope or ())), as_json)
-
-
-@credits_app.command("grant")
-def grant_credits(
-    email: Email,
-    amount: Annotated[int, typer.Argument(min=1, max=1_000_000_000, help="Whole credits.")],
-    key: Annotated[
-        str | None,
-        typer.Option(callback=words(1, 200), help="Grant once under this key, however often it is said."),
-    ] = None,
-    note: Annotated[str, typer.Option(callback=words(0, 200), help="For the ledger; the user sees it.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Give credits to a user."""
-    from app.cli._credits import give
-    from app.settings import Settings
-
-    _print_user(asyncio.run(give(Settings(), email, amount, key, note)), as_json)
-
-
-@credits_app.command("balance")
-def show_balance(email: Email, as_json: Json = False) -> None:
-    """What a user has, and on which plan he is."""
-    from app.cli._credits import balance
-    from app.settings import Settings
-
-    _print_user(asyncio.run(balance(Settings(), email)), as_json)
-
-
-@credits_app.command("plan")
-def change_plan(
-    email: Email,
-    plan: Annotated[str | None, typer.Option(help="The plan's name, as quotas know it.")] = None,
-    time_zone: Annotated[
-        str | None, typer.Option(help="Where his days begin, such as Europe/Vienna.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Put a user on a plan, or his days into a time zone."""
-    from app.cli._credits import plan as change
-    from app.settings import Settings
-
-    if plan is None and time_zone is None:
-        raise typer.BadParameter("give --plan, --time-zone or both")
-    _print_user(asyncio.run(change(Settings(), email, plan, time_zone)), as_json)
-
-
-@keys.command()
-def rotate(
-    batch: Annotated[int, typer.Option(min=1, max=5000, help="Rows in a transaction.")] = 500,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is left to do.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Re-encrypt all encrypted columns with the first key of ENCRYPTION_KEYS. Stop it as you like: it goes on where it was."""
-    from app.cli._keys import rotate
-    from app.cli._progress import progress
-    from app.settings import Settings
-
-    with progress() as report:
-        result = asyncio.run(rotate(Settings(), report, batch=batch, dry_run=dry_run))
-    if as_json:
-        print_json(result)
-    elif not result["columns"]:
-        typer.echo("No model has an encrypted column.")
-    for column in () if as_json else result["columns"]:
-        counts = ", ".join(f"{column[name]} {name}" for name in ("rotated", "unreadable", "left"))
-        typer.echo(f"{column['column']}: {counts}")
-    for column in result["columns"]:
-        if column["reason"]:
-            typer.echo(f"error: {column['reason']}", err=True)
-    raise typer.Exit(1 if any(column["left"] for column in result["columns"]) and not dry_run else 0)
-
-
-def _password(from_stdin: bool, generate: bool) -> str:
-    if generate:
-        return secrets.token_urlsafe(18)
-    if from_stdin:
-        if sys.stdin is None:
-            raise typer.BadParameter("--password-stdin needs a standard input, and this one is closed")
-        return sys.stdin.readline().removesuffix("\n")
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
 def _one_line(error: Exception) -> str:
@@ -232,12 +115,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _print_user(user: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(user)
-        return
-    for name, value in user.items():
-        typer.echo(f"{name:<13} {' '.join(value) if isinstance(value, list) else value}")
+def _line(change: "Change") -> str:
+    values = f"{_value(change.before)} -> {_value(change.after)}"
+    return printable(f"{change.route}: {change.option or 'route'}: {values}")
 
 
 def _value(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli._output import Json, print_json
+from app.cli._output import Json, print_issues, print_lines
 
 migrations = typer.Typer(help="The database's schema.", no_args_is_help=True)
 Revision = Annotated[str, typer.Argument(help="Where to stop.")]
@@ -28,12 +28,8 @@ def list_all(as_json: Json = False) -> None:
     from app.core.db import MigrationUtils
 
     found = MigrationUtils().list_migrations()
-    if as_json:
-        print_json(
-            [{"revision": each.revision, "down": each.down, "message": each.message} for each in found]
-        )
-    for each in () if as_json else found:
-        typer.echo(f"{each.revision}  {each.message}")
+    shown = [{"revision": each.revision, "down": each.down, "message": each.message} for each in found]
+    print_lines((f"{each.revision}  {each.message}" for each in found), shown, as_json=as_json)
 
 
 @migrations.command()
@@ -41,7 +37,7 @@ def validate(as_json: Json = False) -> None:
     """Do the migrations fit together, and has each a way down? Fails when not. Needs no server."""
     from app.core.db import MigrationUtils
 
-    _report(MigrationUtils().validate_migrations()[1], as_json)
+    print_issues(MigrationUtils().validate_migrations()[1], as_json=as_json)
 
 
 @migrations.command()
@@ -49,7 +45,7 @@ def conflicts(as_json: Json = False) -> None:
     """Orphaned branches, several heads, revisions twice. Fails when there are any. Needs no server."""
     from app.core.db import MigrationUtils
 
-    _report(MigrationUtils().find_conflicts(), as_json)
+    print_issues(MigrationUtils().find_conflicts(), as_json=as_json)
 
 
 @migrations.command()
@@ -59,11 +55,9 @@ def status(as_json: Json = False) -> None:
     from app.settings import Settings
 
     found = asyncio.run(status(Settings()))
-    if as_json:
-        print_json(found._asdict())
-    else:
-        typer.echo(f"applied: {', '.join(found.applied) or 'none'}")
-        typer.echo(f"pending: {', '.join(found.pending) or 'none'}")
+    shown = found._asdict()
+    lines = (f"{name}: {', '.join(revisions) or 'none'}" for name, revisions in shown.items())
+    print_lines(lines, shown, as_json=as_json)
     raise typer.Exit(1 if found.pending else 0)
 
 
@@ -74,10 +68,9 @@ def history(as_json: Json = False) -> None:
     from app.settings import Settings
 
     entries = asyncio.run(history(Settings()))
-    if as_json:
-        print_json([{**each._asdict(), "at": each.at.isoformat()} for each in entries])
-    for each in () if as_json else entries:
-        typer.echo(f"{each.at.isoformat()}  {each.direction:<5}  {each.revision}  {each.by}")
+    shown = [{**each._asdict(), "at": each.at.isoformat()} for each in entries]
+    lines = (f"{each['at']}  {each['direction']:<5}  {each['revision']}  {each['by']}" for each in shown)
+    print_lines(lines, shown, as_json=as_json)
 
 
 @migrations.command("dry-run")
@@ -87,11 +80,3 @@ def dry_run(revision: Revision = "head") -> None:
     from app.settings import Settings
 
     typer.echo(asyncio.run(dry_run(Settings(), revision)), nl=False)
-
-
-def _report(issues: list[str], as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": not issues, "issues": issues})
-    for issue in () if as_json else issues or ["ok"]:
-        typer.echo(issue)
-    raise typer.Exit(1 if issues else 0)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli._output import Json, print_json
+from app.cli._output import Json, print_issues, print_lines
 
 seed = typer.Typer(help="Put known data into a database.", no_args_is_help=True)
 Scale = Annotated[int, typer.Option(min=1, max=1_000_000, help="So many times the rows.")]
@@ -20,10 +20,8 @@ def dev(scale: Scale = 1, as_json: Json = False) -> None:
 
     with progress() as report:
         credentials = asyncio.run(seed(Settings(), scale=scale, report=report))
-    if as_json:
-        print_json(credentials)
-    for email, password in () if as_json else credentials.items():
-        typer.echo(f"{email}  {password}")
+    lines = (f"{email}  {password}" for email, password in credentials.items())
+    print_lines(lines, credentials, as_json=as_json)
 
 
 @seed.command()
@@ -44,9 +42,7 @@ def validate_seed(as_json: Json = False) -> None:
     from app.cli._seed import validate
     from app.settings import Settings
 
-    issues = asyncio.run(validate(Settings()))
-    print_json({"ok": not issues, "issues": issues}) if as_json else _print_issues(issues)
-    raise typer.Exit(1 if issues else 0)
+    print_issues(asyncio.run(validate(Settings())), as_json=as_json)
 
 
 @seed.command("clear")
@@ -62,12 +58,5 @@ def _run_seed(act: str, as_json: bool) -> None:
 
     with progress() as report:
         counts = asyncio.run(rows(Settings(), act, report))
-    if as_json:
-        print_json(counts)
-    for name, count in () if as_json else counts.items():
-        typer.echo(f"{name}: {count} rows {'deleted' if act == 'clear' else 'added'}")
-
-
-def _print_issues(issues: list[str]) -> None:
-    for issue in issues or ["ok"]:
-        typer.echo(issue)
+    done = "deleted" if act == "clear" else "added"
+    print_lines((f"{name}: {count} rows {done}" for name, count in counts.items()), counts, as_json=as_json)

@@ -16,6 +16,7 @@ import pytest
 from app.cli._serve import _config, _draining_at_signal
 from app.settings import Settings
 from tests.dev.running import still_there
+from tests.nursery import run
 
 CHECKOUT = Path(__file__).parents[2]
 TIMEOUT_S = 60.0
@@ -102,13 +103,11 @@ def test_workers_share_the_port_and_leave_nothing_behind(environment: dict[str, 
 def test_taken_port_is_one_line(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with serving(environment | {"PORT": str(port)}) as process:
-            _, errors = process.communicate(timeout=TIMEOUT_S)
-            assert process.returncode == 1
-            assert (
-                errors
-                == f"error: Cannot listen on 127.0.0.1:{port}: Address already in use; set HOST or PORT\n"
-            )
+        done = run("app", "serve", environment=environment | {"PORT": str(port)})
+    assert done.code == 1
+    assert done.errors == (
+        f"error: Cannot listen on 127.0.0.1:{port}: Address already in use; set HOST or PORT\n"
+    )
 
 
 def test_missing_database_is_one_line() -> None:
@@ -120,13 +119,13 @@ def test_missing_database_is_one_line() -> None:
 
 
 def test_unsafe_production_refuses_to_start_and_names_the_variables(environment: dict[str, str]) -> None:
-    with serving(environment | {"PORT": "0", "APP_ENV": "production", "DEBUG": "true"}) as process:
-        _, errors = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 1
-        assert "APP_ENV=production refuses to start" in errors
-        for name in ("SECRET_KEY", "DEBUG", "ENCRYPTION_KEYS"):
-            assert name in errors
-        assert errors.count("\n") == 1
+    unsafe = {"PORT": "0", "APP_ENV": "production", "DEBUG": "true"}
+    done = run("app", "serve", environment=environment | unsafe)
+    assert done.code == 1
+    assert "APP_ENV=production refuses to start" in done.errors
+    for name in ("SECRET_KEY", "DEBUG", "ENCRYPTION_KEYS"):
+        assert name in done.errors
+    assert done.errors.count("\n") == 1
 
 
 def test_signal_drains_before_the_servers_own_handler_runs() -> None:

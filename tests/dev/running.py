@@ -69,7 +69,7 @@ def readable_program(uid: int) -> Iterator[Program]:
 class Run:
     """A runner of ``clone``; use as a context manager, so that a failing test leaves nothing.
 
-    With the real API, under another program or for another user, an interpreter is started for it as ``make`` does; else it is a copy
+    With the real API, another program or for another user, an interpreter is started for it as ``make`` does; else it is a copy
     of one that has imported the runner already.
     """
 
@@ -77,7 +77,6 @@ class Run:
         self,
         clone: Path,
         *arguments: str,
-        before: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         program: Program | None = None,
         uid: int | None = None,
@@ -87,7 +86,7 @@ class Run:
         self._errors = tempfile.NamedTemporaryFile("w+b")  # noqa: SIM115 - closed with the run
         self.family: list[psutil.Process] = []
         changes = {"PATH": os.defpath, "PORT": "0", **(environment or {})}
-        is_plain = not before and program is None and uid is None and "--real" not in arguments
+        is_plain = program is None and uid is None and "--real" not in arguments
         if is_plain:
             self.process: Child | subprocess.Popen[bytes] = start(
                 MODULE, str(clone), *arguments, environment=changes,
@@ -96,7 +95,7 @@ class Run:
             return
         program = program or Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
         self.process = subprocess.Popen(
-            [*before, str(program.python), str(program.checkout / SCRIPT), str(clone), *arguments],
+            [str(program.python), str(program.checkout / SCRIPT), str(clone), *arguments],
             cwd=program.checkout,
             env={
                 "PYTHONPATH": os.pathsep.join(map(str, program.path)),

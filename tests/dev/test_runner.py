@@ -21,19 +21,24 @@ import valkey.asyncio
 
 from app.dev._local import outside_path
 from tests.dev.running import Run, readable_program
+from tests.servers import place
 
 
 @pytest.fixture(scope="module")
 def clone() -> Iterator[Path]:
-    """A clone that these tests start again and again; under /tmp, because pytest's folders are closed to the servers' account."""
-    with tempfile.TemporaryDirectory(prefix="gatehouse-clone-", ignore_cleanup_errors=True) as folder:
+    """A clone that these tests start again and again; not under pytest's folders, which are closed to the servers' account."""
+    with tempfile.TemporaryDirectory(
+        prefix="gatehouse-clone-", dir=place(), ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
 @pytest.fixture
 def fresh_clone() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="gatehouse-clone-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="gatehouse-clone-", dir=place(), ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
@@ -125,8 +130,9 @@ def test_second_signal_does_not_wait_for_a_hanging_api(clone: Path) -> None:
 
 
 def test_vanished_make_ends_the_run(clone: Path) -> None:
-    with Run(clone, "--under-make", before=["/bin/sh", "-c", '"$@"; exit', "make"]) as run:
+    with Run(clone, "--under-make") as run:
         run.wait_running()
+        assert len(run.family) > 3  # the runner, two servers with their children, the API
         run.send(signal.SIGKILL)
         assert run.left_over() == []
 

@@ -21,6 +21,13 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def postgres_folder(spare_postgres: EmbeddedPostgres) -> Path:
+    """Of a PostgreSQL that does not run at present: to make its data takes far longer than to start it."""
+    spare_postgres.kill()
+    return spare_postgres.folder
+
+
 async def test_shared_postgres_answers_with_its_settings(postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
     try:
@@ -54,19 +61,20 @@ async def test_private_postgres_comes_back_on_its_url_after_a_kill(private_postg
     await connection.close()
 
 
-async def test_server_that_outlived_its_runner_is_replaced_with_its_data(folder: Path) -> None:
+async def test_server_that_outlived_its_runner_is_replaced_with_its_data(postgres_folder: Path) -> None:
     """Where the kernel does not end it with its parent: the next start does."""
-    orphan = EmbeddedPostgres(folder / "postgres", durable=False)
+    orphan = EmbeddedPostgres(postgres_folder, durable=False)
     orphan.start()
     connection = await asyncpg.connect(orphan.url().replace("+asyncpg", ""))
     await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
-    following = EmbeddedPostgres(folder / "postgres", durable=False)
+    following = EmbeddedPostgres(postgres_folder, durable=False)
     try:
         following.start()
         assert not orphan.is_running
         connection.terminate()
         connection = await asyncpg.connect(following.url().replace("+asyncpg", ""))
         assert await connection.fetchval("SELECT number FROM kept") == 7
+        await connection.execute("DROP TABLE kept")
         await connection.close()
     finally:
         following.kill()
@@ -89,10 +97,12 @@ async def test_valkey_that_outlived_its_runner_is_replaced_with_its_data(folder:
         orphan.kill()
 
 
-def test_process_id_in_a_left_over_lock_that_is_another_programs_by_now_is_no_obstacle(folder: Path) -> None:
-    server = EmbeddedPostgres(folder / "postgres", durable=False)
+def test_process_id_in_a_left_over_lock_that_is_another_programs_by_now_is_no_obstacle(
+    folder: Path, postgres_folder: Path
+) -> None:
+    server = EmbeddedPostgres(postgres_folder, durable=False)
     server.start()
-    lock = folder / "postgres" / "data" / "postmaster.pid"
+    lock = postgres_folder / "data" / "postmaster.pid"
     text = lock.read_text()
     server.kill()
     stranger = EmbeddedValkey(
@@ -110,55 +120,67 @@ def test_process_id_in_a_left_over_lock_that_is_another_programs_by_now_is_no_ob
         stranger.kill()
 
 
-@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedValkey])
-def test_long_path_gets_a_short_socket_that_goes_away_again(
-    folder: Path, kind: type[EmbeddedPostgres] | type[EmbeddedValkey]
-) -> None:
-    account = server_account()
+@pytest.fixture
+def deep_folder(folder: Path) -> Path:
+    """Of the servers' account, with a name that is too long for a socket."""
     deep = folder / ("long" * 30)
-    account.make_folder(deep)
-    server = kind(deep / "server", durable=False)
+    server_account().make_folder(deep)
+    return deep
+
+
+def assert_short_socket_goes_away(server: EmbeddedPostgres | EmbeddedValkey) -> None:
     server.start()
     short = server.socket_folder if isinstance(server, EmbeddedPostgres) else server.socket_path.parent
     try:
         assert short.parent == Path("/tmp")
-        assert short.lstat().st_uid == account.uid
+        assert short.lstat().st_uid == server.account.uid
         assert stat.S_IMODE(short.lstat().st_mode) == 0o700
     finally:
         server.stop()
     assert not short.exists()
 
 
-@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedValkey])
-def test_server_that_cannot_start_says_what_it_logged(
-    folder: Path, kind: type[EmbeddedPostgres] | type[EmbeddedValkey]
+def test_postgres_in_a_long_path_gets_a_short_socket_that_goes_away_again(
+    deep_folder: Path, postgres_folder: Path
 ) -> None:
-    server = kind(folder / "server", durable=False)
-    server.start()
-    server.stop()
-    damage = (
-        folder / "server" / "data" / ("global/pg_control" if kind is EmbeddedPostgres else "appendonlydir")
-    )
-    if kind is EmbeddedPostgres:
-        damage.unlink()
-        expected = "could not find the database system"
-    else:
-        server = EmbeddedValkey(folder / "server", durable=True)
-        damage.write_text("a file where a folder must be")
-        expected = "append-only dir"
-    with pytest.raises(ServerFailed, match=expected):
+    moved = postgres_folder.rename(deep_folder / "server")
+    try:
+        assert_short_socket_goes_away(EmbeddedPostgres(moved, durable=False))
+    finally:
+        moved.rename(postgres_folder)
+
+
+def test_valkey_in_a_long_path_gets_a_short_socket_that_goes_away_again(deep_folder: Path) -> None:
+    assert_short_socket_goes_away(EmbeddedValkey(deep_folder / "server", durable=False))
+
+
+def test_postgres_that_cannot_start_says_what_it_logged(postgres_folder: Path) -> None:
+    control = postgres_folder / "data" / "global" / "pg_control"
+    away = control.rename(control.with_name("away"))
+    server = EmbeddedPostgres(postgres_folder, durable=False)
+    try:
+        with pytest.raises(ServerFailed, match="could not find the database system"):
+            server.start()
+        assert not server.is_running
+    finally:
+        away.rename(control)
+
+
+def test_valkey_that_cannot_start_says_what_it_logged(folder: Path) -> None:
+    server = EmbeddedValkey(folder / "server", durable=True)
+    server.account.make_folder(server.folder)
+    server.account.make_folder(server.data)
+    (server.data / "appendonlydir").write_text("a file where a folder must be")
+    with pytest.raises(ServerFailed, match="append-only dir"):
         server.start()
     assert not server.is_running
 
 
-async def test_wrong_password_is_refused_although_the_socket_is_open_to_root(folder: Path) -> None:
-    server = EmbeddedPostgres(folder / "postgres", durable=False)
-    server.start()
-    try:
-        with pytest.raises(asyncpg.InvalidPasswordError):
-            await asyncpg.connect(server.url().replace("+asyncpg", "").replace(server.password, "wrong"))
-    finally:
-        server.kill()
+async def test_wrong_password_is_refused_although_the_socket_is_open_to_root(postgres_url: str) -> None:
+    password = postgres_url.partition("@")[0].rpartition(":")[2]
+    assert len(password) > 20
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(postgres_url.replace("+asyncpg", "").replace(password, "wrong"))
 
 
 def test_server_that_was_never_started_has_no_process(folder: Path) -> None:

@@ -40,8 +40,9 @@ from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
+from app.core.db._migration_dry_run import MigrationDryRun
 from app.core.db._migration_files import Migration
-from app.core.db._migration_utils import MigrationDryRun, MigrationStatus, MigrationUtils
+from app.core.db._migration_utils import MigrationStatus, MigrationUtils
 from app.core.db._migrations import (
     current_heads,
     is_at_head,

@@ -27,6 +27,9 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import Conflict, GatehouseError, Unavailable, Unprocessable
 
+UNDEFINED_TABLE = "42P01"
+"""SQLSTATE of a statement that names a table which is not there."""
+
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CONNECTION_LOST = "8s2b"  # SQLAlchemy: the transaction went on although its connection had broken.
 _NOT_SENT = "cannot call Transaction.commit()"  # asyncpg: it knew before sending that it could not.
@@ -184,8 +187,8 @@ def translate_commit(error: BaseException) -> GatehouseError | None:
     driver = _driver_error(error)
     if _NOT_SENT in str(driver) or is_in_use(driver):
         return None
-    code = getattr(driver, "sqlstate", None)
-    if isinstance(code, str) and code[:2] not in {"08", "57"} and code != "40003":
+    code = sqlstate_of(error)
+    if code is not None and code[:2] not in {"08", "57"} and code != "40003":
         return None
     is_cancelled = code == "57014"  # The server's own limit: it says so before it commits.
     return None if is_cancelled else _told(CommitOutcomeUnknown, error, driver)
@@ -227,6 +230,12 @@ def translate_sql_errors() -> Iterator[None]:
         raise translate(error) from error
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """PostgreSQL's five-character code, however the driver's error is wrapped; None for what the server did not say."""
+    code = getattr(_driver_error(error), "sqlstate", None)
+    return code if isinstance(code, str) else None
+
+
 def _driver_error(error: BaseException) -> BaseException:
     """Unwrap SQLAlchemy's two layers around the driver's own error."""
     original = getattr(error, "driver_exception", None)
@@ -234,11 +243,10 @@ def _driver_error(error: BaseException) -> BaseException:
 
 
 def _kind(error: BaseException, driver: BaseException) -> _Key:
-    code = getattr(driver, "sqlstate", None)
     for kinds, meaning in _BY_TYPE:
         if isinstance(error, kinds) or isinstance(driver, kinds):
             return meaning
-    if isinstance(code, str):
+    if (code := sqlstate_of(error)) is not None:
         return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], DatabaseFault)
     if is_in_use(driver):
         return DatabaseFault

@@ -1,15 +1,15 @@
 """Which repository serves a model, and one of each for a session."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from app.core.db._repository import AsyncBaseRepository
+from app.core.db._statements import ModelT
 from app.core.errors import ConfigurationError
 
-ModelT = TypeVar("ModelT", bound=DeclarativeBase)
 Make = Callable[[AsyncSession], AsyncBaseRepository[ModelT]]
 
 

@@ -128,15 +128,15 @@ def split_key(model: Model, key: str) -> tuple[str, str]:
 
 def _where(model: Model, key: str, value: Any) -> Where:
     name, operator = split_key(model, key)
-    if operator == "eq" and key == name:
-        if field_of(model, name).is_array and value is not None:
-            return (
-                Where(name, value, "has_all")
-                if isinstance(value, list | tuple)
-                else Where(name, value, "has")
-            )
-        if value is None:
-            return Where(name, value=True, operator="is_null")
-        if isinstance(value, list | tuple | set | frozenset):
-            return Where(name, tuple(value), "in")
-    return Where(name, value, operator)
+    return _bare(model, name, value) if key == name else Where(name, value, operator)
+
+
+def _bare(model: Model, name: str, value: Any) -> Where:
+    """What a field without an operator means, by its value."""
+    if value is None:
+        return Where(name, value=True, operator="is_null")
+    if field_of(model, name).is_array:
+        return Where(name, value, "has_all" if isinstance(value, list | tuple) else "has")
+    if isinstance(value, list | tuple | set | frozenset):
+        return Where(name, tuple(value), "in")
+    return Where(name, value)

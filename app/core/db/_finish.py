@@ -1,6 +1,8 @@
-"""The end of a session: quiet, whatever became of its connection."""
+"""The end of a session: quiet, whatever became of its connection, and whoever is cancelled meanwhile."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.exc import IllegalStateChangeError, SQLAlchemyError
@@ -8,9 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._errors import DRIVER_ERRORS, DatabaseError
 
+T = TypeVar("T")
 _ASK_AGAIN_S = 0.01
 _GIVE_UP_S = 60.0
 _log = structlog.get_logger(__name__)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work``, which goes on to its end even if the caller is cancelled meanwhile.
+
+    For a ROLLBACK: the cancellation that led to it may be followed by another, which must not leave the connection in the middle of it.
+    """
+    return await asyncio.shield(asyncio.ensure_future(work))
 
 
 async def finish(session: AsyncSession, *, close: bool) -> None:
@@ -19,8 +30,7 @@ async def finish(session: AsyncSession, *, close: bool) -> None:
         if close:
             session.sync_session.close()
         return
-    # A second cancellation must not leave the connection in the middle of its ROLLBACK.
-    await asyncio.shield(asyncio.ensure_future(_end(session, close=close)))
+    await uninterrupted(_end(session, close=close))
 
 
 async def _end(session: AsyncSession, *, close: bool) -> None:

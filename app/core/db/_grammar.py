@@ -19,12 +19,12 @@ _MAX_VALUES = 100
 class FilterGrammar:
     """What callers may ask of a model.
 
-    allowed: operators for each field, ``{"name": ("eq", "contains"), "created_at": None}``; None means all that fit the field. The first
-        that is allowed of ``eq`` is what a bare ``?name=`` means, so without ``eq`` the operator must be written.
+    allowed: operators for each field, ``{"name": ("eq", "contains"), "created_at": None}``; None means all that fit the field. A bare
+        ``?name=`` means ``eq``: where that is not allowed, callers must write the operator.
     ignore: parameters that are not filters, such as ``limit`` and ``cursor``.
-    max_filters: how many comparisons one question may hold. max_length: characters of one value.
+    max_filters: how many comparisons one question may hold, 1 or more. max_length: characters of one value, 1 or more.
 
-    Raises ConfigurationError for fields and operators that do not exist. Immutable: make it once, at import.
+    Raises ConfigurationError for fields and operators that do not exist, and for limits under 1. Immutable: make it once, at import.
     """
 
     __slots__ = ("_allowed", "_fields", "_ignore", "_max_filters", "_max_length")
@@ -38,6 +38,8 @@ class FilterGrammar:
         max_filters: int = 20,
         max_length: int = 1000,
     ) -> None:
+        if max_filters < 1 or max_length < 1:
+            raise ConfigurationError("FilterGrammar needs max_filters and max_length of 1 or more")
         try:
             self._fields = {name: field_of(model, name) for name in allowed}
         except UnknownField as unknown:
@@ -68,7 +70,7 @@ class FilterGrammar:
             return Where(field.name, _value(field, operator, text), operator)
         except InvalidFieldValue as refusal:
             # Under the name that the caller wrote, operator included.
-            raise InvalidFieldValue(key, (refusal.detail or "").partition("' ")[2]) from None
+            raise InvalidFieldValue(key, refusal.message) from None
 
     def _split(self, key: str) -> tuple[ModelField, str]:
         name, operator = key, "eq"

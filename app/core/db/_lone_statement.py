@@ -16,14 +16,17 @@ from app.core.db._errors import (
     translate_commit,
 )
 from app.core.db._query_footprint import footprint
-from app.core.db._query_notes import end_written, note_lone
+from app.core.db._query_notes import end_written
+from app.core.db._query_reading import current_reading
 
 
 @asynccontextmanager
 async def noted(statement: str) -> AsyncIterator[None]:
     """End what the query cache has of the tables that the statement in the block writes, after it was committed or may have been."""
     mark = footprint(statement)
-    note_lone(mark)
+    seen = current_reading()
+    if seen is not None:
+        seen.add(mark, is_snapshot=False)  # It is a transaction of its own.
     try:
         yield
     except asyncio.CancelledError:

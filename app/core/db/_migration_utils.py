@@ -1,24 +1,17 @@
-"""Migrations for people and scripts: which there are, whether they fit together, what the database has, what an upgrade would do."""
+"""Migrations for people and scripts: which there are, whether they fit together, what the database has."""
 
 import re
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+from alembic.config import Config
 from alembic.util import CommandError
 
 from alembic import command
 from app.core.db._database import Database
 from app.core.db._errors import DatabaseError
 from app.core.db._migration_files import Migration, conflicts_of, issues_of, read_migrations
-from app.core.db._migrations import (
-    MIGRATIONS,
-    alembic_config,
-    check_revision,
-    current_heads,
-    pending,
-    run_command,
-)
+from app.core.db._migrations import MIGRATIONS, current_heads, pending, run_command
 from app.core.db._schema_history import HistoryEntry, read_history
 from app.core.db._sessions import default_database
 from app.core.errors import ConfigurationError
@@ -69,14 +62,12 @@ class MigrationUtils:
         revision = f"{len(self.list_migrations()) + 1:04d}_{slug}"
         database = self._database or default_database()
 
-        def write(config: object) -> None:
-            made = alembic_config(self._folder)
-            made.attributes.update(getattr(config, "attributes", {}))
-            made.set_main_option("file_template", "%%(rev)s")
-            command.revision(made, message=message.rstrip("."), autogenerate=True, rev_id=revision)
+        def write(config: Config) -> None:
+            config.set_main_option("file_template", "%%(rev)s")
+            command.revision(config, message=message.rstrip("."), autogenerate=True, rev_id=revision)
 
         try:
-            await run_command(database.url, write)
+            await run_command(database.url, write, folder=self._folder)
         except (CommandError, DatabaseError) as error:
             return False, str(error)
         return True, str(self._folder / "versions" / f"{revision}.py")
@@ -107,26 +98,3 @@ class MigrationUtils:
         except DatabaseError as error:
             return False, str(error)
         return True, "\n".join(f"{each.at.isoformat()} {each.direction} {each.revision}" for each in entries)
-
-
-class MigrationDryRun:
-    """What an upgrade would do, without doing it."""
-
-    @staticmethod
-    async def dry_run_upgrade(
-        revision: str = "head", *, database: Database | None = None, folder: Path = MIGRATIONS
-    ) -> tuple[bool, str]:
-        """The SQL from where the database is to ``revision``, or why there is none; empty when there is nothing to do.
-
-        A migration that reads the database to decide what to do cannot be printed. Changes nothing.
-        """
-        output = StringIO()
-        try:
-            check_revision(revision)
-            heads = await current_heads(database or default_database())
-            start = ",".join(sorted(heads)) or "base"
-            command.upgrade(alembic_config(folder, output), f"{start}:{revision}", sql=True)
-        except (CommandError, ConfigurationError, DatabaseError) as error:
-            return False, str(error)
-        sql = output.getvalue().strip()
-        return True, "" if "alembic_version" not in sql else sql

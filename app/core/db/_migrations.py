@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from alembic import command
 from app.core.db._database import Database, connect_driver
-from app.core.db._errors import DatabaseTimeout, translate_errors
+from app.core.db._errors import UNDEFINED_TABLE, DatabaseTimeout, sqlstate_of, translate_errors
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 
@@ -39,7 +39,6 @@ _NO_LIMITS = text(
     "WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
 )
 _WAIT_FOR_TABLE_S = 10
-_UNDEFINED_TABLE = "42P01"
 _LONGEST_MESSAGE = 200
 _current: WeakSet[Database] = WeakSet()
 
@@ -66,11 +65,14 @@ def check_revision(revision: str) -> None:
         raise ConfigurationError("A revision is the name of a migration, or head.")
 
 
-async def run_command(url: str, work: Callable[[Config], object]) -> None:
-    """Run one of alembic's commands, which take their connection from ``config.attributes``."""
+async def run_command(url: str, work: Callable[[Config], object], *, folder: Path = MIGRATIONS) -> None:
+    """Run one of alembic's commands on the migrations of ``folder``; it takes its connection from ``config.attributes``.
+
+    No other starter migrates meanwhile. Raises a ``DatabaseError`` as ``upgrade`` does, and what the command raises.
+    """
 
     def run(connection: Connection) -> None:
-        config = alembic_config()
+        config = alembic_config(folder)
         config.attributes["connection"] = connection
         work(config)
 
@@ -138,7 +140,7 @@ async def current_heads(database: Database) -> frozenset[str]:
             async with database.session() as session:
                 return frozenset(await session.scalars(text("SELECT version_num FROM alembic_version")))
         except ProgrammingError as error:
-            if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
+            if sqlstate_of(error) == UNDEFINED_TABLE:
                 return frozenset()
             raise
 

@@ -7,7 +7,7 @@ from typing import Generic, Self, TypeVar
 from app.core.db._query_errors import InvalidLimit
 
 MAX_LIMIT = 1000
-_LARGEST = 2**63 - 1
+_LARGEST = 2**63 - 1  # PostgreSQL's OFFSET is a bigint.
 RowT = TypeVar("RowT")
 
 
@@ -23,14 +23,14 @@ class PaginationParams:
 
     def __post_init__(self) -> None:
         check_limit(self.limit)
-        if isinstance(self.skip, bool) or not isinstance(self.skip, int) or not 0 <= self.skip <= _LARGEST:
+        if not _is_whole(self.skip, 0, _LARGEST):
             raise InvalidLimit("skip", "must be a number, 0 or more")
 
     @classmethod
     def of_page(cls, page: int, limit: int = 20, *, most: int = 100) -> Self:
         """Page 1, 2, ... of ``limit`` rows, at most ``most``: for HTTP. Raises InvalidLimit."""
         check_limit(limit, most)
-        if isinstance(page, bool) or not isinstance(page, int) or not 1 <= page <= _LARGEST // limit:
+        if not _is_whole(page, 1, _LARGEST // limit):
             raise InvalidLimit("page", "must be a number, 1 or more")
         return cls(skip=(page - 1) * limit, limit=limit)
 
@@ -80,6 +80,10 @@ class CursorPage(Generic[RowT]):
 
 def check_limit(limit: int, most: int = MAX_LIMIT) -> int:
     """``limit``, if it is a number from 1 to ``most``. Raises InvalidLimit."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+    if not _is_whole(limit, 1, most):
         raise InvalidLimit("limit", f"must be a number from 1 to {most}")
     return limit
+
+
+def _is_whole(number: object, least: int, most: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and least <= number <= most

@@ -19,13 +19,15 @@ _LONGEST_NAME = 100
 class QueryRefused(Unprocessable):
     """A part of a question makes no sense.
 
-    ``name`` says which part; it goes out as ``loc`` in ``errors``, cut to 100 characters, and values never do.
+    ``name`` says which part, ``message`` what is wrong with it. The name goes out as ``loc`` in ``errors``, cut to 100 characters;
+    values never do.
     """
 
     kind = "query_refused"
 
     def __init__(self, name: str, message: str) -> None:
         self.name = name[:_LONGEST_NAME].encode(errors="replace").decode()
+        self.message = message
         error = {"loc": [self.name], "msg": message, "type": self.kind}
         super().__init__(f"{self.name!r} {message}", extensions={"errors": [error]})
 

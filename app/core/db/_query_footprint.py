@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db._partitions import partitioned_table
 from app.core.db._tables_used import TablesUsed, tables_used
+from app.core.errors import ConfigurationError
 
 ANY_WRITE = "tables:written"
 """Ended by every write: carried by what was read from tables that nobody can tell."""
@@ -47,18 +48,22 @@ class Footprint(NamedTuple):
     is_snapshot: bool
 
 
-def table_tag(table: str) -> str:
-    """The tag of a table, ``users`` or ``schema.users``; a month's partition has its table's. Raises ValueError for an empty name."""
-    name = table.strip().removeprefix("public.")
-    if not name:
-        raise ValueError("a table needs a name")
-    schema, dot, bare = name.rpartition(".")
-    return f"table:{schema}{dot}{partitioned_table(bare) or bare}"
-
-
 def table_tags(tables: Iterable[str]) -> frozenset[str]:
-    """The tags of tables."""
-    return frozenset(map(table_tag, tables))
+    """The tags of tables that somebody named, ``users`` or ``schema.users``. Raises ConfigurationError for an empty name."""
+    names = [table.strip() for table in tables]
+    if not all(names):
+        raise ConfigurationError("A table of the query cache needs a name")
+    return _tags(names)
+
+
+def _tags(tables: Iterable[str]) -> frozenset[str]:
+    return frozenset(map(_tag, tables))
+
+
+def _tag(table: str) -> str:
+    """A month's partition has its table's."""
+    schema, dot, bare = table.removeprefix("public.").rpartition(".")
+    return f"table:{schema}{dot}{partitioned_table(bare) or bare}"
 
 
 _known: dict[str, Footprint] = {}
@@ -81,15 +86,15 @@ def _made(text: str, statement: Any) -> Footprint:
     except SQLAlchemyError:  # it compiled with its values, but not without
         used = TablesUsed(frozenset(), frozenset(), is_exact=False)
     return Footprint(
-        table_tags(used.reads), _writes(used, text), used.is_exact, _OWN_VIEW.search(text) is not None
+        _tags(used.reads), _writes(used, text), used.is_exact, _OWN_VIEW.search(text) is not None
     )
 
 
 def _writes(used: TablesUsed, text: str) -> frozenset[str]:
     if used.writes:
-        return table_tags(used.writes) | {ANY_WRITE}
+        return _tags(used.writes) | {ANY_WRITE}
     if used.is_exact or not _MAY_WRITE.search(_LOCKING.sub("", text)):
         return frozenset()
     one = _ONE_TABLE.match(text)
     # Too much ended costs time, too little shows what is no longer true.
-    return frozenset({table_tag(one[1].lower()) if one else ALL_TABLES, ANY_WRITE})
+    return (_tags([one[1].lower()]) if one else frozenset({ALL_TABLES})) | {ANY_WRITE}

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db._errors import translate_errors
 from app.core.db._query_footprint import ALL_TABLES, ANY_WRITE, table_tags
 from app.core.db._query_keys import database_of, digest
-from app.core.db._query_notes import Reading, is_elsewhere, note_reads, note_secret, notes_of, reading
+from app.core.db._query_notes import is_elsewhere, notes_of
+from app.core.db._query_reading import Reading, note_reads, note_secret, reading
 from app.core.db._query_values import pack, unpack
 from app.core.db._sessions import request_sessions
 from app.core.errors import ConfigurationError
@@ -46,7 +47,7 @@ class Tables:
 
 
 class Keeping(NamedTuple):
-    """How results of one query are kept. Raises ConfigurationError when built by ``keeping``."""
+    """How results of one query are kept; made by ``keeping``. Without ``adapter`` they keep their own Python types."""
 
     options: CacheOptions
     scope: Scope
@@ -74,7 +75,7 @@ class Keeping(NamedTuple):
 
 
 def keeping(ttl: float, name: str, scope: Scope, model: Any, *, sealed: bool) -> Keeping:
-    """Raises ConfigurationError for what is out of range."""
+    """The options of ``cached_query``, checked. Raises ConfigurationError for what is out of range."""
     check_scope(scope)
     try:
         options = CacheOptions(ttl=ttl, negative_ttl=ttl, name=name, sealed=sealed, max_bytes=_MOST_BYTES)
@@ -118,7 +119,7 @@ class _OnSession:
 
 
 async def kept(query: Query) -> Any:
-    """The result."""
+    """The result: from the cache, or asked for and kept, or asked for only. Raises what ``query.run`` raises, nothing of the cache's."""
     if query.session is None:
         return await _kept(query)
     work = _OnSession(query.run)

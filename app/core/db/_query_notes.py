@@ -1,9 +1,8 @@
-"""What transactions have written, told to the cache when they are committed; and what was read while a value is made."""
+"""What transactions have written, told to the cache when they are committed."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from collections.abc import Iterable, Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,8 @@ from sqlalchemy.engine import Engine, ExecutionContext
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util.concurrency import await_only, in_greenlet
 
-from app.core.db._query_footprint import Footprint, footprint
+from app.core.db._query_footprint import footprint
+from app.core.db._query_reading import current_reading
 from app.core.valkey import configured_cache
 
 _NOTES = "gatehouse_notes"
@@ -28,57 +28,6 @@ class Notes:
     ends: set[str] = field(default_factory=set)
     is_snapshot: bool = False
     is_committing: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Reading:
-    """What was done while a value was made."""
-
-    tags: set[str] = field(default_factory=set)
-    is_known: bool = True
-    is_secret: bool = False
-    is_fit: bool = True
-    """False: it wrote, or it read from a snapshot that may be older than the tags' versions, or what only this transaction sees."""
-
-    def add(self, mark: Footprint, *, is_snapshot: bool) -> None:
-        """One statement more."""
-        self.tags |= mark.reads
-        self.is_known &= mark.is_known
-        self.is_fit &= not (mark.writes or is_snapshot or mark.is_snapshot)
-
-
-_reading: ContextVar[Reading | None] = ContextVar("gatehouse_reading", default=None)
-
-
-@contextmanager
-def reading() -> Iterator[Reading]:
-    """Note what statements in the block read, on whichever session; an enclosing one hears of it as well."""
-    outer, seen = _reading.get(), Reading()
-    token = _reading.set(seen)
-    try:
-        yield seen
-    finally:
-        _reading.reset(token)
-        if outer is not None:
-            outer.tags |= seen.tags
-            outer.is_known &= seen.is_known
-            outer.is_secret |= seen.is_secret
-            outer.is_fit &= seen.is_fit
-
-
-def note_secret() -> None:
-    """An encrypted column was read in clear."""
-    seen = _reading.get()
-    if seen is not None:
-        seen.is_secret = True
-
-
-def note_reads(tags: Iterable[str], *, is_known: bool) -> None:
-    """What a value out of the cache was made of: the value made with it depends on that too."""
-    seen = _reading.get()
-    if seen is not None:
-        seen.tags.update(tags)
-        seen.is_known &= is_known
 
 
 def notes_of(session: Session) -> list[Notes]:
@@ -111,7 +60,7 @@ def _note(
     if notes is not None:
         notes.ends |= mark.writes
         notes.is_snapshot |= mark.is_snapshot
-    seen = _reading.get()
+    seen = current_reading()
     if seen is not None:
         seen.add(mark, is_snapshot=notes.is_snapshot if notes is not None else _is_snapshot(connection))
 
@@ -130,13 +79,6 @@ def is_elsewhere(options: Mapping[str, Any]) -> bool:
 def _note_commit(connection: Connection) -> None:
     if not connection.invalidated and (notes := connection.info.get(_NOTES)) is not None:
         notes.is_committing = True
-
-
-def note_lone(mark: Footprint) -> None:
-    """A statement that runs past the engine's listeners, in a transaction of its own."""
-    seen = _reading.get()
-    if seen is not None:
-        seen.add(mark, is_snapshot=False)
 
 
 @event.listens_for(Session, "after_begin")

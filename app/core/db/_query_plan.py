@@ -20,7 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
-from app.core.db._errors import translate
+from app.core.db._errors import sqlstate_of, translate
 from app.core.errors import GatehouseError, Unprocessable
 
 _MAX_TEXT = 100_000
@@ -132,7 +132,7 @@ async def _careful(connection: AsyncConnection) -> AsyncIterator[None]:
 
 def _refusal(error: Exception) -> GatehouseError:
     """What kept the server from planning. Its own text may quote data, so it stays in the cause."""
-    code = str(getattr(getattr(error, "driver_exception", error), "sqlstate", None) or "")
+    code = sqlstate_of(error) or ""
     if code in _REASONS:
         return QueryNotExplainable(f"The query cannot be explained: {_REASONS[code]}")
     if code[:2] in {"22", "42", "0A", "P0"}:

@@ -11,8 +11,9 @@ from sqlalchemy import column as named
 
 from app.core.db._bulk import MAX_PARAMETERS
 from app.core.db._database import Database
-from app.core.db._encrypted import EncryptedText, StoredText
+from app.core.db._encrypted import EncryptedText
 from app.core.db._errors import translate_errors
+from app.core.db._stored_text import StoredText
 from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, DecryptionFailed
 

@@ -1,6 +1,5 @@
 """One attempt at a request's work on its sessions: undone when it fails, so that another may start from the same place."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.orm import Session, SessionTransaction
 
 from app.core.db._errors import DatabaseUnavailable, SerializationFailure, translate
+from app.core.db._finish import uninterrupted
 from app.core.db._sealed import RequestSession
 
 _COMMITS = "gatehouse_commits"
@@ -61,8 +61,7 @@ class Savepoint:
                 await point.nested.commit()
 
     async def _undo_shielded(self, error: BaseException) -> None:
-        # A second cancellation must not leave the connection in the middle of its ROLLBACK.
-        self.is_repeatable = await asyncio.shield(asyncio.ensure_future(self._undo(error)))
+        self.is_repeatable = await uninterrupted(self._undo(error))
 
     async def _undo(self, error: BaseException) -> bool:
         # Sessions that were opened in the attempt had no transaction before it.

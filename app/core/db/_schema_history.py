@@ -8,10 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from app.core.db._database import Database
-from app.core.db._errors import translate_errors
+from app.core.db._errors import UNDEFINED_TABLE, sqlstate_of, translate_errors
 
 HISTORY_TABLE = "schema_history"
-_UNDEFINED_TABLE = "42P01"
 # No migration makes it: it is there before the first one and outlives the last one's downgrade.
 _CREATE = text(
     f"""CREATE TABLE {HISTORY_TABLE} (
@@ -51,6 +50,6 @@ async def read_history(database: Database) -> list[HistoryEntry]:
             async with database.session() as session:
                 return [HistoryEntry(*row) for row in await session.execute(query)]
         except ProgrammingError as error:
-            if getattr(error.driver_exception, "sqlstate", None) == _UNDEFINED_TABLE:
+            if sqlstate_of(error) == UNDEFINED_TABLE:
                 return []
             raise

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Column, Table, and_, delete, func, select, table, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import TableClause
 
 Row = dict[str, Any]
 _COUNTED = {"preserve_rowcount": True}
+_LONGEST_NAME = 63  # PostgreSQL's limit.
 
 
 async def add_missing(session: AsyncSession, target: Table, rows: Sequence[Row]) -> int:
@@ -47,11 +49,11 @@ async def remove(session: AsyncSession, target: Table, keys: Sequence[Row]) -> i
 async def _staged(
     session: AsyncSession, target: Table, columns: Sequence[Column[Any]], rows: Sequence[Row]
 ) -> AsyncIterator[TableClause]:
+    """The rows in a temporary table of these columns, for as long as the block lasts."""
     connection = await session.connection()
-    dialect = connection.dialect
-    quoted = dialect.identifier_preparer
+    quoted = connection.dialect.identifier_preparer
     # Named after its table: the driver remembers the types of what it has copied to by name.
-    name = f"seed {target.fullname}"[:63]
+    name = f"seed {target.fullname}"[:_LONGEST_NAME]
     staged = quoted.quote(name)
     names = ", ".join(quoted.quote(column.name) for column in columns)
     # WITH NO DATA: the columns' types without their constraints. This statement also opens the transaction that COPY runs in.
@@ -61,17 +63,24 @@ async def _staged(
             f"SELECT {names} FROM {quoted.format_table(target)} WITH NO DATA"
         )
     )
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.copy_records_to_table(
+        name,
+        records=_records(columns, rows, connection.dialect),
+        columns=[column.name for column in columns],
+        schema_name="pg_temp",
+    )
+    yield table(name, *(Column(column.name, column.type) for column in columns))
+    await session.execute(text(f"DROP TABLE pg_temp.{staged}"))
+
+
+def _records(columns: Sequence[Column[Any]], rows: Sequence[Row], dialect: Dialect) -> list[tuple[Any, ...]]:
+    """The rows as the driver takes them: SQLAlchemy, which converts parameters, does not see COPY."""
     processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in columns]
-    records = [
+    return [
         tuple(
             row[column.name] if process is None else process(row[column.name])
             for column, process in zip(columns, processors, strict=True)
         )
         for row in rows
     ]
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    await driver.copy_records_to_table(
-        name, records=records, columns=[column.name for column in columns], schema_name="pg_temp"
-    )
-    yield table(name, *(Column(column.name, column.type) for column in columns))
-    await session.execute(text(f"DROP TABLE pg_temp.{staged}"))

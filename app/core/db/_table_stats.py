@@ -90,13 +90,13 @@ async def get_table_stats(session: AsyncSession, model: type[Any] | Table) -> Ta
     connection = await session.connection()
     try:
         where = {"schema": _schema_of(connection, table), "table": table.name}
-        counted = (await connection.execute(_COUNTS, where)).one_or_none()
+        counted = (await connection.execute(_COUNTS, where)).mappings().one_or_none()
         if counted is None:
             raise NotFound(f"There is no table {table.name}")
         table_bytes, index_bytes = await _sizes(connection, where)
     except DBAPIError as error:
         raise translate(error) from error
-    return TableStats(**counted._mapping, table_bytes=table_bytes, index_bytes=index_bytes)  # noqa: SLF001 - the row's public mapping
+    return TableStats(**counted, table_bytes=table_bytes, index_bytes=index_bytes)
 
 
 def _schema_of(connection: AsyncConnection, table: Table) -> str | None:

@@ -1,6 +1,5 @@
 """Several repositories, one transaction, and a name for the step that failed."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -10,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from app.core.db._errors import translate_errors
-from app.core.db._finish import finish
+from app.core.db._finish import finish, uninterrupted
 from app.core.db._repository import AsyncBaseRepository
 from app.core.errors import ConfigurationError
 
@@ -155,5 +154,4 @@ class UnitOfWork:
             open_ones = open_ones.parent
         if open_ones is not None:
             with suppress(SQLAlchemyError, OSError):
-                # A second cancellation must not leave the connection in the middle of its ROLLBACK.
-                await asyncio.shield(asyncio.ensure_future(point.rollback()))
+                await uninterrupted(point.rollback())

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sqlalchemy import and_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,15 +63,8 @@ def _statement(model: Model, conflict_on: list[str], changed: list[str], scope: 
         index_elements=[columns[name].columns[0] for name in conflict_on],
         set_=values,
         # A row of somebody else's is not changed: then nothing comes back.
-        where=None if not scope.values else _all_of(scope),
+        where=and_(*scope.criteria()) if scope.values else None,
     )
-
-
-def _all_of(scope: RowScope) -> Any:
-    first, *rest = scope.criteria()
-    for criterion in rest:
-        first &= criterion
-    return first
 
 
 def _check(rows: Sequence[dict[str, Any]], names: list[str]) -> None:

@@ -30,14 +30,19 @@ class _Field(NamedTuple):
 
 
 class FieldEncryption:
-    """That of one endpoint; made when it is bound."""
+    """Decrypts named fields of one endpoint's requests and encrypts those of its answers; made when the endpoint is bound.
+
+    Requests: Unprocessable (422) names a field that is no token of ours, and is raised for more than 1,000 of them and for a body that
+    is nested too deeply; BadRequest for one that did not arrive. Answers: ConfigurationError (500) for one that cannot be encrypted (a
+    stream, a file, a compressed one). A value takes some thirty microseconds of the event loop: not for large documents.
+    """
 
     def __init__(self, fields: Encryption, encryptor: DataEncryptor) -> None:
         self._request = [_field(path, encryptor) for path in fields.request]
         self._response = [_field(path, encryptor) for path in fields.response]
 
     def around(self, handler: Handler) -> Handler:
-        """The handler behind opened requests, its answers closed."""
+        """``handler``, which sees requests decrypted and whose answers leave encrypted."""
 
         async def run(request: Request) -> Response:
             if self._request:

@@ -102,6 +102,7 @@ class DataEncryptor:
         count_encryption("decrypt", perf_counter() - started, ok=True)
         return data.decode("utf-8", "surrogatepass")
 
+    # The documents' names.
     encrypt_data = encrypt
     decrypt_data = decrypt
 
@@ -114,14 +115,6 @@ class DataEncryptor:
             _fail("rotate", started)
         count_encryption("rotate", perf_counter() - started, ok=True)
         return rotated
-
-    def is_current(self, token: str) -> bool:
-        """Whether the newest key opens it, so that there is nothing to rotate."""
-        try:
-            self._newest.decrypt(_canonical(token))
-        except InvalidToken:
-            return False
-        return True
 
     def __repr__(self) -> str:
         return f"<DataEncryptor for {self.purpose!r} with {len(self.key_ids)} keys>"

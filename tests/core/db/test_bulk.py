@@ -85,13 +85,23 @@ class TestCreate:
         assert await people.bulk_delete([]) == 0
         assert await people.bulk_upsert([], conflict_on=("id",)) == []
 
-    async def test_more_rows_than_one_statement_holds(self, db: AsyncSession) -> None:
+    async def test_more_rows_than_one_statement_holds(self, db: AsyncSession, database: Database) -> None:
         ids = [uuid4() for _ in range(MAX_PARAMETERS + 1)]
         assert await insert_rows(db, Badge, [{"id": identity} for identity in ids]) == len(ids)
+        badges, some = AsyncBaseRepository(Badge, db), ids[:2001]
+        assert await badges.count() == len(ids)
+        with statements(database) as sent:
+            assert await badges.bulk_update([{"id": identity, "rank": 1} for identity in some]) == len(some)
+            assert await badges.bulk_delete(some) == len(some)
+        assert [sql.split()[0] for sql in sent] == ["UPDATE"] * 3 + ["DELETE"] * 3
+        assert await badges.count() == len(ids) - len(some)
+
+    async def test_many_rows_are_changed_and_no_others(self, db: AsyncSession) -> None:
+        ids = [uuid4() for _ in range(2001)]
+        await insert_rows(db, Badge, [{"id": identity} for identity in ids])
         badges = AsyncBaseRepository(Badge, db)
-        assert await badges.bulk_update([{"id": identity, "rank": 1} for identity in ids]) == len(ids)
-        assert await badges.count({"rank": 1}) == len(ids)
-        assert await badges.bulk_delete(ids) == len(ids)
+        assert await badges.bulk_update([{"id": identity, "rank": 1} for identity in ids[1:]]) == 2000
+        assert await badges.count({"rank": 1}) == 2000
 
 
 class TestUpdate:

@@ -1,7 +1,4 @@
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -22,6 +19,7 @@ from app.core.db import (
 from app.core.db._listeners import _operation
 from app.core.errors import ConfigurationError
 from app.core.observability import DatabaseEvent, Event, EventHub
+from tests.nursery import run_program
 from tests.servers import PrivateServer
 
 PID = text("SELECT pg_backend_pid()")
@@ -301,23 +299,11 @@ os.waitpid(child, 0)
 print(mine, int(os.read(reader, 20)), loop.run_until_complete(pid(database)))
 loop.run_until_complete(database.close())
 """
-    output = _run(program, postgres_url)
-    mine, theirs, afterwards = output.split()
+    done = run_program(program, postgres_url)
+    assert done.code == 0, done.errors
+    mine, theirs, afterwards = done.output.split()
     assert mine == afterwards
     assert mine != theirs
-
-
-def _run(program: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 async def _terminate(database: Database, pid: int | None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, bindparam, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from app.core.db import Database, EncryptedText, encrypted_columns
-from app.core.db._encrypted import StoredText
+from app.core.db._stored_text import StoredText
 from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, DecryptionFailed, configure_encryption
 from tests.core.db.patients import SCHEMA, Patient, Stay, Wards, admit, id_of, stored, wards

@@ -43,6 +43,7 @@ GRAMMAR = FilterGrammar(
         ("name", "a,b", Where("name", "a,b")),
         ("name__contains", "50%", Where("name", "50%", "contains")),
         ("name__in", "a,b", Where("name", ("a", "b"), "in")),
+        ("name", "a" * 40, Where("name", "a" * 40)),
         ("age__gte", "18", Where("age", 18, "gte")),
         ("age__between", "18,", Where("age", (18, None), "between")),
         ("age__is_null", "TRUE", Where("age", value=True, operator="is_null")),
@@ -112,6 +113,22 @@ def test_too_many_values_are_refused() -> None:
 def test_a_wrong_list_stops_the_start(allowed: Any) -> None:
     with pytest.raises(ConfigurationError):
         FilterGrammar(Person, allowed)
+
+
+@pytest.mark.parametrize("limits", [{"max_filters": 0}, {"max_length": 0}, {"max_filters": -1}])
+def test_a_limit_that_lets_nothing_through_stops_the_start(limits: Any) -> None:
+    with pytest.raises(ConfigurationError, match="1 or more"):
+        FilterGrammar(Person, {"name": None}, **limits)
+
+
+def test_a_value_that_does_not_fit_is_told_under_the_name_that_was_written() -> None:
+    with pytest.raises(InvalidFieldValue) as refusal:
+        GRAMMAR.parse({"age__gte": "x"})
+    assert (refusal.value.name, refusal.value.message.partition(":")[0]) == (
+        "age__gte",
+        "has a value that does not fit",
+    )
+    assert refusal.value.detail == f"'age__gte' {refusal.value.message}"
 
 
 @given(key=st.text(max_size=30), text=st.text(max_size=60))

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import (
@@ -25,7 +25,7 @@ from app.core.db import (
     translate,
 )
 from app.core.db._errors import translate_commit
-from app.core.resilience import is_transient, retry_decorator
+from app.core.resilience import Retrier, RetryRules, is_transient, retry_decorator
 
 
 @pytest.fixture
@@ -157,9 +157,12 @@ class TestCommit:
     async def test_one_that_was_never_sent_kept_nothing_and_is_tried_again(
         self, own: Database, database: Database, entries: None
     ) -> None:
-        attempts = 0
+        attempts, waits = 0, list[float]()
 
-        @retry_decorator(max_retries=1, base=0)
+        async def wait(seconds: float) -> None:
+            waits.append(seconds)
+
+        @retry_decorator(retrier=Retrier(RetryRules(attempts=2, base=0), sleep=wait))
         async def write() -> None:
             nonlocal attempts
             attempts += 1
@@ -171,7 +174,19 @@ class TestCommit:
         await write()
         async with own.session() as session:
             assert await session.scalar(text("SELECT count(*) FROM entries")) == 1
-        assert attempts == 2
+        assert (attempts, len(waits)) == (2, 1)
+
+    async def test_a_rollback_after_one_that_was_done_is_no_doubt(
+        self, own: Database, database: Database, entries: None
+    ) -> None:
+        async with own.engine.connect() as connection, AsyncSession(connection) as session:
+            await connection.execute(INSERT, {"id": 1})
+            await connection.commit()
+            await session.execute(INSERT, {"id": 2})
+            await kill(database, session, noticed=False)
+            with pytest.raises(DBAPIError) as lost:
+                await connection.rollback()
+            assert type(translate(lost.value)) is DatabaseUnavailable
 
     async def test_a_constraint_that_refuses_it_is_no_doubt(self, own: Database, entries: None) -> None:
         with pytest.raises(ConstraintViolated) as caught:

@@ -287,8 +287,10 @@ class TestLeaks:
         async with own.connect():
             with forbid_connection_leaks(own):
                 await own.ping()
+            assert own.pool_status().checked_out == 1
 
     async def test_the_fixture_lets_an_honest_test_pass(
         self, database: Database, no_connection_leaks: None
     ) -> None:
         await database.ping()
+        assert database.pool_status().checked_out == 0

@@ -36,6 +36,9 @@ COUNT = "SELECT count(*) AS n FROM staff.persons"
 calls: Counter[str] = Counter()
 
 
+async def get_nothing(_: AsyncSession) -> None: ...
+
+
 class Watched:
     """The process's cache, and what came of each call."""
 
@@ -170,7 +173,7 @@ class TestInvalidation:
         await done.wait()
         assert await ask(people) == ["Bea"]
 
-    async def test_by_hand(self, people: Database, watched: Watched) -> None:
+    async def test_what_nobody_was_told_of_is_ended_by_hand(self, people: Database, watched: Watched) -> None:
         await learned(people, watched)
         async with people.connect() as connection:  # no session: nobody is told
             await connection.execute(text("UPDATE staff.persons SET name = 'Bea'"))
@@ -179,7 +182,7 @@ class TestInvalidation:
         assert await ask(people) == ["Bea"]
 
     @pytest.mark.parametrize("names", [(), ("",), ("users", " ")])
-    async def test_by_hand_needs_names(self, watched: Watched, names: tuple[str, ...]) -> None:
+    async def test_to_end_by_hand_takes_names(self, watched: Watched, names: tuple[str, ...]) -> None:
         with pytest.raises(ConfigurationError, match="names of tables"):
             await invalidate_table_cache(*names)
 
@@ -426,6 +429,15 @@ class TestKeeping:
         async with get_db_context(people) as db:
             with pytest.raises(ConfigurationError, match="cannot tell one object from another"):
                 await of(db, object())
+
+    @pytest.mark.parametrize("tables", [[""], ["users", " "]])
+    def test_a_table_without_a_name_stops_the_start(self, tables: list[str]) -> None:
+        with pytest.raises(ConfigurationError, match="needs a name"):
+            cached_query(ttl=60, tables=tables)(get_nothing)
+
+    async def test_a_table_whose_name_is_blank_is_one_like_others(self, db_session: AsyncSession) -> None:
+        await db_session.execute(text('CREATE TABLE " " AS SELECT 7 AS n'))
+        assert await db_session.scalar(text('SELECT n FROM " "')) == 7
 
     @pytest.mark.parametrize("ttl", [0, -1, 86_401, True])
     def test_a_ttl_out_of_range_is_refused(self, ttl: float) -> None:

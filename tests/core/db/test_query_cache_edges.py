@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, cached_query, get_db_context
-from app.core.db._query_footprint import footprint, table_tag
+from app.core.db._query_footprint import footprint, table_tags
 from app.core.db._query_values import pack, unpack
 from app.core.observability import CacheEvent, EventHub
 from app.core.valkey import Cache, ValkeyClient, configure_cache
@@ -156,9 +156,9 @@ async def test_functions_from_one_place_in_the_code_have_results_of_their_own(
 
 
 def test_a_partition_of_a_month_counts_as_its_table() -> None:
-    assert table_tag("events_log_y2026m01") == table_tag("public.events_log") == "table:events_log"
-    assert table_tag("audit.events_log_y2026m12") == "table:audit.events_log"
-    assert table_tag("events_log_y2026") == "table:events_log_y2026"
+    assert table_tags(["events_log_y2026m01", "public.events_log"]) == {"table:events_log"}
+    assert table_tags(["audit.events_log_y2026m12"]) == {"table:audit.events_log"}
+    assert table_tags(["events_log_y2026"]) == {"table:events_log_y2026"}
 
 
 class Reading(BaseModel):

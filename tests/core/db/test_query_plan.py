@@ -82,6 +82,12 @@ async def test_a_table_without_statistics_is_told(db_session: AsyncSession) -> N
     assert plan.findings == ("public.fresh: was never analysed, so these are guesses; run ANALYZE first",)
 
 
+async def test_an_analysed_table_that_is_empty_has_statistics(db_session: AsyncSession) -> None:
+    await db_session.execute(text("CREATE TABLE empty (id int)"))
+    await db_session.execute(text("ANALYZE empty"))
+    assert (await analyze_query_plan(db_session, "SELECT * FROM empty WHERE id = 1")).findings == ()
+
+
 WRITES = (
     "INSERT INTO planned VALUES (1)",
     "UPDATE planned SET kind = 0",

@@ -1,7 +1,5 @@
 import asyncio
 import os
-import subprocess
-import sys
 import weakref
 from collections import Counter
 from collections.abc import MutableMapping
@@ -25,9 +23,9 @@ from app.core.db import (
 )
 from app.core.errors import ConfigurationError
 from tests.garbage import own_garbage
+from tests.nursery import run
 
 Logged = list[MutableMapping[str, Any]]
-ROOT = Path(__file__).parents[3]
 HERE = "tests/core/db/test_query_watch.py"
 
 
@@ -362,14 +360,12 @@ class TestFixture:
 
     def test_a_test_that_repeats_a_statement_is_red(self, tmp_path: Path, postgres_url: str) -> None:
         (tmp_path / "test_repeating.py").write_text(REPEATING)
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "asyncio_mode=auto",
-             "--rootdir", str(tmp_path), str(tmp_path)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PROBED_DATABASE": postgres_url},
-            capture_output=True, text=True, timeout=60, check=False,
+        done = run(
+            "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:warnings", "-c", os.devnull, "-o", "asyncio_mode=auto",
+            "--rootdir", str(tmp_path), str(tmp_path), environment={"PROBED_DATABASE": postgres_url},
         )  # fmt: skip
-        assert run.returncode == 1, run.stdout
-        assert "2 passed, 1 error" in run.stdout
-        assert "Repeated statements:" in run.stdout
-        assert "2 times, 2 different parameters: SELECT id FROM records WHERE version = ?" in run.stdout
-        assert "test_repeating.py:11 in ask" in run.stdout
+        assert done.code == 1, done.output
+        assert "2 passed, 1 error" in done.output
+        assert "Repeated statements:" in done.output
+        assert "2 times, 2 different parameters: SELECT id FROM records WHERE version = ?" in done.output
+        assert "test_repeating.py:11 in ask" in done.output

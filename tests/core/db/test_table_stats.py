@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db import Database, QueryAnalyzer, TableStats, get_table_stats
+from app.core.db import Database, DatabaseFault, QueryAnalyzer, TableStats, get_table_stats
 from app.core.errors import ConfigurationError, NotFound
 from app.features.records.models import Record
 
@@ -81,6 +82,15 @@ async def test_a_locked_table_still_has_its_counts(database: Database) -> None:
 async def test_a_missing_table_is_not_found(db_session: AsyncSession) -> None:
     with pytest.raises(NotFound, match="There is no table nowhere"):
         await get_table_stats(db_session, table("nowhere"))
+
+
+async def test_what_the_server_refuses_is_our_error(database: Database) -> None:
+    async with database.session() as session:
+        with pytest.raises(DBAPIError):
+            await session.execute(text("SELECT * FROM nowhere"))
+        with pytest.raises(DatabaseFault) as refused:  # the transaction takes no statement any more
+            await get_table_stats(session, Record)
+    assert refused.value.sqlstate == "25P02"
 
 
 @pytest.mark.parametrize("model", [int, "records", None])

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +28,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.schema import CreateTable
 
-from app.core.db import TablesUsed, tables_used
-
-ROOT = Path(__file__).parents[3]
+from app.core.db import TablesUsed, _tables_parsed, tables_used
+from tests.nursery import run_program
 
 
 class Own(DeclarativeBase):
@@ -200,8 +196,9 @@ def test_nothing_of_a_statement_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_the_parser_is_imported_only_for_text() -> None:
-    asked = "import sys, app.core.db as db; from sqlalchemy import select; db.tables_used(select(1)); print('sqlglot' in sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    """Neither by a part of the service, which this process has imported, nor by a statement without text."""
+    done = run_program(
+        "import sys, app.core.db as db; from sqlalchemy import select; db.tables_used(select(1));"
+        f"print('sqlglot' in sys.modules, {_tables_parsed.__name__!r} in sys.modules)"
     )
-    assert run.stdout.strip() == "False"
+    assert (done.output, done.errors) == ("False False\n", "")

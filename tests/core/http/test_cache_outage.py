@@ -187,7 +187,8 @@ async def test_a_server_that_goes_away_in_the_middle_and_comes_back(
     make_settings: Any, private_valkey: PrivateServer, followers: Followers, how: str
 ) -> None:
     """Killed, or alive and silent: then each call waits for the budget before it is given up."""
-    async with shop_of().open(make_settings(valkey_url=private_valkey.url)) as shop:
+    settings = make_settings(valkey_url=private_valkey.url, valkey_timeout_ms=500)
+    async with shop_of().open(settings) as shop:
         assert [(await shop.get()).json()["run"] for _ in range(2)] == [1, 1]
         getattr(private_valkey, how)()
         shop.runs = 0

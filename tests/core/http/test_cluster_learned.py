@@ -9,10 +9,10 @@ from app.core.db import Database
 from app.core.http import Platform
 from app.core.policies import Concurrency, Credits, Idempotency, JobConfig, Quota, RateLimit, ResponseCache
 from app.settings import Settings
-from tests.cluster import cluster_node, empty_cluster
 from tests.core.http.workshop import Workshop, debits, fund
+from tests.servers import PrivateServer
 
-pytestmark = pytest.mark.usefixtures("clean_database")
+pytestmark = pytest.mark.usefixtures("clean_database", "cluster")
 CONFIG = JobConfig(
     rate_limit=(
         RateLimit.fixed_window("mine", limit=100, window=3600, on_store_down="closed"),
@@ -36,22 +36,18 @@ def keep_from_learning(platform: Platform) -> None:
 
 
 async def test_the_first_requests_of_all_are_served_by_the_store(
-    make_settings: Callable[..., Settings], database: Database
+    make_settings: Callable[..., Settings], database: Database, cluster_node: PrivateServer
 ) -> None:
     await fund(database, 10)
-    with cluster_node() as node:
-        async with (
-            empty_cluster(node),
-            Workshop(CONFIG).open(make_settings(valkey_url=node.url), keep_from_learning) as shop,
-        ):
-            known = [shop.platform.admitter.is_clustered]
-            asked = [shop.get(f"/work?n={n}") for n in range(3)]
-            claimed = [shop.post(idempotency_key=f"k{n}") for n in range(3)]
-            answers = await asyncio.gather(*asked, *claimed)
-            assert [answer.status_code for answer in answers] == [200] * 6
-            assert [event.degraded for event in shop.events] == [False] * 6
-            assert [*known, shop.platform.admitter.is_clustered] == [False, True]
-            assert await shop.left() == (4, 0)
-            assert int(await shop.stored("GET", (await shop.keys("*:v1:q:*"))[0])) == 6
-            assert [await shop.stored("ZCARD", key) for key in await shop.keys("*:v1:s:*")] == []
+    async with Workshop(CONFIG).open(make_settings(valkey_url=cluster_node.url), keep_from_learning) as shop:
+        known = [shop.platform.admitter.is_clustered]
+        asked = [shop.get(f"/work?n={n}") for n in range(3)]
+        claimed = [shop.post(idempotency_key=f"k{n}") for n in range(3)]
+        answers = await asyncio.gather(*asked, *claimed)
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert [event.degraded for event in shop.events] == [False] * 6
+        assert [*known, shop.platform.admitter.is_clustered] == [False, True]
+        assert await shop.left() == (4, 0)
+        assert int(await shop.stored("GET", (await shop.keys("*:v1:q:*"))[0])) == 6
+        assert [await shop.stored("ZCARD", key) for key in await shop.keys("*:v1:s:*")] == []
     assert len(await debits(database)) == 6

@@ -1,7 +1,7 @@
 """ADMIT on a real Cluster node that owns all slots: undeclared keys and keys of several slots fail there, and nothing of ours does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -20,7 +20,6 @@ from app.core.policies import (
 )
 from app.core.resilience import SystemClock
 from app.core.valkey import Script, StoreReplyError, StoreTimeout, ValkeyClient
-from tests.cluster import cluster_node, empty_cluster
 from tests.core.policies.asking import (
     ALICE,
     FAR,
@@ -34,25 +33,12 @@ from tests.core.policies.asking import (
     quota,
     slot,
 )
-from tests.servers import PrivateServer
 
 USER = RateLimit.fixed_window("user", limit=100, window=FAR)
 IP = RateLimit.fixed_window("ip", limit=100, window=FAR, scope="ip")
 EVERYBODY = RateLimit.fixed_window("everybody", limit=100, window=FAR, scope="global", charge="admit")
 PLAN = Plan("orders", [USER, IP, EVERYBODY])
 POOL = Slot("{s:*.pool}:v1:s:*.pool", 2, 10_000, False, "local", "pool", "global")
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[PrivateServer]:
-    with cluster_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def cluster(node: PrivateServer) -> AsyncIterator[ValkeyClient]:
-    async with empty_cluster(node) as client:
-        yield client
 
 
 @pytest.fixture

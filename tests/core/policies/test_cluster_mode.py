@@ -9,7 +9,7 @@ import pytest
 from app.core.observability import EventHub, StoreEvent
 from app.core.policies import ClusterMode
 from app.core.valkey import StoreDown, StoreReplyError, ValkeyClient
-from tests.cluster import cluster_node
+from tests.servers import PrivateServer
 
 CLUSTER, ALONE = b"# Cluster\r\ncluster_enabled:1\r\n", b"# Cluster\r\ncluster_enabled:0\r\n"
 
@@ -78,15 +78,16 @@ async def test_two_who_want_to_know_ask_once() -> None:
     assert told.times == 1
 
 
-async def test_a_real_node_says_so_and_a_real_server_alone_does_not(store: ValkeyClient) -> None:
+async def test_a_real_node_says_so_and_a_real_server_alone_does_not(
+    store: ValkeyClient, cluster_node: PrivateServer
+) -> None:
     seen = list[str]()
-    with cluster_node() as node:
-        client = ValkeyClient(node.url, timeout_s=2.0)
-        for name, server in (("node", client), ("alone", store)):
+    client = ValkeyClient(cluster_node.url, timeout_s=2.0)
+    for name, server in (("node", client), ("alone", store)):
 
-            def tell(name: str = name) -> None:
-                seen.append(name)
+        def tell(name: str = name) -> None:
+            seen.append(name)
 
-            await ClusterMode(server, hub=EventHub(), tell=tell, start=asyncio.ensure_future).learn()
-        await client.close()
+        await ClusterMode(server, hub=EventHub(), tell=tell, start=asyncio.ensure_future).learn()
+    await client.close()
     assert seen == ["node"]

@@ -1,11 +1,8 @@
 """The cache on a server that is full, under each of Valkey's ways to make room; and its scripts in a cluster."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from app.core.valkey import Cache, CacheOptions, ValkeyClient, tag_key
-from tests.cluster import cluster_node, own_all_slots
 from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, until_free
 
 POLICIES = [
@@ -117,15 +114,6 @@ class TestNoEviction:
         await until_free(store)
         await store.execute("CONFIG", "SET", "maxmemory", 0)
         assert await watched.cache.get_or_set(KEY, Source("after"), MINUTE) == "after"
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[ValkeyClient]:
-    with cluster_node() as node:
-        store = ValkeyClient(node.url, timeout_s=2.0)
-        await own_all_slots(store)
-        yield store
-        await store.close()
 
 
 class TestCluster:

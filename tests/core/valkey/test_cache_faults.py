@@ -9,6 +9,7 @@ import pytest
 
 from app.core.valkey import CacheOptions, StoreError, ValkeyClient
 from tests.core.valkey.caching import KEY, MINUTE, Source, Watched, age
+from tests.nursery import run_program
 from tests.servers import PrivateServer
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +48,7 @@ async def main(url, key):
 
     await Cache(ValkeyClient(url, timeout_s=10.0)).get_or_set(key, compute, CacheOptions(ttl=60, lease=0.5))
 
-asyncio.run(main(os.environ["STORE"], sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
@@ -89,10 +90,8 @@ class TestProcesses:
     async def test_a_killed_leader_holds_others_up_until_his_lease_ends(
         self, store: ValkeyClient, valkey_url: str
     ) -> None:
-        async with asyncio.timeout(60):
-            process = await start(CRASHING, valkey_url)
-            await process.communicate()
-        assert process.returncode == 9
+        done = await asyncio.to_thread(run_program, CRASHING, valkey_url, KEY)
+        assert done.code == 9, done.errors
         watched = Watched(store)
         assert await watched.cache.get_or_set(KEY, Source(), CacheOptions(ttl=60, hard_timeout=30)) == "new"
         assert watched.events == {"miss": 1, "stored": 1}

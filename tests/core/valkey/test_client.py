@@ -1,8 +1,6 @@
 """The client on a real, healthy server."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from app.core.valkey import (
     StoreTimeout,
     ValkeyClient,
 )
+from tests.nursery import run_program
 
 if TYPE_CHECKING:
     from tests.servers import PrivateServer
@@ -233,8 +232,8 @@ async def main():
 
 asyncio.run(main())
 """
-        done = subprocess.run([sys.executable, "-c", program, valkey_url], check=False, capture_output=True)
-        assert done.returncode == 7, done.stderr.decode()
+        done = run_program(program, valkey_url)
+        assert done.code == 7, done.errors
 
 
 class TestLimits:
