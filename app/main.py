@@ -34,6 +34,7 @@ from app.core.http import (
     describe_gates,
     install_problem_handlers,
     metrics_router,
+    override_reads_too,
 )
 from app.core.jobs import Periodic, PeriodicRunner, upkeep
 from app.core.observability import (
@@ -129,6 +130,7 @@ def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
     )
     app.state.gatehouse = platform
     app.router.route_class = GatedRoute
+    override_reads_too(app)
     for feature in features:
         if feature.router is not None:
             app.include_router(feature.router)

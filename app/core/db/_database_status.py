@@ -1,0 +1,33 @@
+"""A database and its pool as they stand."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """Connections of this process.
+
+    ``limit`` at most, ``open`` now, of which ``checked_out`` in use and ``overflow`` above ``size``.
+    """
+
+    size: int
+    limit: int
+    open: int
+    checked_out: int
+    overflow: int
+
+    @property
+    def utilization_percent(self) -> float:
+        """In use, of all that may be opened."""
+        return 100.0 * self.checked_out / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One answer of the server.
+
+    ``latency_s`` of a round trip, pool included, and its version, such as 18.1.
+    """
+
+    latency_s: float
+    server_version: str
