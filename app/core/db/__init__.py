@@ -11,7 +11,7 @@ from app.core.db._after_commit import after_commit, after_commit_idle
 from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database
-from app.core.db._database_status import PoolStatus, Probe
+from app.core.db._database_status import PoolStatus, Probe, ReplicaStatus
 from app.core.db._decorators import (
     FROM_POOL,
     with_engine_connection,
@@ -79,6 +79,7 @@ from app.core.db._query_watch import (
     forbid_n_plus_one,
     watch_queries,
 )
+from app.core.db._replica import Replica
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
@@ -168,6 +169,8 @@ __all__ = [
     "ReadOnlySession",
     "ReadSession",
     "RepeatedQuery",
+    "Replica",
+    "ReplicaStatus",
     "RepositoryFactory",
     "RepositoryProvider",
     "RowLock",

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-from app.core.db._database_status import PoolStatus, Probe
+from app.core.db._database_status import PoolStatus, Probe, ReplicaStatus
 from app.core.db._errors import translate_errors
 from app.core.db._listeners import install_listeners, timed
 from app.core.db._lone_statement import noted, run_alone
@@ -29,11 +29,15 @@ _log = structlog.get_logger(__name__)
 _inherited: list[AsyncEngine] = []
 
 
-class AttachedReplica(Protocol):
+class AttachedReplica(ReadRoute, Protocol):
     """What a database asks of its replica; ``Replica`` is one."""
 
-    def route(self, primary: "Database", /) -> ReadRoute:
-        """Where to read, beside this primary."""
+    @property
+    def status(self) -> ReplicaStatus:
+        """What was found last."""
+
+    def attach(self, primary: "Database", /) -> None:
+        """It is this database's from now on."""
 
     async def close(self) -> None:
         """Close its connections."""
@@ -91,6 +95,8 @@ class Database:
         self._reading: AsyncEngine | None = None
         self.replica = replica
         """Where reads may go instead; None: there is none."""
+        if replica is not None:
+            replica.attach(self)
         self._pid = 0
 
     def __repr__(self) -> str:
@@ -145,9 +151,8 @@ class Database:
         ``is_fresh`` is asked when a transaction begins: whether it must see all that is committed by then, so from the primary.
         """
         options.setdefault("expire_on_commit", False)
-        route = self.replica.route(self) if self.replica is not None else None
         return ReadSession(
-            self.reading_engine, close_resets_only=False, route=route, is_fresh=is_fresh, **options
+            self.reading_engine, close_resets_only=False, route=self.replica, is_fresh=is_fresh, **options
         )
 
     @asynccontextmanager

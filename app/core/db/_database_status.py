@@ -1,6 +1,9 @@
 """A database and its pool as they stand."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+ReplicaState = Literal["unknown", "close", "behind", "down", "no_standby"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,15 @@ class Probe:
 
     latency_s: float
     server_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """What was found last. ``lag_s``: seconds behind the primary, at most; None where nobody can tell.
+
+    ``state``: close (it gets the reads), behind (by more than the limit), down (it does not answer), no_standby (it is no longer, or
+    never was, one), unknown (not asked yet, or the primary never told how far it is).
+    """
+
+    state: ReplicaState
+    lag_s: float | None
