@@ -1,5 +1,6 @@
 import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.core.db import Database
+from tests.core.db.replicas import HOURS, Bench, Make
 from tests.leaks import LeakGuard
 from tests.staff import staff_tables
 from tests.standby import Pair, replicated
@@ -71,3 +73,21 @@ async def pair(replication: Pair) -> Pair:
     await replication.mend()
     await replication.commit("DROP TABLE IF EXISTS notes", "CREATE TABLE notes (text text)")
     return replication
+
+
+@pytest.fixture
+async def make(pair: Pair) -> AsyncIterator[Make]:
+    """Makes databases with a replica, and closes them. The lag is no matter unless a test says so."""
+    async with AsyncExitStack() as stack:
+
+        def make(**options: Any) -> Bench:
+            made = Bench(pair, **{"max_lag_s": HOURS, **options})
+            stack.push_async_callback(made.database.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def bench(make: Make) -> Bench:
+    return make()

@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
@@ -27,84 +26,11 @@ from app.core.db import (
 )
 from app.core.db._replica import judged
 from app.core.errors import ConfigurationError
-from app.core.resilience import ManualClock
+from tests.core.db.replicas import IN_RECOVERY, NOTES, PAUSE, Bench, Make, behind
 from tests.standby import Pair
 
 dependency, reading = asynccontextmanager(get_db), asynccontextmanager(get_read_db)
-IN_RECOVERY = text("SELECT pg_is_in_recovery()")
-NOTES = text("SELECT count(*) FROM notes")
 WRITE = text("INSERT INTO notes VALUES ('x')")
-PAUSE = "SELECT pg_wal_replay_pause()"
-HOURS = 3600.0
-
-
-class CountingReplica(Replica):
-    """Counts its probes."""
-
-    probes = 0
-
-    async def _probe(self, leave: Any) -> None:
-        self.probes += 1
-        await super()._probe(leave)
-
-
-class Bench:
-    """A database with a replica, and the clock that the replica looks at."""
-
-    def __init__(self, pair: Pair, **options: Any) -> None:
-        self.clock = ManualClock()
-        self.replica = CountingReplica(
-            options.pop("url", None) or pair.standby.url(),
-            clock=self.clock,
-            **{"patience_s": 30.0, **options},
-        )
-        self.database = Database(pair.primary.url(), replica=self.replica)
-
-    async def is_on_standby(self, **options: Any) -> bool:
-        async with get_read_db_context(self.database, **options) as session:
-            return bool(await session.scalar(IN_RECOVERY))
-
-    async def count(self, **options: Any) -> int:
-        async with get_read_db_context(self.database, **options) as session:
-            return int(await session.scalar(NOTES) or 0)
-
-    async def look(self) -> str:
-        """What a new probe finds."""
-        self.clock.advance(60)
-        await asyncio.sleep(0)
-        return (await self.replica.check()).state
-
-    async def becomes(self, state: str) -> None:
-        async with asyncio.timeout(60):
-            while await self.look() != state:
-                pass
-
-
-Make = Callable[..., Bench]
-
-
-@pytest.fixture
-async def make(pair: Pair) -> AsyncIterator[Make]:
-    """Makes databases with a replica, and closes them. The lag is no matter unless a test says so."""
-    async with AsyncExitStack() as stack:
-
-        def make(**options: Any) -> Bench:
-            made = Bench(pair, **{"max_lag_s": HOURS, **options})
-            stack.push_async_callback(made.database.close)
-            return made
-
-        yield make
-
-
-@pytest.fixture
-def bench(make: Make) -> Bench:
-    return make()
-
-
-async def behind(pair: Pair) -> None:
-    """One note more on the primary than on the standby, which stays there."""
-    await pair.on_standby(PAUSE)
-    await pair.commit("INSERT INTO notes VALUES ('x')", is_shown=False)
 
 
 class TestWhereTo:
@@ -298,7 +224,6 @@ class TestOutage:
     ) -> None:
         assert await bench.is_on_standby()
         pair.standby.kill()
-        await bench.database.ping()  # the loop hears of the end of the connection
         assert not await bench.is_on_standby()
         assert bench.replica.status.state == "down"
         assert await bench.look() == "down"
@@ -306,6 +231,18 @@ class TestOutage:
         await pair.mend()
         await bench.becomes("close")
         assert await bench.is_on_standby()
+
+    @pytest.mark.parametrize("end", ["kill", "stop"])
+    async def test_the_end_of_a_connection_is_seen_before_the_loop_hears_of_it(
+        self, pair: Pair, bench: Bench, end: str
+    ) -> None:
+        async with (
+            get_read_db_context(bench.database) as first,
+            get_read_db_context(bench.database) as second,
+        ):
+            assert [await first.scalar(IN_RECOVERY), await second.scalar(IN_RECOVERY)] == [True, True]
+        getattr(pair.standby, end)()
+        assert await asyncio.gather(*(bench.is_on_standby() for _ in range(3))) == [False] * 3
 
     async def test_one_that_was_away_from_the_start(self, pair: Pair, bench: Bench) -> None:
         pair.standby.kill()
