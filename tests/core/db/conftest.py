@@ -59,7 +59,7 @@ async def db(staff: None, db_session: AsyncSession) -> AsyncSession:
     return db_session
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def replication(leak_guard: LeakGuard) -> Iterator[Pair]:
     """A primary and a standby."""
     with replicated() as pair:
