@@ -221,7 +221,7 @@ class Database:
         if self.replica is not None:
             await self.replica.close()
         if self._engine is not None:
-            engine, self._engine = self.engine, None
+            engine, self._engine, self._reading = self.engine, None, None
             await engine.dispose()
 
     @property

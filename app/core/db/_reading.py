@@ -47,30 +47,25 @@ class ReadingSession(RequestSession):
         super().__init__(*args, **options)
         self._route = route
         self._is_fresh = is_fresh
-        self._begun: tuple[SessionTransaction, Engine | Connection] | None = None
+        self._server: Engine | Connection | None = None
+        """Where the transaction under way is; None: there is none yet."""
 
     def get_bind(self, *args: Any, **options: Any) -> Engine | Connection:
         """The server of the transaction under way; without one, of a new one, which begins here."""
         if self._route is None or options.get("bind") is not None:
             return super().get_bind(*args, **options)
-        if (server := self._server()) is not None:
-            return server
-        if not in_greenlet():  # Somebody asks what it is bound to, and runs nothing.
-            return super().get_bind(*args, **options)
-        self._begin_on(self._route, None)
-        return self._server() or super().get_bind(*args, **options)
+        if (
+            self._server is None and in_greenlet()
+        ):  # Outside of one somebody asks what it is bound to, and runs nothing.
+            self._begin_on(self._route, None)
+        return self._server or super().get_bind(*args, **options)
 
     def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
         """As SQLAlchemy's: ``execution_options`` count for the transaction that begins with it."""
         is_told = bool(bind_arguments and bind_arguments.get("bind"))
-        if self._route is None or is_told or self._server() is not None:
+        if self._route is None or is_told or self._server is not None:
             return super().connection(bind_arguments, execution_options)
         return self._begin_on(self._route, execution_options)
-
-    def _server(self) -> Engine | Connection | None:
-        """Where the transaction under way is; None: there is none yet."""
-        root = self.get_transaction()
-        return self._begun[1] if self._begun is not None and root is self._begun[0] else None
 
     def _begin_on(self, route: ReadRoute, options: Any) -> Connection:
         """Connect to the replica, or to the primary if that cannot be reached: nothing was sent yet."""
@@ -87,8 +82,7 @@ class ReadingSession(RequestSession):
 
     def _begin(self, server: Engine | Connection, options: Any) -> Connection:
         connection = super().connection({"bind": server}, options)
-        if (root := self.get_transaction()) is not None:
-            self._begun = (root, server)
+        self._server = server
         return connection
 
     def refuse_changes(self) -> None:
@@ -120,3 +114,9 @@ def _is_outage(error: Exception) -> bool:
 @event.listens_for(ReadingSession, "before_flush")
 def _refuse_flush(session: ReadingSession, _context: object, _instances: object) -> None:
     session.refuse_changes()
+
+
+@event.listens_for(ReadingSession, "after_transaction_end")
+def _forget_server(session: ReadingSession, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session._server = None  # noqa: SLF001 - the class and its listener are one

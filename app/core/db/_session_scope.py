@@ -96,7 +96,8 @@ class SessionScope:
 
     def open_read(self) -> ReadSession:
         """A session that only reads, after the commit too. Whoever opened it closes it."""
-        session = self._database.read_session(lambda: self.must_read_primary)
+        # Not a method of its own: session and scope would then hold each other until the garbage collector comes.
+        session = self._database.read_session(must_read_primary)
         self._sessions.append(session)
         return session
 

@@ -14,6 +14,7 @@ from app.core.errors import ConfigurationError
 from app.registry import Feature
 from app.settings import Settings
 from tests.gated import Service, serving
+from tests.staff import Person
 
 CONFIG = JobConfig.public()
 INSERT = text("INSERT INTO entries VALUES (1, 1, 'x')")
@@ -47,6 +48,12 @@ def _router() -> APIRouter:
     @api_worker(CONFIG)
     async def misuse(db: Reading) -> str:
         await db.execute(INSERT)
+        return "never"
+
+    @router.patch("/entries")
+    @api_worker(CONFIG)
+    async def change(db: Reading) -> str:
+        db.add(Person(name="Eve"))
         return "never"
 
     @router.get("/stream")
@@ -97,6 +104,11 @@ class TestRequests:
         answer = await service.client.put("/entries")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert (await service.client.get("/entries")).json() == 0
+
+    async def test_a_change_of_objects_is_a_problem_that_quotes_nothing(self, service: Service) -> None:
+        answer = await service.client.patch("/entries")
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "Eve" not in answer.text
 
     async def test_a_stream_reads_after_the_answer_was_decided(self, service: Service) -> None:
         assert (await service.client.get("/stream")).text == "0"

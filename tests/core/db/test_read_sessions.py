@@ -29,6 +29,8 @@ from app.core.db import (
     translate,
 )
 from app.core.errors import ConfigurationError
+from tests.core.db.replicas import Bench
+from tests.garbage import own_garbage
 from tests.relay import Relay, relayed
 from tests.staff import Person
 
@@ -290,6 +292,19 @@ class TestInAScope:
         with pytest.raises(ConfigurationError, match=r"get_read_db_context\(\)"):
             async with reading():
                 pass
+
+    async def test_nothing_of_it_is_left_to_the_garbage_collector(self, bench: Bench) -> None:
+        async def request() -> None:
+            with session_scope(bench.database) as scope:
+                async with reading() as reader:
+                    await reader.scalar(READ_ONLY)
+                    await scope.commit()
+
+        await request()
+        with own_garbage() as collect:
+            for _ in range(20):
+                await request()
+            assert collect() < 20
 
 
 class TestTypes:
