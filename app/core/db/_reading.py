@@ -27,8 +27,11 @@ class ReadRoute(Protocol):
     def offer(self, *, is_fresh: bool) -> Engine | None:
         """The engine to read from; None: the primary, as always when ``is_fresh``. Called in a greenlet, where it may wait a little."""
 
+    def reached(self) -> None:
+        """A transaction has begun on what was offered."""
+
     def lost(self, reason: str) -> None:
-        """What was offered cannot be reached; ``reason`` is an error's name."""
+        """What was offered cannot be reached, so it begins on the primary; ``reason`` is an error's name."""
 
 
 class ReadingSession(RequestSession):
@@ -73,11 +76,14 @@ class ReadingSession(RequestSession):
         replica = route.offer(is_fresh=is_making() or self._is_fresh())
         if replica is not None:
             try:
-                return self._begin(replica, options)
+                connection = self._begin(replica, options)
             except (SQLAlchemyError, DatabaseError, OSError) as error:
                 if not _is_outage(error):
                     raise
                 route.lost(type(error).__name__)
+            else:
+                route.reached()
+                return connection
         return self._begin(primary, options)
 
     def _begin(self, server: Engine | Connection, options: Any) -> Connection:

@@ -54,7 +54,7 @@ class Replica:
             raise ConfigurationError("a replica needs max_lag_s >= 0 and patience_s > 0")
         name = f"{application_name}-replica"
         self._server = ReplicaServer(
-            url, on_lost=self.lost, application_name=name, hub=hub, clock=clock, **options
+            url, on_lost=self._lose, application_name=name, hub=hub, clock=clock, **options
         )
         # Not from the pool: long reads that hold all of its connections do not mean that it is down.
         self._prober = ReplicaServer(
@@ -91,11 +91,21 @@ class Replica:
     def offer(self, *, is_fresh: bool) -> Engine | None:
         """Where a read goes that begins now; None: to the primary. Called in a greenlet."""
         reason = "fresh" if is_fresh else self._look()
-        self._meter.read("replica" if reason == "close" else "primary", reason)
-        return self._server.reading_engine.sync_engine if reason == "close" else None
+        if reason == "close":
+            return self._server.reading_engine.sync_engine
+        self._meter.read("primary", reason)
+        return None
+
+    def reached(self) -> None:
+        """A read has begun here."""
+        self._meter.read("replica", "close")
 
     def lost(self, reason: str) -> None:
-        """It could not be reached, or broke a connection: nobody is sent there until it has answered again."""
+        """It could not be reached, and the primary was: nobody is sent here until it has answered again."""
+        self._meter.read("primary", "down")
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
         if (leave := self._server.breaker.try_acquire()) is not None:
             leave.failed()
         self._judge(ReplicaStatus("down", None), reason)

@@ -101,7 +101,7 @@ class TestWhereTo:
             rows = await session.stream(text("SELECT pg_is_in_recovery() FROM generate_series(1, 3)"))
             assert [bool(row[0]) async for row in rows] == [True] * 3
 
-    async def test_the_metrics_tell(self, make: Make) -> None:
+    async def test_the_metrics_tell(self, pair: Pair, make: Make) -> None:
         bench = make(application_name="told")
         await bench.is_on_standby()
         await bench.is_on_standby(fresh=True)
@@ -114,6 +114,12 @@ class TestWhereTo:
         assert told(reads, server="primary", reason="fresh") == 1
         assert told("gatehouse_replica_used") == 1
         assert told("gatehouse_pool_size") == 1
+        pair.standby.kill()
+        await bench.is_on_standby()
+        await bench.is_on_standby()
+        assert told(reads, server="replica", reason="close") == 1
+        assert told(reads, server="primary", reason="down") == 2
+        assert told("gatehouse_replica_used") == 0
 
 
 class TestLag:
