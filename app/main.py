@@ -10,12 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import (
-    CursorSigner,
-    Database,
-    configure_cursors,
-    translate,
-)
+from app.core.db import CursorSigner, Database, configure_cursors, translate
 from app.core.errors import ConfigurationError
 from app.core.http import (
     AddressResolver,
@@ -34,6 +29,7 @@ from app.core.http import (
     describe_gates,
     install_problem_handlers,
     metrics_router,
+    override_reads_too,
 )
 from app.core.jobs import Periodic, PeriodicRunner, upkeep
 from app.core.observability import (
@@ -79,6 +75,7 @@ _NO_SERVERS = {
     "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/none"),
     "admin_database_url": None,
     "supabase_db_url": None,
+    "database_replica_url": None,
     "db_client": "auto",
     "valkey_url": SecretStr("valkey://127.0.0.1:1/0"),
     "redis_url": None,
@@ -129,6 +126,7 @@ def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
     )
     app.state.gatehouse = platform
     app.router.route_class = GatedRoute
+    override_reads_too(app)
     for feature in features:
         if feature.router is not None:
             app.include_router(feature.router)
@@ -147,7 +145,7 @@ def _metrics(settings: Settings, metrics: Metrics) -> APIRouter:
 
 def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     hub, clock = EventHub(), SystemClock()
-    database, store = _database(settings, hub), _store(settings, hub, clock)
+    database, store = _database(settings, hub, clock), _store(settings, hub, clock)
     keys = settings.sealing_keys
     sealer = Sealer(keys) if keys else None
     admitter = _admitter(settings, store, hub, clock)
@@ -171,10 +169,11 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     return platform
 
 
-def _database(settings: Settings, hub: EventHub) -> Database:
+def _database(settings: Settings, hub: EventHub, clock: Clock) -> Database:
     if settings.postgres_url is None:
         raise ConfigurationError(_NO_URLS)
-    return Database(settings.postgres_url, **settings.database_options, hub=hub)
+    options = {**settings.database_options, "hub": hub, "replica": settings.replica(hub=hub, clock=clock)}
+    return Database(settings.postgres_url, **options)
 
 
 def _store(settings: Settings, hub: EventHub, clock: Clock) -> ValkeyClient:

@@ -215,6 +215,15 @@ class Settings(BaseSettings):
         default="auto",
         description="Which database serves: DATABASE_URL or SUPABASE_DB_URL; `auto`: the one that is set",
     )
+    database_replica_url: SecretStr | None = Field(
+        default=None, description="A standby of that database, for transactions that only read"
+    )
+    db_replica_max_lag_s: float = Field(
+        default=10,
+        ge=0,
+        le=86_400,
+        description="Seconds the standby may be behind before reads go to the primary",
+    )
     db_pool_size: int = Field(
         default=0, ge=0, le=10_000, description="Connections kept open (0: 5 in production, 2 elsewhere)"
     )
@@ -471,6 +480,20 @@ class Settings(BaseSettings):
             "query_tags": self.query_tags,
         }
 
+    def replica(self, **options: Any) -> db.Replica | None:
+        """The standby that ``DATABASE_REPLICA_URL`` names; ``options`` are ``Replica``'s, besides those of the database.
+
+        Raises ConfigurationError for a URL that is none.
+        """
+        url = self.database_replica_url
+        if url is None:
+            return None
+        given = {**self.database_options, "max_lag_s": self.db_replica_max_lag_s, **options}
+        try:
+            return db.Replica(url.get_secret_value(), **given)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace("DATABASE_URL", "DATABASE_REPLICA_URL")) from None
+
     def unsafe_for_production(self) -> list[str]:
         """What would have to change before this configuration may serve the public; each entry names its variable."""
         checks = (
@@ -536,7 +559,7 @@ def _configure_database(settings: Settings, url: str) -> None:
     try:
         db.default_database()
     except ConfigurationError:
-        db.configure(db.Database(url, **settings.database_options))
+        db.configure(db.Database(url, replica=settings.replica(), **settings.database_options))
 
 
 def _refuse_exposed(dotenv: PydanticBaseSettingsSource, *sources: PydanticBaseSettingsSource) -> None:

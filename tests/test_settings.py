@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.db import QUERY_TAGS
+from app.core.errors import ConfigurationError
 from app.settings import DEVELOPMENT_SECRET, Settings, describe_errors
 
 SECRET = "a-secret-of-these-tests-with-over-32-bytes"
@@ -313,3 +314,23 @@ class TestQueryTools:
         with pytest.raises(ValidationError) as caught:
             Settings(_env_file=None)
         assert name in describe_errors(caught.value)
+
+
+class TestReplica:
+    def test_without_its_url_there_is_none(self) -> None:
+        assert Settings(_env_file=None).replica() is None
+
+    def test_it_gets_the_database_s_options(self) -> None:
+        settings = Settings(
+            _env_file=None, database_replica_url="postgresql://user:hidden@replica/name", db_pool_size=7
+        )
+        replica = settings.replica()
+        assert replica is not None
+        assert replica.database.pool_status().size == 7
+        assert "hidden" not in repr(replica)
+
+    def test_a_url_that_is_none_is_refused_under_its_name(self) -> None:
+        settings = Settings(_env_file=None, database_replica_url="mysql://user:hidden@replica/name")
+        with pytest.raises(ConfigurationError, match="DATABASE_REPLICA_URL must name") as refusal:
+            settings.replica()
+        assert "hidden" not in str(refusal.value)

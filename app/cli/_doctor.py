@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from app.cli._policies import policies
 from app.core.db import Database, pending
-from app.core.errors import GatehouseError
+from app.core.errors import ConfigurationError, GatehouseError
 from app.core.policies import Overrides
 from app.core.security import exposed_files
 from app.core.valkey import ValkeyClient
@@ -22,6 +22,13 @@ from app.settings import Settings, describe_errors
 POSTGRES_VERSIONS = range(15, 19)
 OLDEST_VALKEY = 8
 _BUDGET_S = 5.0
+_REPLICA_STATES = {
+    "close": "answers, and is close enough behind to be read from",
+    "behind": "is further behind than DB_REPLICA_MAX_LAG_S allows, so it gets no reads",
+    "no_standby": "is no standby, so it gets no reads",
+    "down": "does not answer",
+    "unknown": "cannot be judged while the primary does not answer",
+}
 _ENV_FILE = Path(".env")
 
 
@@ -76,7 +83,7 @@ async def examine() -> Report:
     if not unsafe:
         findings.append(Finding("configuration", True, "safe for production"))
     async with asyncio.TaskGroup() as group:
-        questions = [group.create_task(_postgres(settings)), group.create_task(_valkey(settings))]
+        questions = [group.create_task(ask(settings)) for ask in (_postgres, _replica, _valkey)]
     for question in questions:
         findings += question.result()
     findings.append(await _policies(settings))
@@ -127,6 +134,28 @@ async def _postgres(settings: Settings) -> list[Finding]:
         ),
         Finding("schema", not missing, schema),
     ]
+
+
+async def _replica(settings: Settings) -> list[Finding]:
+    """Whether reads would go to the replica."""
+    if settings.postgres_url is None or settings.database_replica_url is None:
+        return []
+    small: dict[str, Any] = {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "application_name": f"{settings.app_name}-doctor",
+    }
+    try:
+        replica = settings.replica(patience_s=_BUDGET_S, **small)
+        database = Database(settings.postgres_url, replica=replica, **small)
+    except ConfigurationError as error:
+        return [Finding("replica", False, str(error))]
+    try:
+        status = await replica.check() if replica is not None else None
+    finally:
+        await database.close()
+    state = status.state if status is not None else "unknown"
+    return [Finding("replica", state == "close", _REPLICA_STATES[state])]
 
 
 async def _valkey(settings: Settings) -> list[Finding]:

@@ -284,6 +284,24 @@ def test_doctor_says_which_server_does_not_answer(command: Command) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("url", "finding"),
+    [
+        (UNREACHABLE, "does not answer"),
+        (None, "is no standby, so it gets no reads"),  # the primary itself
+        ("hidden-word", "DATABASE_REPLICA_URL is not a URL"),
+    ],
+)
+def test_doctor_looks_at_the_replica(
+    command: Command, postgres_url: str, url: str | None, finding: str
+) -> None:
+    report = command("doctor", "--json", **SAFE, DATABASE_REPLICA_URL=url or postgres_url)
+    assert report.code == 1
+    [found] = [each for each in report.json["findings"] if each["name"] == "replica"]
+    assert finding in found["detail"]
+    assert "hidden-word" not in report.output + report.errors
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_doctor_never_shows_a_secret(command: Command, form: list[str]) -> None:
     secrets = {

@@ -1,5 +1,7 @@
 """What the probes answer. Names and states, never reasons: anybody may ask."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 
@@ -26,6 +28,15 @@ class Pool(BaseModel):
     overflow: int
 
 
+class ReplicaState(BaseModel):
+    """The replica that reads may go to, as this process saw it last; it does not matter for being ready."""
+
+    state: Literal["unknown", "close", "behind", "down", "no_standby"] = Field(
+        description="close: it gets the reads; otherwise the primary does"
+    )
+    lag_s: float | None = Field(default=None, description="Seconds behind the primary, at most")
+
+
 class DatabaseHealth(BaseModel):
     """The database's state; the rest only for callers with the scope read:monitor."""
 
@@ -33,3 +44,4 @@ class DatabaseHealth(BaseModel):
     latency_ms: float | None = None
     server_version: str | None = None
     pool: Pool | None = None
+    replica: ReplicaState | None = None

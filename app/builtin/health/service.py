@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from app.builtin.health.schemas import DatabaseHealth, Pool
+from app.builtin.health.schemas import DatabaseHealth, Pool, ReplicaState
 from app.core.db import Database, DatabaseUnavailable, is_at_head
 from app.core.errors import Unavailable
 from app.core.http import Platform
@@ -134,6 +134,7 @@ async def database_health(database: Database, health: Health, *, details: bool) 
         latency_ms=round(probe.latency_s * 1000, 3),
         server_version=probe.server_version,
         pool=Pool(**asdict(database.pool_status())),
+        replica=ReplicaState(**asdict(database.replica.status)) if database.replica is not None else None,
     )
 
 

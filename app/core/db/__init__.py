@@ -1,6 +1,7 @@
 """The database: URL, pool, sessions, the models' base, errors, the schema's versions.
 
-A handler asks for ``get_db``, a script for ``get_db_context()``; nobody commits by hand, though it works.
+A handler asks for ``get_db``, a script for ``get_db_context()``, who only reads for ``get_read_db``; nobody commits by hand, though it
+works.
 """
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,7 +10,8 @@ from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
 from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
-from app.core.db._database import Database, PoolStatus, Probe
+from app.core.db._database import Database
+from app.core.db._database_status import PoolStatus, Probe, ReplicaStatus
 from app.core.db._decorators import (
     FROM_POOL,
     with_engine_connection,
@@ -17,6 +19,7 @@ from app.core.db._decorators import (
     with_query_optimization,
     with_secure_environment,
 )
+from app.core.db._default import configure, default_database, get_db_url
 from app.core.db._encrypted import EncryptedText, encrypted_columns
 from app.core.db._environment import configure_environment
 from app.core.db._errors import (
@@ -29,6 +32,7 @@ from app.core.db._errors import (
     DatabaseUnavailable,
     InvalidValue,
     PoolExhausted,
+    ReadOnlySession,
     SerializationFailure,
     translate,
     translate_errors,
@@ -79,22 +83,21 @@ from app.core.db._query_watch import (
     forbid_n_plus_one,
     watch_queries,
 )
+from app.core.db._replica import Replica
 from app.core.db._repository import AsyncBaseRepository
 from app.core.db._rotation import ColumnRotation, Turn
 from app.core.db._savepoint import Savepoint
 from app.core.db._schema_history import HISTORY_TABLE, HistoryEntry, record_step
 from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
 from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
+from app.core.db._session_scope import SessionScope, savepoint, session_scope
+from app.core.db._session_types import ReadSession, WriteSession
 from app.core.db._sessions import (
     SessionManager,
-    SessionScope,
-    configure,
-    default_database,
     get_db,
     get_db_context,
-    get_db_url,
-    savepoint,
-    session_scope,
+    get_read_db,
+    get_read_db_context,
 )
 from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
@@ -169,8 +172,12 @@ __all__ = [
     "QueryRefused",
     "QueryTags",
     "QueryWatch",
+    "ReadOnlySession",
     "ReadOptions",
+    "ReadSession",
     "RepeatedQuery",
+    "Replica",
+    "ReplicaStatus",
     "RepositoryFactory",
     "RepositoryProvider",
     "RowLock",
@@ -196,6 +203,7 @@ __all__ = [
     "UnknownField",
     "UnknownOperator",
     "Where",
+    "WriteSession",
     "after_commit",
     "after_commit_idle",
     "analyze_query_plan",
@@ -217,6 +225,8 @@ __all__ = [
     "get_db_client",
     "get_db_context",
     "get_db_url",
+    "get_read_db",
+    "get_read_db_context",
     "get_table_stats",
     "invalidate_table_cache",
     "is_at_head",

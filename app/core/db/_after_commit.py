@@ -9,6 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from app.core.db._errors import ReadOnlySession
+from app.core.db._session_types import ReadSession
 from app.core.errors import Unavailable
 
 Work = Callable[[], Awaitable[object]]
@@ -21,8 +23,13 @@ def after_commit(session: AsyncSession, work: Work) -> None:
     """Run ``work`` in a task of its own as soon as the session's transaction is committed, whoever commits it.
 
     After a rollback it does not run, unless the same session commits something later; so ``work`` should read what it tells. Nobody waits
-    for it and its errors are logged: not for what must happen, a crash in between loses it.
+    for it and its errors are logged: not for what must happen, a crash in between loses it. Raises ReadOnlySession for a session that
+    only reads.
     """
+    if isinstance(session, ReadSession):
+        raise ReadOnlySession(
+            "This session only reads, so nothing will be committed; ask for get_db to write"
+        )
     session.sync_session.info.setdefault(_WORK, []).append(work)
 
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from app.core.db._sessions import SessionManager, default_database, get_db
+from app.core.db._default import default_database
+from app.core.db._session_types import WriteSession
+from app.core.db._sessions import SessionManager, get_db
 from app.core.db._url import Provider
 
 
@@ -20,14 +20,14 @@ class DatabaseClient:
 
     def __init__(self) -> None:
         self._manager = SessionManager(context="client")
-        self._request: AsyncGenerator[AsyncSession] | None = None
+        self._request: AsyncGenerator[WriteSession] | None = None
 
     @property
     def provider(self) -> Provider:
         """Where the configured database is. Raises ``ConfigurationError`` when none is configured."""
         return default_database().provider
 
-    async def __aenter__(self) -> AsyncSession:
+    async def __aenter__(self) -> WriteSession:
         return await self._manager.__aenter__()
 
     async def __aexit__(
@@ -37,12 +37,12 @@ class DatabaseClient:
 
     # As a dependency it is driven like the generator that ``get_db`` returns, which it then is.
 
-    async def __anext__(self) -> AsyncSession:
+    async def __anext__(self) -> WriteSession:
         if self._request is None:
             self._request = get_db()
         return await self._request.__anext__()
 
-    async def athrow(self, error: BaseException, *rest: Any) -> AsyncSession:
+    async def athrow(self, error: BaseException, *rest: Any) -> WriteSession:
         """As an asynchronous generator's."""
         if self._request is None:
             raise error

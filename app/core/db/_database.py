@@ -1,62 +1,46 @@
 """One database as one process sees it: a pool that is made when it is first needed."""
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, LiteralString, cast
+from typing import Any, ClassVar, LiteralString, Protocol, cast
 
 import asyncpg
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
+from app.core.db._database_status import PoolStatus, Probe, ReplicaStatus
 from app.core.db._errors import translate_errors
 from app.core.db._listeners import install_listeners, timed
 from app.core.db._lone_statement import noted, run_alone
 from app.core.db._measured_pool import MeasuredPool
 from app.core.db._query_tags import QueryTags
-from app.core.db._sealed import RequestSession
+from app.core.db._reading import ReadRoute
+from app.core.db._session_types import ReadSession, WriteSession
 from app.core.db._url import Provider, parse_url
 from app.core.errors import ConfigurationError
 from app.core.observability import BreakerEvent, EventHub
 from app.core.resilience import BreakerRules, Clock, RollingBreaker
 
-_CONNECT_TIMEOUT_S = 10.0
 _log = structlog.get_logger(__name__)
 _inherited: list[AsyncEngine] = []
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """Connections of this process.
-
-    ``limit`` at most, ``open`` now, of which ``checked_out`` in use and ``overflow`` above ``size``.
-    """
-
-    size: int
-    limit: int
-    open: int
-    checked_out: int
-    overflow: int
+class AttachedReplica(ReadRoute, Protocol):
+    """What a database asks of its replica; ``Replica`` is one."""
 
     @property
-    def utilization_percent(self) -> float:
-        """In use, of all that may be opened."""
-        return 100.0 * self.checked_out / self.limit
+    def status(self) -> ReplicaStatus:
+        """What was found last."""
 
+    def attach(self, primary: "Database", /) -> None:
+        """It is this database's from now on."""
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One answer of the server.
-
-    ``latency_s`` of a round trip, pool included, and its version, such as 18.1.
-    """
-
-    latency_s: float
-    server_version: str
+    async def close(self) -> None:
+        """Close its connections."""
 
 
 class Database:
@@ -66,8 +50,14 @@ class Database:
     be made anywhere. It belongs to one event loop. Times are in seconds: ``pool_timeout_s`` bounds the wait
     for a connection (then ``PoolExhausted``), ``pool_recycle_s`` the age of one (-1: never),
     ``statement_timeout_s`` a statement (0: no limit; then ``DatabaseTimeout``). ``query_tags`` are those of
-    ``QueryTags`` that each statement carries. ``clock`` is the breaker's.
+    ``QueryTags`` that each statement carries. ``clock`` is the breaker's. ``replica`` is where transactions that only read may go.
     """
+
+    connect_timeout_s: ClassVar[float] = 10.0
+    # Slow is no verdict: how long a caller keeps its session is the caller's affair.
+    breaker_rules: ClassVar[BreakerRules] = BreakerRules(
+        min_calls=5, open_for=1.0, open_most=15.0, slow_after=float("inf")
+    )
 
     def __init__(
         self,
@@ -82,6 +72,7 @@ class Database:
         query_tags: Iterable[str] = (),
         hub: EventHub | None = None,
         clock: Clock | None = None,
+        replica: AttachedReplica | None = None,
     ) -> None:
         if pool_size < 1 or max_overflow < 0 or pool_timeout_s <= 0 or statement_timeout_s < 0:
             raise ConfigurationError(
@@ -99,8 +90,13 @@ class Database:
         self._application_name = application_name
         self._tags = QueryTags(query_tags)
         self._hub = hub
-        self._breaker = _breaker(f"database:{application_name}", hub, clock)
+        self._breaker = _breaker(f"database:{application_name}", self.breaker_rules, hub, clock)
         self._engine: AsyncEngine | None = None
+        self._reading: AsyncEngine | None = None
+        self.replica = replica
+        """Where reads may go instead; None: there is none."""
+        if replica is not None:
+            replica.attach(self)
         self._pid = 0
 
     def __repr__(self) -> str:
@@ -130,18 +126,33 @@ class Database:
                 pool_use_lifo=True,  # The warmest connection first; after a burst the others grow old.
                 **self._pool_options,
             )
+            self._reading = self._engine.execution_options(postgresql_readonly=True)
             self._pid = os.getpid()
         return self._engine
 
-    def session(self, **options: Any) -> AsyncSession:
+    @property
+    def reading_engine(self) -> AsyncEngine:
+        """The engine, and its pool, with transactions that are READ ONLY from their BEGIN on, which costs nothing more."""
+        engine = self.engine
+        return self._reading or engine
+
+    def session(self, **options: Any) -> WriteSession:
         """A new session: no connection before its first statement, objects stay readable after a commit.
 
         The caller closes it; prefer ``get_db`` and ``get_db_context``, which do. ``options`` are
         SQLAlchemy's.
         """
         options.setdefault("expire_on_commit", False)
-        return AsyncSession(
-            self.engine, sync_session_class=RequestSession, close_resets_only=False, **options
+        return WriteSession(self.engine, close_resets_only=False, **options)
+
+    def read_session(self, is_fresh: Callable[[], bool] = bool, **options: Any) -> ReadSession:
+        """A new session that only reads, from the replica where that may be; otherwise as ``session``.
+
+        ``is_fresh`` is asked when a transaction begins: whether it must see all that is committed by then, so from the primary.
+        """
+        options.setdefault("expire_on_commit", False)
+        return ReadSession(
+            self.reading_engine, close_resets_only=False, route=self.replica, is_fresh=is_fresh, **options
         )
 
     @asynccontextmanager
@@ -207,8 +218,10 @@ class Database:
 
         Those in use close when they come back. The object may be used again afterwards.
         """
+        if self.replica is not None:
+            await self.replica.close()
         if self._engine is not None:
-            engine, self._engine = self.engine, None
+            engine, self._engine, self._reading = self.engine, None, None
             await engine.dispose()
 
     @property
@@ -229,7 +242,7 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "async_creator_fn": connect_driver,
-                "timeout": _CONNECT_TIMEOUT_S,
+                "timeout": self.connect_timeout_s,
                 **self._server_options(),
                 **self._target.connect_args(),
             },
@@ -252,14 +265,12 @@ class Database:
         return {"server_settings": {**name, "jit": "off", "statement_timeout": limit}}
 
 
-def _breaker(name: str, hub: EventHub | None, clock: Clock | None) -> RollingBreaker:
+def _breaker(name: str, rules: BreakerRules, hub: EventHub | None, clock: Clock | None) -> RollingBreaker:
     def changed(dependency: str, state: str, former: str) -> None:
         _log.warning("breaker.changed", dependency=dependency, state=state, former=former)
         if hub is not None:
             hub.emit(BreakerEvent(dependency, state, former))
 
-    # Slow is no verdict: how long a caller keeps its session is the caller's affair.
-    rules = BreakerRules(min_calls=5, open_for=1.0, open_most=15.0, slow_after=float("inf"))
     return RollingBreaker(name, rules, clock=clock, on_change=changed)
 
 

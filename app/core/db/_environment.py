@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from app.core.db._sessions import default_database, is_configured
+from app.core.db._default import default_database, is_configured
 
 
 class _Loader:

@@ -8,6 +8,7 @@
         │   └── PoolExhausted          503  no connection became free in time
         ├── DatabaseReadOnly           503  a replica, or a primary that was demoted
         └── DatabaseFault              500  our statement or schema is wrong
+            └── ReadOnlySession        500  a change on a session that only reads; nothing was sent
     Conflict                           409
     ├── ConstraintViolated             409  a unique, foreign key or exclusion constraint refused
     └── SerializationFailure           409  somebody else was quicker; doing it again may work
@@ -84,6 +85,10 @@ class DatabaseFault(DatabaseError):
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail)
         self.headers.clear()
+
+
+class ReadOnlySession(DatabaseFault):
+    """A change on a ``ReadSession``, refused before anything was sent: the code has to ask for a session that writes."""
 
 
 class ConstraintViolated(Conflict):

@@ -7,9 +7,9 @@ from alembic.util import CommandError
 
 from alembic import command
 from app.core.db._database import Database
+from app.core.db._default import default_database
 from app.core.db._errors import DatabaseError
 from app.core.db._migrations import MIGRATIONS, alembic_config, check_revision, current_heads
-from app.core.db._sessions import default_database
 from app.core.errors import ConfigurationError
 
 

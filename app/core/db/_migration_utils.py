@@ -9,11 +9,11 @@ from alembic.util import CommandError
 
 from alembic import command
 from app.core.db._database import Database
+from app.core.db._default import default_database
 from app.core.db._errors import DatabaseError
 from app.core.db._migration_files import Migration, conflicts_of, issues_of, read_migrations
 from app.core.db._migrations import MIGRATIONS, current_heads, pending, run_command
 from app.core.db._schema_history import HistoryEntry, read_history
-from app.core.db._sessions import default_database
 from app.core.errors import ConfigurationError
 
 _LONGEST_SLUG = 60

@@ -11,6 +11,7 @@ from sqlalchemy import Select, Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.context import current_context
+from app.core.db._default import default_database, is_configured
 from app.core.db._errors import DatabaseUnavailable, SerializationFailure, translate, translate_sql_errors
 from app.core.db._fields import Model, fields_of, mapper_of
 from app.core.db._filters import Filters, to_filter
@@ -24,7 +25,6 @@ from app.core.db._query_kept import Query, Tables, keeping, kept
 from app.core.db._query_keys import digest
 from app.core.db._savepoint import Savepoint
 from app.core.db._scope import RowScope
-from app.core.db._sessions import default_database, is_configured
 from app.core.db._sorting import OrderBy
 from app.core.db._statements import ModelT, Statements
 from app.core.errors import ConfigurationError

@@ -10,9 +10,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db._database import Database, PoolStatus
+from app.core.db._database import Database
+from app.core.db._database_status import PoolStatus
+from app.core.db._default import default_database
 from app.core.db._errors import DatabaseError, DatabaseUnavailable, PoolExhausted, translate_sql_errors
-from app.core.db._sessions import default_database, get_db_context
+from app.core.db._sessions import get_db_context
 from app.core.errors import GatehouseError
 from app.core.resilience import Leave, RollingBreaker
 

@@ -14,8 +14,8 @@ from app.core.db._query_footprint import ANY_WRITE, footprint, table_tags
 from app.core.db._query_kept import Keeping, Query, Tables, keeping, kept
 from app.core.db._query_keys import bound, call_key, digest, session_in, surroundings
 from app.core.db._query_notes import guest_info, notes_of
-from app.core.db._sealed import RequestSession
-from app.core.db._sessions import request_sessions
+from app.core.db._session_scope import request_sessions
+from app.core.db._session_types import ReadSession, WriteSession
 from app.core.errors import ConfigurationError
 from app.core.valkey import Scope, default_cache
 
@@ -49,7 +49,8 @@ def cached_query(
     without relationships; with ``model`` (any type that Pydantic knows) in that shape.
 
     The function gets a session of its own on the caller's connection; without a session among its arguments it must open one
-    itself. Not for balances and permissions, nor for reads from a replica. Raises ConfigurationError for a function that is not
+    itself. With a ``ReadSession`` it reads from the primary what it keeps, and keeps nothing of a transaction that has begun on the
+    replica. Not for balances and permissions. Raises ConfigurationError for a function that is not
     async, and arguments that make no key.
     """
     how = keeping(ttl, name, scope, model, sealed=sealed)
@@ -103,9 +104,9 @@ async def guest_of(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     if session.sync_session.new or session.sync_session.dirty or session.sync_session.deleted:
         await session.flush()
     connection = await session.connection()
-    async with AsyncSession(
+    kind = ReadSession if isinstance(session, ReadSession) else WriteSession
+    async with kind(
         connection,
-        sync_session_class=RequestSession,
         expire_on_commit=False,
         close_resets_only=False,
         join_transaction_mode="rollback_only",

@@ -14,7 +14,7 @@ from app.core.db._query_keys import database_of, digest
 from app.core.db._query_notes import is_elsewhere, notes_of
 from app.core.db._query_reading import Reading, note_reads, note_secret, reading
 from app.core.db._query_values import pack, unpack
-from app.core.db._sessions import request_sessions
+from app.core.db._session_scope import request_sessions
 from app.core.errors import ConfigurationError
 from app.core.valkey import CacheOptions, Scope, Unkept, check_scope, default_cache, scoped_key
 

@@ -85,10 +85,10 @@ def is_session(value: object) -> bool:
 
 
 def database_of(session: AsyncSession | None) -> str:
-    """Which database a session speaks to, without the user and the password."""
+    """Which database a session speaks to, without the user and the password; a replica's is the primary's."""
     if session is None:
         return ""
-    url = session.get_bind().engine.url
+    url = (session.sync_session.bind or session.get_bind()).engine.url
     return url._replace(username=None, password=None).render_as_string()
 
 

@@ -41,7 +41,7 @@ class Savepoint:
         for session in self._sessions:
             root = session.sync_session.get_transaction()
             nested = await session.begin_nested() if root is not None else None
-            self._points.append(_Point(session, root, nested, _commits(session)))
+            self._points.append(_Point(session, root, nested, commits_of(session)))
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -69,7 +69,7 @@ class Savepoint:
         used = [
             point
             for point in (*self._points, *opened)
-            if point.root is not None or point.session.in_transaction() or _commits(point.session)
+            if point.root is not None or point.session.in_transaction() or commits_of(point.session)
         ]
         is_undone = True
         for point in reversed(used):
@@ -83,7 +83,7 @@ class Savepoint:
 async def _undo_one(point: _Point) -> bool:
     """Whether the session is now as it was."""
     session = point.session
-    if _commits(session) != point.commits:
+    if commits_of(session) != point.commits:
         return False
     if point.root is None:
         if session.in_transaction():
@@ -101,7 +101,8 @@ def _has_spoilt_the_transaction(error: BaseException) -> bool:
     return isinstance(known, (SerializationFailure, DatabaseUnavailable))
 
 
-def _commits(session: AsyncSession) -> int:
+def commits_of(session: AsyncSession) -> int:
+    """How often the session was committed."""
     count: Any = session.info.get(_COMMITS, 0)
     return int(count)
 

@@ -1,245 +1,46 @@
-"""Sessions and who commits them.
+"""How to come by a session: as a dependency, or as a ``with`` block in scripts; each for writing, and for reading only."""
 
-Once, at the edge of a request, or at the end of a ``with`` block in scripts.
-"""
-
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from contextvars import ContextVar, Token
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._database import Database
-from app.core.db._ends import End, Ends
-from app.core.db._errors import DatabaseTimeout, DatabaseUnavailable, translate_errors
+from app.core.db._default import default_database
+from app.core.db._errors import translate_errors
 from app.core.db._finish import finish
-from app.core.db._savepoint import Savepoint
-from app.core.db._sealed import RequestSession
+from app.core.db._session_scope import current_scope, must_read_primary, note_commit
+from app.core.db._session_types import ReadSession, WriteSession
 from app.core.errors import ConfigurationError
 
-_CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
-_active: ContextVar["SessionScope | None"] = ContextVar("gatehouse_sessions", default=None)
+S = TypeVar("S", bound=AsyncSession)
 
 
-class _Default:
-    """The database that a door named for the whole process."""
-
-    database: Database | None = None
-
-
-def configure(database: Database | None) -> None:
-    """Set the process's default database. Called by doors; ``None`` forgets it."""
-    _Default.database = database
-
-
-def is_configured() -> bool:
-    """Whether a door has named this process's database."""
-    return _Default.database is not None
-
-
-def default_database() -> Database:
-    """The database that a door configured. Raises ``ConfigurationError`` when none did."""
-    if _Default.database is None:
-        raise ConfigurationError(
-            "No database is configured in this process: a door (create_app, CLI) calls core.db.configure()"
-        )
-    return _Default.database
-
-
-def get_db_url() -> str:
-    """The configured database's URL for SQLAlchemy, password included. Do not log it."""
-    return default_database().url
-
-
-class SessionScope:
-    """The sessions that one request opened, committed together after its answer is built.
-
-    Several sessions are several transactions: they are flushed and their deferred constraints checked first,
-    so that refused rows show before anything is committed, then committed in the order they were opened. A
-    crash between two commits keeps the first.
-    """
-
-    __slots__ = ("_committed", "_database", "_ends", "_guarded", "_own", "_sessions", "_token", "is_in_doubt")
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._committed = False
-        self._ends = Ends()
-        self._guarded = False
-        self._own: AsyncSession | None = None
-        self._sessions: list[AsyncSession] = []
-        self._token: Token[SessionScope | None] | None = None
-        self.is_in_doubt = False
-        """Whether a commit failed that may have reached the server all the same."""
-
-    def __enter__(self) -> Self:
-        self._token = _active.set(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._token is not None:
-            _active.reset(self._token)
-            self._token = None
-        own, self._own = self._own, None
-        if own is None:
-            return
-        if own.in_transaction():
-            # Neither committed nor rolled back, and nothing can be awaited here: the connection is given up.
-            own.sync_session.invalidate()
-        else:
-            own.sync_session.close()
-
-    @property
-    def is_used(self) -> bool:
-        """Whether any session was opened or anybody waits for the commit; otherwise there is nothing to commit."""
-        return bool(self._sessions or self._ends)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether any session is in a transaction; without one ``commit`` and ``rollback`` send nothing."""
-        return any(session.in_transaction() for session in self._sessions)
-
-    def open(self, **options: Any) -> AsyncSession:
-        """A session that this scope will commit.
-
-        After the commit, one that only reads. Whoever opened it closes it.
-        """
-        if self._own is not None and not options:
-            # What ``first`` put into it belongs to the same transaction as what the handler will write.
-            session, self._own = self._own, None
-            return session
-        session = self._database.session(**options)
-        if self._committed:
-            _seal(session)
-        elif self._guarded:
-            _sync(session).guard()
-        self._sessions.append(session)
-        return session
-
-    def savepoint(self) -> Savepoint:
-        """What an attempt at the request's work runs in, so that another may follow if it fails."""
-        return Savepoint(self._sessions)
-
-    def first(self) -> AsyncSession:
-        """The session that the request opened first, or a new one when it has none.
-
-        What goes into it is in one transaction with what the handler writes: a new one is what ``open`` hands
-        out next. One that nobody asked for is closed with the scope; end its transaction before, with
-        ``commit`` or ``rollback``, or its connection is thrown away.
-        """
-        if not self._sessions:
-            self._own = self.open()
-        return self._sessions[0]
-
-    def guard(self) -> None:
-        """Nobody but this scope commits its sessions from now on.
-
-        ``commit()`` and ``begin()`` on any of them, also one that is opened later, raise ConfigurationError.
-        For endpoints with ``durability="db"``, whose record and effect must share one transaction. A
-        transaction of somebody's own (``get_db_context``) is not held back.
-        """
-        self._guarded = True
-        for session in self._sessions:
-            _sync(session).guard()
-
-    def before_commit(self, act: Callable[[], Awaitable[object]]) -> None:
-        """Await ``act`` before the commit, inside the transactions: what it writes is kept with the rest, what it raises undoes it all."""
-        self._ends.add_before(act)
-
-    def at_end(self, act: Callable[[End], Awaitable[object]]) -> None:
-        """Await ``act`` once, when the sessions were committed (``kept``) or rolled back (``undone``).
-
-        ``unknown`` when the connection broke under the commit, or only some of several sessions were committed.
-        """
-        self._ends.add_after(act)
-
-    async def commit(self) -> None:
-        """Commit every session that did something. Raises our errors; what was open then is rolled back.
-
-        Afterwards the sessions can still read, for answers that are streamed, but no longer write.
-        """
-        for session in self._sessions if self._guarded else ():
-            _sync(session).lift_guard()
-        begun = 0
-        try:
-            await self._ends.before()
-            pending = [session for session in self._sessions if session.in_transaction()]
-            with translate_errors():
-                await self._check(pending)
-                for session in pending:
-                    begun += 1
-                    await session.commit()
-        except BaseException as error:
-            end = _end_of(begun, error)
-            self.is_in_doubt = end == "unknown"
-            await self._roll_back()
-            await self._ends.after(end)
-            raise
-        self._committed = True
-        for session in self._sessions:
-            _seal(session)
-        await self._ends.after("kept")
-
-    async def _check(self, pending: list[AsyncSession]) -> None:
-        if len(pending) > 1:
-            for session in pending:
-                await session.flush()
-                # A deferred constraint would refuse its own commit only, after those before it.
-                await session.execute(_CHECK_NOW)
-
-    async def rollback(self) -> None:
-        """Roll back every session that did something.
-
-        A broken connection is no error here: the server rolls back by itself.
-        """
-        await self._roll_back()
-        await self._ends.after("undone")
-
-    async def _roll_back(self) -> None:
-        for session in self._sessions:
-            if session.in_transaction():
-                await finish(session, close=False)
-
-
-def request_sessions() -> tuple[AsyncSession, ...]:
-    """The sessions that the request in hand has opened; none outside a request."""
-    scope = _active.get()
-    return tuple(scope._sessions) if scope is not None else ()  # noqa: SLF001 - the class and its reader are one
-
-
-def savepoint() -> Savepoint:
-    """Around one of several attempts at a request's work, on whatever sessions the request has."""
-    scope = _active.get()
-    return scope.savepoint() if scope is not None else Savepoint(())
-
-
-def session_scope(database: Database) -> SessionScope:
-    """``with session_scope(database) as scope:`` around a request.
-
-    ``get_db`` inside it opens its sessions there.
-    """
-    return SessionScope(database)
-
-
-async def get_db() -> AsyncGenerator[AsyncSession]:
-    """The request's session, as a dependency: ``db: Annotated[AsyncSession, Depends(get_db)]``.
+async def get_db() -> AsyncGenerator[WriteSession]:
+    """The request's session, as a dependency: ``db: Annotated[AsyncSession, Depends(get_db)]``, or ``WriteSession`` to say that it writes.
 
     Takes no connection before its first statement. The gated route commits it when the answer is built and
     before its first byte, rolls it back on any error, and it is closed here, whichever dependency scope asked
     for it.
     """
-    scope = _active.get()
-    if scope is None:
-        raise ConfigurationError(
-            "get_db needs a gated route, which commits: use app.core.APIRouter, or else get_db_context()"
-        )
-    session = scope.open()
+    session = current_scope("get_db").open()
+    try:
+        yield session
+    finally:
+        await finish(session, close=True)
+
+
+async def get_read_db() -> AsyncGenerator[ReadSession]:
+    """A session that only reads, as a dependency: ``db: Annotated[ReadSession, Depends(get_read_db)]``.
+
+    Its transactions are READ ONLY, and go to the replica if there is one that is close enough (``DATABASE_REPLICA_URL``); to the
+    primary where the request has written before, or where its answer is kept. It ends when the answer is built, and is closed here.
+    Not where a caller must see what he stored a moment ago: that may not have reached the replica. What overrides ``get_db`` serves
+    here too, unless this has an override of its own.
+    """
+    session = current_scope("get_read_db").open_read()
     try:
         yield session
     finally:
@@ -247,7 +48,7 @@ async def get_db() -> AsyncGenerator[AsyncSession]:
 
 
 @asynccontextmanager
-async def get_db_context(database: Database | None = None, **options: Any) -> AsyncIterator[AsyncSession]:
+async def get_db_context(database: Database | None = None, **options: Any) -> AsyncIterator[WriteSession]:
     """A session for scripts, jobs, background tasks: committed after the block, rolled back on an error.
 
     Uses the configured database unless one is given. It is a transaction of its own, not the request's.
@@ -255,45 +56,75 @@ async def get_db_context(database: Database | None = None, **options: Any) -> As
     session = (database or default_database()).session(**options)
     try:
         yield session
+        is_used = session.in_transaction()
         with translate_errors():
             await session.commit()
+        if is_used:
+            note_commit()
     finally:
         await finish(session, close=True)
 
 
-class SessionManager:
-    """``get_db_context`` as an object; ``context`` says what it is for (``session.info["context"]``).
+@asynccontextmanager
+async def get_read_db_context(
+    database: Database | None = None, *, fresh: bool = False, **options: Any
+) -> AsyncIterator[ReadSession]:
+    """``get_read_db`` for scripts, jobs, background tasks: nothing is kept of the block.
 
-    One use at a time; not for requests.
+    ``fresh``: read what was committed last, so from the primary; without it the replica may serve, if there is one. Uses the configured
+    database unless one is given. Raises ReadOnlySession at the end for objects that were changed.
+    """
+    is_fresh: Callable[[], bool] = (lambda: True) if fresh else must_read_primary
+    session = (database or default_database()).read_session(is_fresh, **options)
+    try:
+        yield session
+        session.refuse_changes()
+    finally:
+        await finish(session, close=True)
+
+
+class SessionManager(Generic[S]):
+    """``get_db_context`` as an object, or ``get_read_db_context`` with ``read_only``.
+
+    ``context`` says what it is for (``session.info["context"]``). One use at a time; not for requests.
     """
 
-    def __init__(self, context: str = "default", *, database: Database | None = None) -> None:
+    @overload
+    def __init__(
+        self: "SessionManager[WriteSession]",
+        context: str = ...,
+        *,
+        database: Database | None = ...,
+        read_only: Literal[False] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "SessionManager[ReadSession]",
+        context: str = ...,
+        *,
+        database: Database | None = ...,
+        read_only: Literal[True],
+    ) -> None: ...
+
+    def __init__(
+        self, context: str = "default", *, database: Database | None = None, read_only: bool = False
+    ) -> None:
         self.context = context
         self._database = database
-        self._entered: Any = None
+        self._open: Callable[..., Any] = get_read_db_context if read_only else get_db_context
+        self._entered: AbstractAsyncContextManager[S] | None = None
 
-    async def __aenter__(self) -> AsyncSession:
+    async def __aenter__(self) -> S:
         if self._entered is not None:
             raise ConfigurationError("This SessionManager is in use; make one for each block")
-        self._entered = get_db_context(self._database, info={"context": self.context})
-        return cast("AsyncSession", await self._entered.__aenter__())
+        entered = self._open(self._database, info={"context": self.context})
+        self._entered = cast("AbstractAsyncContextManager[S]", entered)
+        return await self._entered.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         entered, self._entered = self._entered, None
-        await entered.__aexit__(kind, error, trace)
-
-
-def _end_of(begun: int, error: BaseException) -> End:
-    """What a failed commit left: with ``begun`` commits of which the last failed."""
-    is_lost = isinstance(error, (DatabaseUnavailable, DatabaseTimeout, asyncio.CancelledError))
-    return "unknown" if begun > 1 or (begun and is_lost) else "undone"
-
-
-def _sync(session: AsyncSession) -> RequestSession:
-    return cast("RequestSession", session.sync_session)
-
-
-def _seal(session: AsyncSession) -> None:
-    _sync(session).seal()
+        if entered is not None:
+            await entered.__aexit__(kind, error, trace)

@@ -33,6 +33,7 @@ from app.core.http._limit_blocks import (
 )
 from app.core.http._metrics_endpoint import metrics_router
 from app.core.http._openapi import describe_gates
+from app.core.http._overrides import override_reads_too
 from app.core.http._package_limiter import RateLimiter
 from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
@@ -84,6 +85,7 @@ __all__ = [
     "install_problem_handlers",
     "invalidate_tags",
     "metrics_router",
+    "override_reads_too",
     "platform_of",
     "problem_response",
     "provided",

@@ -8,7 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext
 from starlette.responses import StreamingResponse
 
-from app.core.db import get_db, get_db_client
+from app.core.db import get_db, get_db_client, get_read_db
 from app.core.http._gate import Gate
 from app.core.http._gate_kit import GateKit
 from app.core.http._route import GatedRoute
@@ -99,9 +99,13 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
     if not _is_stream(context):
         return
     if any(
-        node.call in (get_db, get_db_client) and node.scope == "function" for node in _walk(context.dependant)
+        node.call in (get_db, get_db_client, get_read_db) and node.scope == "function"
+        for node in _walk(context.dependant)
     ):
-        yield "streams with a function-scope get_db, which is closed before the first byte; use Depends(get_db) or get_db_context()"
+        yield (
+            "streams with a function-scope get_db or get_read_db, which is closed before the first byte; use Depends(get_db), "
+            "Depends(get_read_db) or get_db_context()"
+        )
     if gate.config.encrypted_fields is not None:
         yield f"streams, and its gate {gate.name} encrypts fields: a stream cannot be; return a whole answer, or drop encryption"
     for kept in ("idempotency", "cache"):

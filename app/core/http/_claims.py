@@ -30,6 +30,8 @@ class Claims(Taken):
 
     async def run(self, request: Request, handler: Handler, sessions: SessionScope) -> Response:
         """The handler, with everything that is owed when it returns or fails."""
+        if self._computation is not None:
+            sessions.read_fresh()  # Kept under the tags' versions of now, it must show what is committed by now.
         if self._is_durable:
             sessions.guard()
             known = await self._known(sessions)

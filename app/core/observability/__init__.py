@@ -23,7 +23,7 @@ from app.core.observability._logging import access_log, configure_logging
 from app.core.observability._metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from app.core.observability._metrics import Metrics, record_db_latency
 from app.core.observability._multiprocess import prepare_multiprocess_dir
-from app.core.observability._pool_metrics import PoolMeter
+from app.core.observability._pool_metrics import PoolMeter, ReplicaMeter
 from app.core.observability._redaction import redact, redact_text
 from app.core.observability._requests import RequestRecord, RequestReports
 from app.core.observability._run import Run
@@ -46,6 +46,7 @@ __all__ = [
     "PeriodicEvent",
     "PolicyEvent",
     "PoolMeter",
+    "ReplicaMeter",
     "RequestRecord",
     "RequestReports",
     "RetryEvent",

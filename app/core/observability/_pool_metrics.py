@@ -32,6 +32,21 @@ _failures = Counter(
     "gatehouse_pool_acquire_failures_total", "Callers that got no connection", ["pool", "reason"]
 )
 
+_reads = Counter(
+    "gatehouse_read_transactions_total",
+    "Transactions that only read, by the server they went to and why",
+    ["pool", "server", "reason"],
+)
+_replica_used = Gauge(
+    "gatehouse_replica_used", "1 while reads go to the replica", ["pool"], multiprocess_mode="livemin"
+)
+_replica_lag = Gauge(
+    "gatehouse_replica_lag_seconds",
+    "How far the replica was behind at most, when somebody last looked and could tell",
+    ["pool"],
+    multiprocess_mode="livemax",
+)
+
 
 class PoolMeter:
     """Tells one pool's numbers; several pools of one ``name`` add up. ``name`` comes from the configuration, never from a request."""
@@ -68,3 +83,23 @@ class PoolMeter:
         self._size.inc(size - told_size)
         self._in_use.inc(in_use - told_in_use)
         self._told = (size, in_use)
+
+
+class ReplicaMeter:
+    """Tells where reads go. ``name`` is that of the replica's pool."""
+
+    __slots__ = ("_lag", "_name", "_used")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lag, self._used = _replica_lag.labels(name), _replica_used.labels(name)
+
+    def read(self, server: str, reason: str) -> None:
+        """One transaction: to ``replica`` or ``primary``, because of the replica's state, or because it must be ``fresh``."""
+        _reads.labels(self._name, server, reason).inc()
+
+    def tell(self, *, is_used: bool, lag_s: float | None) -> None:
+        """What was found; ``lag_s`` in seconds, None where nobody can tell."""
+        self._used.set(is_used)
+        if lag_s is not None:
+            self._lag.set(lag_s)

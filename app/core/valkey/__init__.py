@@ -10,6 +10,7 @@ from app.core.valkey._cache_calls import (
 )
 from app.core.valkey._cache_entries import CACHE_SCRIPTS, TAG_SCRIPT, Put, Seen, lease_key
 from app.core.valkey._cache_entry import Entry, Freshness, freshness, is_due
+from app.core.valkey._cache_making import is_making, spoil
 from app.core.valkey._cache_options import TAG_LIFE_MS, CacheOptions
 from app.core.valkey._cache_scope import Scope, check_scope, scoped_key
 from app.core.valkey._cache_values import Sealer, Unkept
@@ -47,7 +48,9 @@ __all__ = [
     "get_or_set_cache",
     "get_or_set_many",
     "is_due",
+    "is_making",
     "lease_key",
     "scoped_key",
+    "spoil",
     "tag_key",
 ]

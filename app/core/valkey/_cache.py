@@ -13,6 +13,7 @@ from app.core.valkey._cache_debts import Debts
 from app.core.valkey._cache_entries import Entries, Seen, new_token
 from app.core.valkey._cache_entry import Entry, is_due
 from app.core.valkey._cache_flights import LATE, Abandoned, Flight, Flights
+from app.core.valkey._cache_making import spoil
 from app.core.valkey._cache_options import CacheOptions
 from app.core.valkey._cache_values import Codec, Sealer
 from app.core.valkey._cache_writer import Lead, Made, Writer, hides
@@ -176,6 +177,8 @@ class Cache(Entries):
                 return LATE
             raise
         if isinstance(made, Made):
+            if not made.is_fit:
+                spoil()  # Its leader has told only the values that he makes himself.
             self.emit("bypass" if made.kind == "bypass" else "wait", call.options)
             return made.copy(call.codec, call.key)
         if made is None:  # a refresh that left it to another process, and the old value has ended meanwhile
@@ -236,6 +239,8 @@ class Cache(Entries):
         if not isinstance(made, Made):
             self.emit("stale", call.options)
             return old
+        if not made.is_fit:
+            spoil()
         self.emit(made.kind, call.options)
         return made.copy(call.codec, call.key)
 

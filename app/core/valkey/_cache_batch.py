@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple, final
 
 from app.core.valkey._cache_entries import Entries, Seen, new_token
 from app.core.valkey._cache_entry import Entry
+from app.core.valkey._cache_making import Making, making
 from app.core.valkey._cache_options import CacheOptions
 from app.core.valkey._cache_values import Codec
 from app.core.valkey._cache_writer import Lead, Made, Writer, hides
@@ -139,8 +141,9 @@ class Batch:
             self._entries.announce(key, self._options.lease_ms)
         started = self._writer.clock.monotonic()
         try:
-            loaded = await self._loader(tuple(keys))
-            made = {key: Made(self._codec.shape(loaded.get(key))) for key in keys}
+            with making() if leads else nullcontext(Making()) as work:
+                loaded = await self._loader(tuple(keys))
+            made = {key: Made(self._codec.shape(loaded.get(key)), is_fit=work.is_fit) for key in keys}
         except BaseException as error:
             if not isinstance(error, Exception):
                 self._release(leads)

@@ -9,6 +9,7 @@ from app.core.errors import GatehouseError
 from app.core.resilience import Clock
 from app.core.valkey._cache_entries import Entries
 from app.core.valkey._cache_entry import Entry
+from app.core.valkey._cache_making import making
 from app.core.valkey._cache_options import CacheOptions, milliseconds
 from app.core.valkey._cache_values import Codec, Unkept
 from app.core.valkey._errors import StoreError
@@ -28,14 +29,20 @@ class Lead(NamedTuple):
 
 @final
 class Made:
-    """A value, with its payload once it has one. ``kind`` is that of the event: miss (made here), wait (somebody else's), bypass."""
+    """A value, with its payload once it has one. ``kind`` is that of the event: miss (made here), wait (somebody else's), bypass.
 
-    __slots__ = ("kind", "payload", "value")
+    Not ``is_fit``: it was made of what may not be kept.
+    """
 
-    def __init__(self, value: Any, payload: bytes | None = None, *, kind: str = "miss") -> None:
+    __slots__ = ("is_fit", "kind", "payload", "value")
+
+    def __init__(
+        self, value: Any, payload: bytes | None = None, *, kind: str = "miss", is_fit: bool = True
+    ) -> None:
         self.value = value
         self.payload = payload
         self.kind = kind
+        self.is_fit = is_fit
 
     def copy(self, codec: Codec, key: str) -> Any:
         """The value for one more caller, his own to change, as he would have read it.
@@ -63,14 +70,15 @@ class Writer:
         self._entries.announce(lead.key, lead.options.lease_ms)
         started = self.clock.monotonic()
         try:
-            value = await make()
+            with making() as work:
+                value = await make()
         except Exception as error:
             await self.failed(lead, stale, error)
             raise
         except BaseException:
             self._entries.release_soon(lead.key, lead.token)
             raise
-        made = Made(value)
+        made = Made(value, is_fit=work.is_fit)
         await self.keep(lead, made, self.clock.monotonic() - started)
         return made
 
@@ -114,7 +122,7 @@ class Writer:
 
     def _payload(self, lead: Lead, made: Made) -> bytes | None:
         """The value's payload if it may be stored. Says why not."""
-        if isinstance(made.value, Unkept):
+        if isinstance(made.value, Unkept) or not made.is_fit:
             self._emit("unkept", lead.options)
             return None
         try:

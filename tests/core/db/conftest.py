@@ -1,5 +1,6 @@
 import logging
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.core.db import Database
+from tests.core.db.replicas import HOURS, Bench, Make
+from tests.leaks import LeakGuard
 from tests.staff import staff_tables
+from tests.standby import Pair, replicated
 
 
 @pytest.fixture
@@ -53,3 +57,37 @@ async def staff(database: Database) -> AsyncIterator[None]:
 async def db(staff: None, db_session: AsyncSession) -> AsyncSession:
     """A session on the staff's tables, undone after the test."""
     return db_session
+
+
+@pytest.fixture(scope="session")
+def replication(leak_guard: LeakGuard) -> Iterator[Pair]:
+    """A primary and a standby."""
+    with replicated() as pair:
+        leak_guard.watch(pair.primary.password, "the password of a pair")
+        yield pair
+
+
+@pytest.fixture
+async def pair(replication: Pair) -> Pair:
+    """Both, whole, with an empty table ``notes`` (text); a test may do to them what it likes."""
+    await replication.mend()
+    await replication.commit("DROP TABLE IF EXISTS notes", "CREATE TABLE notes (text text)")
+    return replication
+
+
+@pytest.fixture
+async def make(pair: Pair) -> AsyncIterator[Make]:
+    """Makes databases with a replica, and closes them. The lag is no matter unless a test says so."""
+    async with AsyncExitStack() as stack:
+
+        def make(**options: Any) -> Bench:
+            made = Bench(pair, **{"max_lag_s": HOURS, **options})
+            stack.push_async_callback(made.database.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def bench(make: Make) -> Bench:
+    return make()
