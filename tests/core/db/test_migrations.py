@@ -243,7 +243,10 @@ async def test_limits_of_the_role_end_neither_a_migration_nor_its_lock(
         await admin.execute(f"ALTER DATABASE {name} SET {limit} = '50ms'")
         async with migration_connection(empty_postgres_url) as connection:
             await connection.execute(text("SELECT pg_sleep(0.2)"))
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            locks = (
+                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                "WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+            )
             assert await connection.scalar(text(locks)) == 1
     finally:
         await admin.execute(f"ALTER DATABASE {name} RESET {limit}")
