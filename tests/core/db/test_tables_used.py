@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import (
     ForeignKey,
+    MetaData,
     delete,
     exists,
     func,
@@ -205,3 +206,30 @@ def test_the_parser_is_imported_only_for_text() -> None:
         [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.strip() == "False"
+
+
+class Wheel(DeclarativeBase):
+    metadata = MetaData()
+
+
+class Maker(Wheel):
+    __tablename__ = "makers"
+    code: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Car(Wheel):
+    __tablename__ = "cars"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    maker: Mapped[str] = mapped_column(ForeignKey("makers.code", onupdate="CASCADE"))
+
+
+def test_an_update_writes_what_follows_it_by_foreign_key() -> None:
+    assert tables_used(update(Maker).values(code="x")).writes == {"makers", "cars"}
+    assert tables_used(delete(Maker)).writes == {"makers"}
+    assert tables_used(update(Car).values(id=1)).writes == {"cars"}
+    for sql in (
+        "UPDATE makers SET code = 'x'",
+        "INSERT INTO makers VALUES ('a') ON CONFLICT (code) DO UPDATE SET code = 'b'",
+    ):
+        assert tables_used(sql, Wheel.metadata).writes == {"makers", "cars"}
+    assert tables_used("DELETE FROM cars", Wheel.metadata).writes == {"cars"}
