@@ -1,6 +1,7 @@
 """What transactions have written, told to the cache when they are committed; and what was read while a value is made."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -17,6 +18,7 @@ from app.core.valkey import configured_cache
 
 _NOTES = "gatehouse_notes"
 _GUEST = "gatehouse_guest"
+_COMMIT = re.compile(r"\s*(?:commit|end)\b", re.IGNORECASE)
 _SNAPSHOTS = {"REPEATABLE READ", "SERIALIZABLE"}
 _ending: set[asyncio.Task[None]] = set()  # The loop itself keeps tasks only weakly.
 
@@ -111,6 +113,7 @@ def _note(
     if notes is not None:
         notes.ends |= mark.writes
         notes.is_snapshot |= mark.is_snapshot
+        notes.is_committing = notes.is_committing or (not mark.is_known and _COMMIT.match(sql) is not None)
     seen = _reading.get()
     if seen is not None:
         seen.add(mark, is_snapshot=notes.is_snapshot if notes is not None else _is_snapshot(connection))
@@ -143,7 +146,11 @@ def note_lone(mark: Footprint) -> None:
 def _begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if transaction.nested or _GUEST in session.info:
         return
-    notes = connection.info[_NOTES] = Notes(is_snapshot=_is_snapshot(connection))
+    notes = connection.info[_NOTES] = Notes(
+        is_snapshot=_is_snapshot(connection),
+        # Each statement is committed by itself, whatever becomes of what SQLAlchemy calls the transaction.
+        is_committing=connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT",
+    )
     session.info.setdefault(_NOTES, []).append(notes)
 
 
