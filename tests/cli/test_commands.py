@@ -1,5 +1,6 @@
 """The command line, from arguments to exit code, on real servers."""
 
+import asyncio
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import asyncpg
 import httpx2
 import pytest
 import structlog
@@ -208,6 +210,23 @@ def test_seed_is_refused_in_production(command: Command) -> None:
     refused = command("seed", "dev", APP_ENV="production", **SAFE)
     assert refused.code == 1
     assert "APP_ENV=production" in refused.errors
+
+
+def test_a_migration_that_fails_is_one_line_without_rows(command: Command, empty_postgres_url: str) -> None:
+    async def be_in_the_way() -> None:
+        owner = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
+        await owner.execute("CREATE TABLE records (x int)")
+        await owner.close()
+
+    at = {"DATABASE_URL": empty_postgres_url}
+    assert command("migrations", "upgrade", "0001_accounts", **at).code == 0
+    asyncio.run(be_in_the_way())
+    failed = command("migrations", "upgrade", **at)
+    assert (failed.code, failed.errors) == (
+        1,
+        'error: A migration failed, and nothing of it was kept: relation "records" already exists\n',
+    )
+    assert command("migrations", "status", "--json", **at).json["applied"] == ["0001_accounts"]
 
 
 def test_migrations_run_from_empty_and_again(command: Command, empty_postgres_url: str) -> None:

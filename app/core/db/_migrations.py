@@ -18,13 +18,13 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from alembic import command
 from app.core.db._database import Database, connect_driver
-from app.core.db._errors import UNDEFINED_TABLE, DatabaseTimeout, sqlstate_of, translate_errors
+from app.core.db._errors import UNDEFINED_TABLE, DatabaseFault, DatabaseTimeout, sqlstate_of, translate_errors
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 
@@ -43,13 +43,16 @@ _LONGEST_MESSAGE = 200
 _current: WeakSet[Database] = WeakSet()
 
 
+class MigrationFailed(DatabaseFault):
+    """PostgreSQL refused a migration; the detail says what it said, without the rows that it names. Those before it stay."""
+
+
 async def upgrade(url: str, revision: str = "head") -> None:
     """Apply every migration up to ``revision`` that is missing.
 
     Connect directly, not through a transaction pooler. Raises a ``DatabaseError`` when there is no connection
     or another starter holds the lock for ten minutes, ``ConfigurationError`` for a revision that cannot be
-    reached from where the database is; a failing migration raises what PostgreSQL said, and those before it
-    stay.
+    reached from where the database is, and ``MigrationFailed`` (a ``DatabaseError``) when PostgreSQL refuses one.
     """
     check_revision(revision)
     try:
@@ -57,6 +60,11 @@ async def upgrade(url: str, revision: str = "head") -> None:
     except CommandError as error:
         said = str(error)[:_LONGEST_MESSAGE]
         raise ConfigurationError(f"The schema cannot be brought to {revision[:64]!r}: {said}") from error
+    except DBAPIError as error:
+        # Not the error's own text, which has the statement, and a DETAIL with rows.
+        driver = error.driver_exception
+        reason = str(getattr(driver, "message", None) or type(driver).__name__)[:_LONGEST_MESSAGE]
+        raise MigrationFailed(f"A migration failed, and nothing of it was kept: {reason}") from error
 
 
 def check_revision(revision: str) -> None:

@@ -39,17 +39,26 @@ async def keep_partitions(
     with translate_errors():
         if today is None:
             today = (await session.execute(text("SELECT (now() AT TIME ZONE 'UTC')::date"))).scalar_one()
-        there = await _partitions(session, table)
         wanted = {_name(table, month_after(today, n)): month_after(today, n) for n in range(ahead + 1)}
-        made = {name: first for name, first in wanted.items() if name not in there}
-        old = [] if keep is None else [name for name in there if _month(name) < month_after(today, -keep)]
+        oldest = None if keep is None else month_after(today, -keep)
+        made, old = _changes(await _partitions(session, table), wanted, oldest)
         if made or old:
             await session.execute(text(_LOCK_TIMEOUT))
+            # Reads and writes go on; another one who does the same waits here, and then looks again.
+            await session.execute(text(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE"))
+            made, old = _changes(await _partitions(session, table), wanted, oldest)
         for name, first in made.items():
             await session.execute(text(_create(table, name, first)))
         for name in old:
             await session.execute(text(f"DROP TABLE {name}"))
     return list(made), old
+
+
+def _changes(
+    there: list[str], wanted: dict[str, date], oldest: date | None
+) -> tuple[dict[str, date], list[str]]:
+    made = {name: first for name, first in wanted.items() if name not in there}
+    return made, [] if oldest is None else [name for name in there if _month(name) < oldest]
 
 
 def month_after(day: date, months: int) -> date:

@@ -1,6 +1,7 @@
 """What transactions have written, told to the cache when they are committed."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from app.core.valkey import configured_cache
 
 _NOTES = "gatehouse_notes"
 _GUEST = "gatehouse_guest"
+_COMMIT = re.compile(r"\s*(?:commit|end)\b", re.IGNORECASE)
 _SNAPSHOTS = {"REPEATABLE READ", "SERIALIZABLE"}
 _ending: set[asyncio.Task[None]] = set()  # The loop itself keeps tasks only weakly.
 
@@ -60,6 +62,7 @@ def _note(
     if notes is not None:
         notes.ends |= mark.writes
         notes.is_snapshot |= mark.is_snapshot
+        notes.is_committing = notes.is_committing or (not mark.is_known and _COMMIT.match(sql) is not None)
     seen = current_reading()
     if seen is not None:
         seen.add(mark, is_snapshot=notes.is_snapshot if notes is not None else _is_snapshot(connection))
@@ -85,7 +88,11 @@ def _note_commit(connection: Connection) -> None:
 def _begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if transaction.nested or _GUEST in session.info:
         return
-    notes = connection.info[_NOTES] = Notes(is_snapshot=_is_snapshot(connection))
+    notes = connection.info[_NOTES] = Notes(
+        is_snapshot=_is_snapshot(connection),
+        # Each statement is committed by itself, whatever becomes of what SQLAlchemy calls the transaction.
+        is_committing=connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT",
+    )
     session.info.setdefault(_NOTES, []).append(notes)
 
 

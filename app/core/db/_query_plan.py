@@ -160,6 +160,9 @@ def _text_of(connection: AsyncConnection, query: Executable | str) -> str:
     sql = query if isinstance(query, str) else str(query.compile(dialect=connection.dialect))
     if len(sql) > _MAX_TEXT:
         raise QueryNotExplainable("The query cannot be explained: it is longer than 100,000 characters")
+    # What the protocol has no place for would cost the connection.
+    if "\0" in sql or (not sql.isascii() and any("\ud800" <= character <= "\udfff" for character in sql)):
+        raise QueryNotExplainable("The query cannot be explained: it is no text that the server could read")
     return sql
 
 

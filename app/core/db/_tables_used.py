@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Delete, Insert, MetaData, Table, Update
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -45,8 +45,8 @@ class TablesUsed:
 def tables_used(statement: Executable | str, metadata: MetaData = Base.metadata) -> TablesUsed:
     """The tables of a statement: ORM, Core, bulk, ``text()`` or a string; asks no server.
 
-    A DELETE writes the tables, too, whose foreign keys follow it (ON DELETE CASCADE, SET NULL, SET DEFAULT), as
-    far as the models declare them; for text those of ``metadata``. What functions, triggers, rules and views
+    A DELETE writes the tables, too, whose foreign keys follow it (ON DELETE CASCADE, SET NULL, SET DEFAULT), an
+    UPDATE those of ON UPDATE, as far as the models declare them; for text those of ``metadata``. What functions, triggers, rules and views
     use is never seen, and neither is what ``selectinload`` loads: those are statements of their own. Names in
     text are taken as they stand, whatever the ``search_path``. SQLAlchemy's statements are compiled anew at each
     call, text is parsed in about a millisecond and then remembered.
@@ -72,10 +72,15 @@ def _parsed(sql: str) -> "ParsedTables":
 
 def _named(parsed: "ParsedTables", reads: set[str], writes: set[str], metadata: MetaData) -> TablesUsed:
     known = {table.fullname.removeprefix(_PUBLIC): table for table in metadata.tables.values()}
-    deleted = (known.get(name.removeprefix(_PUBLIC)) for name in parsed.deletes)
-    following = (name for table in deleted if table is not None for name in followers(table))
+    following: set[str] = set()
+    for name in parsed.writes:
+        table = known.get(name.removeprefix(_PUBLIC))
+        if table is not None:
+            # An INSERT updates too (ON CONFLICT); which columns is not looked at.
+            following |= followers(table, "update")
+            following |= followers(table) if name in parsed.deletes else set()
     return TablesUsed(
-        _public(reads | parsed.reads), _public(writes | parsed.writes | {*following}), parsed.is_exact
+        _public(reads | parsed.reads), _public(writes | parsed.writes | following), parsed.is_exact
     )
 
 
@@ -132,8 +137,8 @@ class _NotingCompiler(_compiler):  # type: ignore[misc]
             self.is_exact = False
             return
         self.writes.add(table.fullname)
-        if isinstance(statement, Delete):
-            self.writes |= followers(table)
+        if isinstance(statement, Delete | Update):
+            self.writes |= followers(table, "delete" if isinstance(statement, Delete) else "update")
 
 
 @cache
@@ -143,15 +148,15 @@ def _noting_dialect() -> Any:
     return made
 
 
-def followers(table: Table) -> set[str]:
-    """The tables whose rows a DELETE in ``table`` deletes or changes, by the foreign keys of its metadata."""
+def followers(table: Table, act: Literal["delete", "update"] = "delete") -> set[str]:
+    """The tables whose rows a DELETE or UPDATE in ``table`` deletes or changes, by the foreign keys of its metadata."""
     found: set[str] = set()
     waiting = [table.fullname]
     while waiting:
         gone = waiting.pop()
         for child in table.metadata.tables.values():
             for key in child.foreign_key_constraints:
-                rule = (key.ondelete or "").upper()
+                rule = ((key.ondelete if act == "delete" else key.onupdate) or "").upper()
                 if rule in _COPIED and key.referred_table.fullname == gone and child.fullname not in found:
                     found.add(child.fullname)
                     if rule == "CASCADE":

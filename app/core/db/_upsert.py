@@ -7,12 +7,14 @@ from sqlalchemy import and_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db._errors import ConstraintViolated, translate_errors
+from app.core.db._errors import ConstraintViolated, DatabaseFault, translate_errors
 from app.core.db._fields import Model, field_of, mapper_of, primary_key_of
 from app.core.db._loading import LazyLoading, load_options
 from app.core.db._query_errors import InvalidFieldValue
 from app.core.db._scope import RowScope
 from app.core.db._statements import ModelT
+
+_TWICE = "21000"  # ON CONFLICT DO UPDATE command cannot affect row a second time
 
 
 async def upsert_rows(
@@ -36,9 +38,17 @@ async def upsert_rows(
         raise InvalidFieldValue(strange[0], "is to be changed and not given")
     statement = _statement(model, names, changed, scope).returning(model)
     statement = statement.options(*load_options(model, lazy=lazy))
-    with translate_errors():
-        found = await session.scalars(statement, list(rows), execution_options={"populate_existing": True})
-        kept = found.all()
+    try:
+        with translate_errors():
+            found = await session.scalars(
+                statement, list(rows), execution_options={"populate_existing": True}
+            )
+            kept = found.all()
+    except DatabaseFault as fault:
+        if fault.sqlstate == _TWICE:
+            # Values that only the column makes equal, by rounding or without regard to case.
+            raise InvalidFieldValue(names[0], "names a row twice") from fault
+        raise
     if len(kept) < len(rows):
         raise ConstraintViolated("The request conflicts with stored data")
     return kept

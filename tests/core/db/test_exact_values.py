@@ -110,6 +110,15 @@ async def test_numbers_are_compared_as_they_are_not_as_the_column_would_round_th
     assert found == {"price": 0, "price__in": 1} | dict.fromkeys(list(found)[2:], 1)
 
 
+async def test_rows_that_only_their_column_makes_equal_are_named_twice(
+    codes: AsyncBaseRepository[Code],
+) -> None:
+    await codes.session.execute(text("CREATE UNIQUE INDEX ON shelf.codes (price)"))
+    rows = [{"code": code, "price": Decimal(price)} for code, price in (("a", "1.501"), ("b", "1.499"))]
+    with pytest.raises(InvalidFieldValue, match="'price' names a row twice"):
+        await codes.bulk_upsert(rows, conflict_on=("price",))
+
+
 async def test_a_list_may_have_more_values_than_a_statement_has_parameters(db: AsyncSession) -> None:
     persons = AsyncBaseRepository(Person, db)
     await persons.create({"name": "Ann"})

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, date, datetime
 
 import pytest
@@ -7,8 +8,10 @@ from sqlalchemy import select, text
 
 from app.core.db import (
     AsyncSession,
+    Database,
     EventLog,
     InvalidValue,
+    get_db_context,
     keep_partitions,
     translate_errors,
 )
@@ -71,6 +74,26 @@ async def test_a_query_by_time_reads_only_its_months(db_session: AsyncSession) -
     assert "events_log_y2001m12" in plan
     assert "events_log_y2001m11" not in plan
     assert "events_log_y2002m01" not in plan
+
+
+async def test_who_comes_second_waits_and_finds_the_months_made(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    async with database.connect() as watcher:
+        await watcher.execute(text("CREATE TABLE days (at timestamptz NOT NULL) PARTITION BY RANGE (at)"))
+        async with get_db_context(database) as first:
+            made, _ = await keep_partitions(first, "days", ahead=1, today=LONG_AGO)
+            assert made == ["days_y2001m11", "days_y2001m12"]
+
+            async def again() -> tuple[list[str], list[str]]:
+                async with get_db_context(database) as second:
+                    return await keep_partitions(second, "days", ahead=1, today=LONG_AGO)
+
+            waiting = asyncio.create_task(again())
+            async with asyncio.timeout(30):
+                while not await watcher.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110 - only the server knows
+                    await asyncio.sleep(0)
+        assert await waiting == ([], [])
+    await database.close()
 
 
 @pytest.mark.parametrize(

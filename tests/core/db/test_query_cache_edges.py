@@ -138,6 +138,24 @@ async def test_what_a_function_of_the_server_wrote_is_not_kept_before_its_commit
         assert await names_of(db) == ["Ann"]
 
 
+@pytest.mark.parametrize("way", ["autocommit", "text"])
+async def test_what_was_committed_past_the_session_has_ended_with_it(
+    people: Database, watched: Watched, way: str
+) -> None:
+    for _ in range(2):
+        async with get_db_context(people) as db:
+            assert await names_of(db) == ["Ann"]
+    async with people.session() as db:
+        if way == "autocommit":
+            await db.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        await db.execute(text("UPDATE staff.persons SET name = 'Dan'"))
+        if way == "text":
+            await db.execute(text("COMMIT"))
+        await db.rollback()
+    async with get_db_context(people) as db:
+        assert await names_of(db) == ["Dan"]
+
+
 async def test_functions_from_one_place_in_the_code_have_results_of_their_own(
     people: Database, watched: Watched
 ) -> None:

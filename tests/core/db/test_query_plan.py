@@ -132,6 +132,8 @@ async def test_what_is_no_query_object_of_a_read_is_refused(db_session: AsyncSes
         ("SELECT nothing FROM records", "column"),
         ("SELECT nothing(1)", "function"),
         ("SELECT 'hunter2'::int", "planning"),
+        ("SELECT 'hunter2\0'", "no text"),
+        ("SELECT 'hunter2\ud800'", "no text"),
     ],
 )
 async def test_the_reason_is_ours_and_not_the_servers_text(

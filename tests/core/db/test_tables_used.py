@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import (
     ForeignKey,
+    MetaData,
     delete,
     exists,
     func,
@@ -202,3 +203,30 @@ def test_the_parser_is_imported_only_for_text() -> None:
         f"print('sqlglot' in sys.modules, {_tables_parsed.__name__!r} in sys.modules)"
     )
     assert (done.output, done.errors) == ("False False\n", "")
+
+
+class Wheel(DeclarativeBase):
+    metadata = MetaData()
+
+
+class Maker(Wheel):
+    __tablename__ = "makers"
+    code: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Car(Wheel):
+    __tablename__ = "cars"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    maker: Mapped[str] = mapped_column(ForeignKey("makers.code", onupdate="CASCADE"))
+
+
+def test_an_update_writes_what_follows_it_by_foreign_key() -> None:
+    assert tables_used(update(Maker).values(code="x")).writes == {"makers", "cars"}
+    assert tables_used(delete(Maker)).writes == {"makers"}
+    assert tables_used(update(Car).values(id=1)).writes == {"cars"}
+    for sql in (
+        "UPDATE makers SET code = 'x'",
+        "INSERT INTO makers VALUES ('a') ON CONFLICT (code) DO UPDATE SET code = 'b'",
+    ):
+        assert tables_used(sql, Wheel.metadata).writes == {"makers", "cars"}
+    assert tables_used("DELETE FROM cars", Wheel.metadata).writes == {"cars"}
