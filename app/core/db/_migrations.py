@@ -94,18 +94,18 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def _be_the_only_one(lock: AsyncConnection) -> None:
-    """Ask again and again instead of waiting inside a statement: its snapshot would make CREATE INDEX CONCURRENTLY of the one who has the
-    lock wait for us, and us for him.
+    """Ask again and again, each time in a transaction of its own, instead of waiting inside a statement.
+
+    CREATE INDEX CONCURRENTLY of the one who has the lock waits for the end of every transaction that had a snapshot when it looked: it
+    would wait for us, and we for him.
     """
     try:
         async with asyncio.timeout(_WAIT_FOR_STARTER_S):
-            got = False
-            while not got:
-                got = await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})
-                # A SELECT's portal keeps its snapshot until the next statement; this one has none.
-                await lock.execute(text(_LET_GO))
-                if not got:
-                    await asyncio.sleep(_ASK_AGAIN_S)
+            while not await lock.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}):
+                await lock.rollback()
+                await asyncio.sleep(_ASK_AGAIN_S)
+            # A SELECT's portal keeps its snapshot until the next statement; this one has none.
+            await lock.execute(text(_LET_GO))
     except TimeoutError:
         raise DatabaseTimeout(
             f"Another starter has been migrating for {_WAIT_FOR_STARTER_S} seconds"
