@@ -17,7 +17,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.core.db._errors import DatabaseFault, is_in_use, translate, translate_commit
-from app.core.db._query_notes import install_notes
+from app.core.db._query_notes import forget_notes, install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +54,7 @@ def _refuse_dead_connection(
     """
     entry.info.pop(_ABORTED, None)
     entry.info.pop(_COMMITTING, None)
+    forget_notes(entry.info)
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 

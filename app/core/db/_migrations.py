@@ -117,8 +117,10 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def _be_the_only_one(lock: AsyncConnection) -> None:
-    """Ask again and again, each time in a transaction of its own, instead of waiting inside one: CREATE INDEX CONCURRENTLY of the one who
-    has the lock waits for every transaction to end that had a snapshot at the wrong moment, so it would wait for us, and we for it.
+    """Ask again and again, each time in a transaction of its own, instead of waiting inside a statement.
+
+    CREATE INDEX CONCURRENTLY of the one who has the lock waits for the end of every transaction that had a snapshot when it looked: it
+    would wait for us, and we for him.
     """
     try:
         async with asyncio.timeout(_WAIT_FOR_STARTER_S):

@@ -43,6 +43,11 @@ def guest_info() -> dict[str, Any]:
     return {_GUEST: True}
 
 
+def forget_notes(info: dict[str, Any]) -> None:
+    """Those of whoever had the connection before: what is there outlives a transaction, and a bare connection begins none of ours."""
+    info.pop(_NOTES, None)
+
+
 def install_notes(engine: Engine) -> None:
     """Look at every statement of ``engine``, and at every COMMIT before it is sent."""
     event.listen(engine, "before_cursor_execute", _note)

@@ -121,6 +121,10 @@ def test_a_limit_that_lets_nothing_through_stops_the_start(limits: Any) -> None:
         FilterGrammar(Person, {"name": None}, **limits)
 
 
+def test_the_least_limits_let_one_through() -> None:
+    assert FilterGrammar(Person, {"name": None}, max_filters=1, max_length=1).parse({"name": "a"})
+
+
 def test_a_value_that_does_not_fit_is_told_under_the_name_that_was_written() -> None:
     with pytest.raises(InvalidFieldValue) as refusal:
         GRAMMAR.parse({"age__gte": "x"})

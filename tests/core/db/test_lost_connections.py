@@ -176,16 +176,17 @@ class TestCommit:
             assert await session.scalar(text("SELECT count(*) FROM entries")) == 1
         assert (attempts, len(waits)) == (2, 1)
 
-    async def test_a_rollback_after_one_that_was_done_is_no_doubt(
-        self, own: Database, database: Database, entries: None
+    @pytest.mark.parametrize("what", ["a rollback", "a statement"])
+    async def test_what_comes_after_one_that_was_done_leaves_no_doubt(
+        self, own: Database, database: Database, entries: None, what: str
     ) -> None:
         async with own.engine.connect() as connection, AsyncSession(connection) as session:
             await connection.execute(INSERT, {"id": 1})
             await connection.commit()
-            await session.execute(INSERT, {"id": 2})
+            await session.execute(text("SELECT 1"))
             await kill(database, session, noticed=False)
-            with pytest.raises(DBAPIError) as lost:
-                await connection.rollback()
+            with pytest.raises((DBAPIError, DatabaseUnavailable)) as lost:
+                await (connection.rollback() if what == "a rollback" else session.execute(INSERT, {"id": 2}))
             assert type(translate(lost.value)) is DatabaseUnavailable
 
     async def test_a_constraint_that_refuses_it_is_no_doubt(self, own: Database, entries: None) -> None:

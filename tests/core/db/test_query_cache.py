@@ -399,6 +399,48 @@ class TestKeeping:
         async with get_db_context(people) as db:
             assert await either(db, of_people=True) == ["Bea"]
 
+    async def test_one_that_is_made_of_another_that_was_kept_ends_with_its_tables(
+        self, people: Database, watched: Watched
+    ) -> None:
+        @cached_query(ttl=60)
+        async def greeting(db: AsyncSession) -> str:
+            return f"{(await titles(db))[0]}, {(await names_of(db))[0]}"
+
+        await learned(people, watched)
+        for _ in range(3):
+            async with get_db_context(people) as db:
+                assert await greeting(db) == "day, Ann"
+        assert watched.told()[-1] == "hit"
+        async with get_db_context(people) as db:
+            await db.execute(update(Person).values(name="Bea"))
+        async with get_db_context(people) as db:
+            assert await greeting(db) == "day, Bea"
+
+    async def test_one_that_writes_is_done_each_time(self, people: Database, watched: Watched) -> None:
+        @cached_query(ttl=60, tables=["staff.persons"])
+        async def visit(db: AsyncSession) -> int:
+            await db.execute(text("UPDATE staff.templates SET title = title || '!'"))
+            return int(await db.scalar(text(COUNT)) or 0)
+
+        for _ in range(2):
+            async with get_db_context(people) as db:
+                assert await visit(db) == 1
+        assert Counter(watched.told()) == {"miss": 2, "unkept": 2}
+        async with get_db_context(people) as db:
+            assert await titles(db) == ["day!!"]
+
+    async def test_one_that_opens_a_snapshot_of_its_own_is_not_kept(
+        self, people: Database, watched: Watched
+    ) -> None:
+        @cached_query(ttl=60, tables=["staff.persons"])
+        async def count() -> int:
+            async with people.engine.connect() as bare:
+                old = await bare.execution_options(isolation_level="REPEATABLE READ")
+                return int(await old.scalar(text(COUNT)) or 0)
+
+        assert [await count() for _ in range(2)] == [1, 1]
+        assert Counter(watched.told()) == {"miss": 2, "unkept": 2}
+
     async def test_told_tables_are_known_before_the_first_run(
         self, people: Database, watched: Watched
     ) -> None:
