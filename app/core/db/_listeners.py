@@ -23,6 +23,8 @@ from app.core.observability import DatabaseEvent, EventHub
 _log = structlog.get_logger(__name__)
 _ABORTED = "gatehouse_aborted"
 _COMMITTING = "gatehouse_committing"
+# The driver refused a lone statement's values: the server still waits for them, with the statement's locks, and no ROLLBACK will follow.
+_WAITED_FOR = "gatehouse_waited_for"
 # What statements may begin with as a label of metrics; anything else is "other", so that labels stay few.
 _KNOWN = frozenset({
     "select", "insert", "update", "delete", "merge", "with", "values", "set", "show", "call", "copy", "lock", "create",
@@ -63,10 +65,14 @@ def _give_up_open_transaction(connection: Any, entry: ConnectionPoolEntry) -> No
     """Close a connection that comes back with a transaction, instead of handing that to whoever asks next.
 
     The driver refuses a COMMIT or ROLLBACK while another task uses the connection, and SQLAlchemy takes the
-    transaction for ended all the same.
+    transaction for ended all the same. Likewise one on which the server waits for a statement's values.
     """
-    if connection is not None and connection.driver_connection.is_in_transaction():
+    if connection is None:
+        return
+    if connection.driver_connection.is_in_transaction():
         _log.warning("connection.given_up", reason="it came back in the middle of a transaction")
+        entry.invalidate()
+    elif entry.info.pop(_WAITED_FOR, False):
         entry.invalidate()
 
 
@@ -86,9 +92,18 @@ def _note_error(context: ExceptionContext) -> BaseException | None:
     # Only what the server refused spoils the transaction; the driver's own refusals never reached the server.
     refused = getattr(getattr(error, "driver_exception", None), "severity", None) is not None
     connection = context.connection
-    if refused and connection is not None and not connection.invalidated and not context.is_disconnect:
+    if connection is None or connection.invalidated or context.is_disconnect:
+        return None
+    if refused:
         connection.info[_ABORTED] = True
+    elif context.statement is not None and _is_alone(connection):
+        connection.info[_WAITED_FOR] = True
     return None
+
+
+def _is_alone(connection: Connection) -> bool:
+    """Whether each of its statements is a transaction of its own."""
+    return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
 
 
 def _ends_connection(error: BaseException) -> bool:

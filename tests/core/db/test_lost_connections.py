@@ -251,6 +251,17 @@ class TestFetch:
                 await asyncio.sleep(0.01)
 
 
+async def test_a_lone_statement_that_the_driver_refuses_keeps_no_lock(
+    own: Database, database: Database, entries: None
+) -> None:
+    with pytest.raises(InvalidValue), forbid_connection_leaks(own):
+        async with own.connect() as connection:
+            await connection.exec_driver_sql("INSERT INTO entries VALUES ($1, 1, 'x')", ("one",))
+    async with asyncio.timeout(5):
+        while await database.fetch("SELECT FROM pg_locks WHERE relation = 'entries'::regclass"):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def test_a_refused_check_names_its_code_and_constraint(own: Database, entries: None) -> None:
     async with own.session() as session:
         with pytest.raises(IntegrityError) as caught:
