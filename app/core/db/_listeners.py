@@ -84,6 +84,7 @@ def _note_error(context: ExceptionContext) -> BaseException | None:
     if context.statement is None and is_in_use(error):
         # A COMMIT or ROLLBACK that was not sent: there is no other way to end this transaction. The other connections are well.
         context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+        _cut(context.connection)
     if isinstance(error, Exception) and _was_committing(context) and (unknown := translate_commit(error)):
         return unknown
     if isinstance(error, OSError):
@@ -104,6 +105,13 @@ def _note_error(context: ExceptionContext) -> BaseException | None:
 def _is_alone(connection: Connection) -> bool:
     """Whether each of its statements is a transaction of its own."""
     return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
+
+
+def _cut(connection: Connection | None) -> None:
+    """Close the socket. SQLAlchemy would ask the driver to close the connection, which it refuses while that is used, and drop it open."""
+    driver: Any = connection.connection.driver_connection if connection is not None else None
+    if driver is not None:
+        driver.terminate()
 
 
 def _ends_connection(error: BaseException) -> bool:
