@@ -7,12 +7,18 @@ FastAPI looks for itself.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import structlog
 from fastapi import FastAPI
-from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvertor, UUIDConvertor
+from starlette.convertors import (
+    FloatConvertor,
+    IntegerConvertor,
+    PathConvertor,
+    StringConvertor,
+    UUIDConvertor,
+)
 from starlette.routing import PARAM_REGEX, BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
@@ -21,7 +27,9 @@ from app.core.http._route_tree import Leaf, Names, leaves
 from app.core.http._state import SCOPE_KEY, RequestState
 
 _WITHIN_ONE_SEGMENT = (StringConvertor, IntegerConvertor, FloatConvertor, UUIDConvertor)
+_PLAIN = (*_WITHIN_ONE_SEGMENT, PathConvertor)
 _TELEMETRY = "fastapi.telemetry"
+_SHORT, _MOST_SEEN = 120, 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +61,7 @@ class RouteIndex(BaseRoute):
 
     def __init__(self, routes: Iterable[BaseRoute], names: Names) -> None:
         self._names = names
+        self._seen: dict[tuple[str, str], _Found] = {}
         self._exact: dict[str, Sequence[_Group]] = {}
         self._table: list[_Row] = []
         self._fill(_patterns(routes, names))
@@ -78,21 +87,37 @@ class RouteIndex(BaseRoute):
         state: RequestState | None = scope.get(SCOPE_KEY)
         if state is not None and state.found is not None:
             return Match.FULL, state.found
-        path = self._names.path_of(scope)
+        path, method = self._names.path_of(scope), scope["method"]
+        found = self._seen.get((method, path)) or self._search(method, path)
+        if found is None:
+            return Match.NONE, {}
+        entry, params = found
+        return Match.FULL, self._child(scope, entry, {**params})
+
+    def _search(self, method: str, path: str) -> "_Found | None":
         for group in self._candidates(path):
-            if (found := group.match(path)) is None:
+            if (match := group.match(path)) is None:
                 continue
             if group.by_method is None:
-                break
-            params = found.groupdict()
+                return None
+            params = match.groupdict()
             try:
                 for name, convert in group.converts:
                     params[name] = convert(params[name])
             except ValueError:
-                break  # so it fails where FastAPI converts, in FastAPI's way
-            if (entry := group.by_method.get(scope["method"])) is not None:
-                return Match.FULL, self._child(scope, entry, params)
-        return Match.NONE, {}
+                return None  # so it fails where FastAPI converts, in FastAPI's way
+            if (entry := group.by_method.get(method)) is not None:
+                found = entry, params
+                if group.is_plain and len(path) <= _SHORT:
+                    self._remember(method, path, found)
+                return found
+        return None
+
+    def _remember(self, method: str, path: str, found: "_Found") -> None:
+        """Callers make up paths as they like: what is remembered is short, and forgotten when it is much."""
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[method, path] = found
 
     def _candidates(self, path: str) -> Sequence["_Group"]:
         if (groups := self._exact.get(path)) is not None:
@@ -172,6 +197,11 @@ class _Group:
     match: Callable[[str], re.Match[str] | None]
     converts: Sequence[tuple[str, Callable[[str], Any]]]
     by_method: Mapping[str, Leaf] | None
+    is_plain: bool
+    """Whether its parameters are values that nobody can change, so that requests may share them."""
+
+
+_Found = tuple[Leaf, Mapping[str, Any]]
 
 
 class _Pattern:
@@ -201,7 +231,8 @@ class _Pattern:
         """Alone."""
         methods = dict.fromkeys(self.methods, self.leaf)
         converts = [(n, c.convert) for n, c in self.convertors.items() if type(c) is not StringConvertor]
-        return _Group(self.regex.match, converts, methods or None)
+        is_plain = all(type(c) in _PLAIN for c in self.convertors.values())
+        return _Group(self.regex.match, converts, methods or None, is_plain)
 
 
 def _patterns(routes: Iterable[BaseRoute], names: Names) -> list[_Pattern]:
@@ -223,7 +254,7 @@ def _grouped(patterns: Iterable[_Pattern]) -> tuple[_Group, ...]:
         group, before = pattern.group(), groups[-1].by_method if groups else None
         is_same = last is not None and (last.regex, last.convertors) == (pattern.regex, pattern.convertors)
         if is_same and before is not None and group.by_method is not None:
-            groups[-1] = _Group(group.match, group.converts, {**group.by_method, **before})
+            groups[-1] = replace(group, by_method={**group.by_method, **before})
         else:
             groups.append(group)
         last = pattern

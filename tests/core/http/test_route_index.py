@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.convertors import CONVERTOR_TYPES, Convertor
 from starlette.routing import Host, Match, NoMatchFound
 from starlette.types import Scope
 from structlog.testing import capture_logs
@@ -120,6 +121,53 @@ class TestFound:
     def test_the_first_of_two_that_fit(self) -> None:
         assert finds(with_index(routed("/{x}", "/a")), "GET", "/a") == "/{x}"
         assert finds(with_index(routed("/a/{x:path}", "/a/{x}")), "GET", "/a/b") == "/a/{x:path}"
+
+
+class TestMemory:
+    def path_params(self, app: FastAPI, path: str, method: str = "GET") -> Any:
+        _, child = index_of(app).matches({"type": "http", "method": method, "path": path, "app": app})
+        return child.get("path_params")
+
+    def test_a_path_that_is_asked_for_again_is_not_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = with_index(routed("/a/{x:int}"))
+        first = self.path_params(app, "/a/7")
+        monkeypatch.setattr(RouteIndex, "_search", lambda *_: None)
+        assert self.path_params(app, "/a/7") == first == {"x": 7}
+        assert self.path_params(app, "/a/8") is None
+        assert self.path_params(app, "/a/7", "DELETE") is None
+
+    def test_what_a_request_does_to_its_parameters_is_not_another_ones(self) -> None:
+        app = with_index(routed("/a/{x}"))
+        for _ in range(2):
+            params = self.path_params(app, "/a/b")
+            assert params == {"x": "b"}
+            params["x"] = "spoilt"
+
+    def test_however_many_paths_are_made_up_few_are_kept(self) -> None:
+        app = with_index(routed("/a/{x}"))
+        for number in range(3000):
+            assert self.path_params(app, f"/a/{number}") == {"x": str(number)}
+            assert self.path_params(app, "/a/" + "b" * (200 + number)) is not None
+        seen = index_of(app)._seen
+        assert 0 < len(seen) <= 1024
+        assert max(len(path) for _, path in seen) <= 120
+
+    def test_values_of_a_converter_of_ones_own_are_made_for_each_request(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Listed(Convertor[list[str]]):
+            regex = "[^/]+"
+
+            def convert(self, value: str) -> list[str]:
+                return value.split(",")
+
+            def to_string(self, value: list[str]) -> str:
+                return ",".join(value)
+
+        monkeypatch.setitem(CONVERTOR_TYPES, "listed", Listed())
+        app = with_index(routed("/a/{x:listed}"))
+        self.path_params(app, "/a/1,2")["x"].append("3")
+        assert self.path_params(app, "/a/1,2") == {"x": ["1", "2"]}
 
 
 class TestLeft:

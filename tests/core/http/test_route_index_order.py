@@ -129,7 +129,8 @@ def asked_of(app: FastAPI, seed: int, prefix: str = "") -> list[tuple[str, str]]
     fitting = [filled(random.choice(paths), random) for _ in range(REQUESTS)]
     others = ["/".join(["", *random.choices(ASKED, k=random.randrange(6))]) for _ in range(REQUESTS // 5)]
     methods = (*METHODS, "GET", "GET", "HEAD", "PUT")
-    return [(random.choice(methods), prefix + path) for path in fitting + others]
+    asked = [(random.choice(methods), prefix + path) for path in fitting + others]
+    return asked + random.choices(asked, k=len(asked) // 3)  # the index may remember what it has found
 
 
 def filled(template: str, random: Random) -> str:
