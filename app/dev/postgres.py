@@ -39,6 +39,8 @@ _FAST: Mapping[str, str] = MappingProxyType(
         "shared_buffers": "64MB",
         "max_connections": "200",
         "max_wal_size": "256MB",
+        # Beside the data, so that it goes with them: what a killed server leaves in /dev/shm stays there for good.
+        "dynamic_shared_memory_type": "mmap",
     }
 )
 
