@@ -239,6 +239,12 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None, description="Other name of VALKEY_URL; both set must be equal"
     )
+    revocation_grace_s: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="Seconds that a token counts as good while Valkey or the database cannot tell whether it was revoked",
+    )
     valkey_timeout_ms: int = Field(
         default=25,
         ge=1,
