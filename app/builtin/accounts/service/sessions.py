@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -71,11 +72,13 @@ class Sessions:
         """
         asked, presented = asked_scopes(scope), hash_of(token)
         rows = SessionRepository(db)
-        user = await UserRepository(db).lock_owner(presented)
+        # The user before his session, as whoever ends all his sessions does: two who lock in different orders would block each other.
+        if (user := await UserRepository(db).lock_owner(presented)) is None:
+            raise BadRefreshToken
         session = await rows.lock_of(presented)
         held = await rows.token(presented)
         now = self._now()
-        if user is None or session is None or held is None or self._lifetimes.is_over(session, now):
+        if session is None or held is None or self._lifetimes.is_over(session, now):
             raise BadRefreshToken
         successor = None
         if held.used_at is not None:
@@ -106,7 +109,7 @@ class Sessions:
 
     async def _end(
         self, db: AsyncSession, rows: SessionRepository, session: AuthSession, reason: EndReason
-    ) -> None:
+    ) -> NoReturn:
         """End the family for good, although the answer is a refusal."""
         if reason == "reuse":
             _log.warning("session.reuse_detected", session=str(session.id), user=str(session.user_id))

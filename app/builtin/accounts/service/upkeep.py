@@ -8,7 +8,7 @@ from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.core.db import Database, get_db_context
 from app.core.resilience import Clock
 
-_SESSIONS_AT_ONCE = 500
+_SESSIONS_AT_ONCE = 100  # each may have thousands of tokens
 
 
 class SessionUpkeep:
