@@ -5,7 +5,8 @@ from typing import cast
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Table
+from sqlalchemy import Table, text
+from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from app.builtin.accounts.models import RefreshToken
@@ -271,6 +272,18 @@ class TestScope:
 
 
 class TestRaces:
+    async def test_the_user_cannot_be_changed_while_his_rights_are_put_into_a_token(
+        self, accounts: Accounts
+    ) -> None:
+        token = (await accounts.begin(await accounts.add_user())).refresh_token
+        async with accounts.unkept() as db:
+            await accounts.sessions.refresh(db, token)
+            async with accounts.unkept() as other:
+                await other.execute(text("SELECT 1 FROM users FOR SHARE NOWAIT"))
+            async with accounts.unkept() as other:
+                with pytest.raises(DBAPIError, match="could not obtain lock"):
+                    await other.execute(text("SELECT 1 FROM users FOR NO KEY UPDATE NOWAIT"))
+
     async def test_a_refresh_and_a_logout_at_once_leave_nothing_alive(self, accounts: Accounts) -> None:
         user = await accounts.add_user()
         for _ in range(10):
