@@ -45,6 +45,8 @@ from app.core.observability import (
 )
 from app.core.policies import (
     Admitter,
+    Epochs,
+    EpochSource,
     HoldBook,
     Overrides,
     RateLimit,
@@ -166,6 +168,8 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
     )
     for feature in features:
         _take(platform, settings, feature)
+    if (source := platform.services.get(EpochSource)) is not None:
+        admitter.prove_tokens(Epochs(store, source, clock=clock, grace_s=settings.revocation_grace_s))
     return platform
 
 

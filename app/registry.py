@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.builtin.accounts.models import User
+from app.builtin.accounts.jobs import periodic as accounts_periodic
+from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.router import router as accounts
 from app.builtin.accounts.seeds import TEST_USER
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
@@ -83,7 +84,8 @@ FEATURES: tuple[Feature, ...] = (
         name="accounts",
         router=accounts,
         provides=provide_accounts,
-        models=(User,),
+        periodic=accounts_periodic,
+        models=(User, AuthSession, RefreshToken),
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
         fixture_rows=(TEST_USER,),

@@ -98,11 +98,29 @@ class LogSettings(_Group):
 
 
 class TokenSettings(_Group):
-    """Access tokens."""
+    """Access tokens, and the sessions that they belong to."""
 
     ttl_s: int = Field(default=900, ge=60, le=86400, description="Seconds an access token lives")
     issuer: str = Field(default="gatehouse", description="The `iss` of our tokens")
     audience: str = Field(default="gatehouse", description="The `aud` of our tokens")
+    session_s: int = Field(
+        default=2_592_000,
+        ge=60,
+        le=31_622_400,
+        description="Seconds after a sign-in that its session can be refreshed at most",
+    )
+    session_idle_s: int = Field(
+        default=604_800,
+        ge=60,
+        le=31_622_400,
+        description="Seconds after which a session that was not refreshed is over",
+    )
+    refresh_grace_s: int = Field(
+        default=20,
+        ge=0,
+        le=60,
+        description="Seconds in which an exchanged refresh token answers with the same successor; later it ends its session",
+    )
 
 
 class LoginSettings(_Group):
@@ -258,6 +276,12 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         default=None, description="Other name of VALKEY_URL; both set must be equal"
+    )
+    revocation_grace_s: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="Seconds that a token counts as good while Valkey or the database cannot tell whether it was revoked",
     )
     valkey_timeout_ms: int = Field(
         default=25,

@@ -17,11 +17,13 @@ from tests.sites import Site, whole_site
 DEAD = "127.0.0.1:1"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 FORM = {"username": "nobody@example.com", "password": "some password"}
+REFRESH = {"refresh_token": "rt_of_nobody"}
 
 
 class Endpoint(NamedTuple):
     """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``,
-    ``query`` what it needs after the path, ``closed`` the policy that is 503 without the store.
+    ``query`` what it needs after the path, ``closed`` the policy that is 503 without the store; ``missing``: 404, because the tokens of
+    these tests belong to no session.
     """
 
     method: str
@@ -35,11 +37,16 @@ class Endpoint(NamedTuple):
     key: bool = False
     query: str = ""
     closed: str | None = None
+    missing: bool = False
 
 
 GATED = (
     Endpoint("POST", "/auth/token", form=FORM, public=True, closed="auth_token"),
     Endpoint("GET", "/users/me"),
+    Endpoint("POST", "/auth/refresh", form=REFRESH, public=True, closed="auth_refresh"),
+    Endpoint("POST", "/auth/logout", missing=True),
+    Endpoint("GET", "/auth/sessions"),
+    Endpoint("DELETE", "/auth/sessions/{session_id}", missing=True),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),
@@ -63,8 +70,8 @@ OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", 
 JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
 
 
-SAMPLES = {"name": "records_get", "dependency": "external_data"}
-"""Values of path parameters that exist on every site."""
+SAMPLES = {"name": "records_get", "dependency": "external_data", "session_id": NOBODY}
+"""Values of path parameters that are the same on every site."""
 
 
 def path_of(site: Site, endpoint: Endpoint) -> str:
@@ -267,7 +274,7 @@ class TestSize:
     @each([endpoint for endpoint in GATED if not endpoint.json and not endpoint.form])
     async def test_a_body_where_none_is_expected_is_not_read(self, site: Site, endpoint: Endpoint) -> None:
         answer = await send(site, harmless(endpoint), content=b'{"surprise": true}')
-        assert answer.status_code == (404 if "{record_id}" in endpoint.path else 200)
+        assert answer.status_code == (404 if "{record_id}" in endpoint.path or endpoint.missing else 200)
 
 
 FORMS: tuple[dict[str, Any], ...] = (
@@ -534,7 +541,8 @@ class TestOutage:
                 assert (body["reason"], body["policy"]) == ("store_unavailable", endpoint.closed)
                 assert int(answer.headers["retry-after"]) >= 1
             else:
-                assert answer.status_code == {"DELETE": 204, "POST": 201}.get(endpoint.method, 200)
+                done = {"DELETE": 204, "POST": 201}.get(endpoint.method, 200)
+                assert answer.status_code == (404 if endpoint.missing else done)
                 assert "ratelimit" not in answer.headers
 
     @each([endpoint for endpoint in GATED if endpoint.needs_database])

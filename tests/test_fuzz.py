@@ -46,8 +46,13 @@ bounded = hypothesis_settings(
     suppress_health_check=list(HealthCheck),
 )
 TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
+REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
 TAKING_INPUT = [
     TOKEN,
+    REFRESH,
+    LOGOUT,
+    ("GET", "/auth/sessions"),
+    ("DELETE", "/auth/sessions/{session_id}"),
     ("POST", "/records"),
     ("GET", "/records"),
     ("GET", RECORD),
@@ -151,11 +156,19 @@ async def test_good_input_by_an_administrator_gets_what_is_described(
     service: Service, method: str, path: str
 ) -> None:
     statuses = await fuzz(service, method, path, GenerationMode.POSITIVE, service.site.bearer())
-    expected = {TOKEN: 401, ("POST", "/records"): 201, ("POST", "/credits/grants"): 404}.get(
-        (method, path), 404 if "{" in path else 200
-    )
+    known = {
+        TOKEN: 401,
+        REFRESH: 401,
+        LOGOUT: 204,
+        ("POST", "/records"): 201,
+        ("POST", "/credits/grants"): 404,
+    }
+    expected = known.get((method, path), 404 if "{" in path else 200)
     assert expected in statuses
-    assert set(statuses) <= {expected, 304, 400, 404, 409, 422}
+    # Who has signed out everywhere is nobody from then on.
+    assert set(statuses) <= {expected, 304, 400, 404, 409, 422} | (
+        {401} if (method, path) == LOGOUT else set()
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", RECORD), ("PATCH", RECORD)])
@@ -180,7 +193,9 @@ async def test_bad_input_by_an_administrator_is_refused_as_described(
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("method", "path"), [operation for operation in TAKING_INPUT if operation != TOKEN])
+@pytest.mark.parametrize(
+    ("method", "path"), [operation for operation in TAKING_INPUT if operation not in (TOKEN, REFRESH)]
+)
 async def test_whatever_nobody_sends_is_401(
     service: Service, method: str, path: str, mode: GenerationMode
 ) -> None:

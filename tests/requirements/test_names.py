@@ -82,6 +82,8 @@ PATHS = (
     "/health",
     "/health/db",
     "/auth/token",
+    "/auth/refresh",
+    "/auth/logout",
     "/users/me",
     "/records",
     "/records/{record_id}",

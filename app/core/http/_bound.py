@@ -109,7 +109,8 @@ class BoundGate:
             if self.turnstile is not None:
                 incoming = Incoming(scope, receive, template, state.request_id)
                 return await self._pass(self.turnstile, incoming, caller, state)
-            admission = await self._admit(scope, caller, state) if self._plan.limits else None
+            is_asked = self._plan.limits or (principal is not None and self._admitter.proves_tokens)
+            admission = await self._admit(scope, caller, state) if is_asked else None
         except (BadRequest, Unprocessable, CostExceedsLimit) as refusal:
             # Found before ADMIT was asked: charged here, or it could be repeated for nothing.
             await self._charged(refusal, "invalid", caller, state)
@@ -223,8 +224,14 @@ class BoundGate:
             raise
         store_s = monotonic() - started
         self._show_limits(admission, state)
-        verdict = "admitted" if admission.allowed else "limited"
-        self._report(verdict, admission, state, caller, degraded=admission.degraded, store_s=store_s)
+        self._report(
+            VERDICT_WORDS[admission.verdict],
+            admission,
+            state,
+            caller,
+            degraded=admission.degraded,
+            store_s=store_s,
+        )
         if not admission.allowed:
             raise admission.refusal()
         return admission
@@ -260,7 +267,7 @@ class BoundGate:
         if self._forbidden_plan.limits:
             admission = await self._admitter.admit(self._forbidden_plan, caller)
             if not admission.allowed:
-                self._report_refusal("limited", refusal, state)
+                self._report_refusal(VERDICT_WORDS[admission.verdict], refusal, state)
                 raise admission.refusal() from refusal
 
     def _report_refusal(self, verdict: str, refusal: GatehouseError, state: RequestState) -> None:

@@ -7,12 +7,20 @@ import structlog
 from app.core.db import configure
 from app.core.http._platform import Platform
 from app.core.http._threads import limit_threads
-from app.core.policies import ADMIT, EXTEND, HOLD_SCRIPTS, SETTLE, SETTLE_AND_KEEP, configure_engine
+from app.core.policies import (
+    ADMIT,
+    EPOCH_SCRIPTS,
+    EXTEND,
+    HOLD_SCRIPTS,
+    SETTLE,
+    SETTLE_AND_KEEP,
+    configure_engine,
+)
 from app.core.resilience import Deadlines
 from app.core.valkey import CACHE_SCRIPTS, StoreError, StoreReplyError, configure_cache
 
 _log = structlog.get_logger(__name__)
-_SCRIPTS = (ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS)
+_SCRIPTS = (ADMIT, SETTLE, SETTLE_AND_KEEP, EXTEND, *CACHE_SCRIPTS, *HOLD_SCRIPTS, *EPOCH_SCRIPTS)
 
 
 class Recurring(Protocol):

@@ -36,6 +36,8 @@ from app.core.policies import (
 )
 
 _TRIES = 4
+_SAID = frozenset({Verdict.LIMITED, Verdict.REVOKED})
+"""What a look at the stored answer alone may refuse with."""
 
 
 class Turnstile:
@@ -142,7 +144,7 @@ class Turnstile:
         if admission.verdict is Verdict.FRESH and (passage := self._kept.hit(admission, sought, scope)):
             return passage
         self._cached.saw(sought.key, None)
-        return Passage(admission) if admission.verdict is Verdict.LIMITED else None
+        return Passage(admission) if admission.verdict in _SAID else None
 
     async def _ask(
         self,

@@ -34,6 +34,7 @@ from app.core.policies._describe import Difference, describe, differences
 from app.core.policies._encryption import Encryption
 from app.core.policies._engine import Engine, configure_engine, default_engine
 from app.core.policies._engine_parts import EngineParts
+from app.core.policies._epochs import EPOCH_SCRIPTS, EpochBook, Epochs, RevocationUnknown
 from app.core.policies._extra import ExtraPolicy
 from app.core.policies._holds import HOLD_SCRIPTS, ExpiredHold, HoldBook, Overdue, load_account
 from app.core.policies._idempotency import (
@@ -48,7 +49,15 @@ from app.core.policies._keys import Caller, tenant_partition, user_partition
 from app.core.policies._overrides import Override, Overrides
 from app.core.policies._permit import Permit
 from app.core.policies._plan import CostExceedsLimit, Plan
-from app.core.policies._providers import AccountPlan, Balance, CreditLedger, Debit, PlanSource
+from app.core.policies._providers import (
+    AccountPlan,
+    Balance,
+    CreditLedger,
+    Debit,
+    Epoch,
+    EpochSource,
+    PlanSource,
+)
 from app.core.policies._quota import Quota, QuotaExceeded
 from app.core.policies._rate_limit import CostRequest, LimitOptions, RateLimit, is_policy_name
 from app.core.policies._refusals import LimitUnavailable, RateLimitExceeded
@@ -66,6 +75,7 @@ from app.core.policies._terms import NO_REQUEST, Terms, account_key
 __all__ = [
     "ADMIT",
     "CREDIT",
+    "EPOCH_SCRIPTS",
     "EXTEND",
     "HOLD_SCRIPTS",
     "NOTHING",
@@ -101,6 +111,10 @@ __all__ = [
     "EndpointDisabled",
     "Engine",
     "EngineParts",
+    "Epoch",
+    "EpochBook",
+    "EpochSource",
+    "Epochs",
     "ExpiredHold",
     "ExtraPolicy",
     "Hold",
@@ -133,6 +147,7 @@ __all__ = [
     "Resilience",
     "ResponseCache",
     "Retry",
+    "RevocationUnknown",
     "RoleMissing",
     "Security",
     "Settled",

@@ -13,7 +13,7 @@ from app.core.policies._refusals import Case, Refused, refusal_of, seconds_of
 
 _SLOT_WAIT_S = 1.0  # requests in flight end when they end; their leases are far longer
 _REFUSING = frozenset({Verdict.LIMITED, Verdict.QUOTA, Verdict.BUSY, Verdict.NO_CREDIT, Verdict.HELD})
-_UNPAID = frozenset({Verdict.COLD, Verdict.CLOCK})
+_UNPAID = frozenset({Verdict.COLD, Verdict.CLOCK, Verdict.UNPROVEN})
 _ELSEWHERE = {
     Verdict.NO_CREDIT: "credits",
     Verdict.HELD: "credits",
@@ -22,6 +22,7 @@ _ELSEWHERE = {
     Verdict.MISMATCH: "idempotency",
     Verdict.UNKNOWN: "idempotency",
     Verdict.OPEN: "circuit",
+    Verdict.REVOKED: "security",
 }
 
 

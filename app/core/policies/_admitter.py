@@ -8,6 +8,7 @@ from itertools import count
 from app.core.policies._admission import Admission
 from app.core.policies._ask import NOTHING, Ask, Verdict
 from app.core.policies._cluster_parts import Part, merge, part_of, share_a_slot, split
+from app.core.policies._epochs import Epochs, RevocationUnknown
 from app.core.policies._keys import Caller
 from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
@@ -20,6 +21,7 @@ from app.core.resilience import Clock
 from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError, StoreReplyError
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
+_LOADS = 3
 _TAG_LIFE_MS = b"%d" % TAG_LIFE_MS
 
 
@@ -47,10 +49,20 @@ class Admitter(Settler):
         self._replicas = replicas
         self._top_up_url = top_up_url
         self._on_takeover = on_takeover
+        self._epochs: Epochs | None = None
         self._local = LocalCounters()
         self._calls = count()
         self._boot = ""
         self._offset_ms = 0
+
+    def prove_tokens(self, epochs: Epochs) -> None:
+        """Ask for each caller's token too, from now on, whether it was revoked."""
+        self._epochs = epochs
+
+    @property
+    def proves_tokens(self) -> bool:
+        """Whether a caller with a token has to be asked for, even where nothing is counted."""
+        return self._epochs is not None
 
     def server_time_ms(self) -> int:
         """The store's clock as far as it is known: ours, until ``learn_time`` or the first admission that asked for more than limits."""
@@ -87,6 +99,8 @@ class Admitter(Settler):
         keys = plan.keys(caller)
         if ask is not NOTHING:
             ask = _trimmed(ask)
+        if self._epochs is not None and (token := self._epochs.token_of(caller)) is not None:
+            ask = ask._replace(token=token)
         if ask is NOTHING and not keys:
             return Admission(plan, True, 0, (), degraded=False)
         if ask is not NOTHING or (self._clustered and not share_a_slot(keys)):
@@ -110,12 +124,17 @@ class Admitter(Settler):
     async def _admit_all(
         self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask, rid: str = ""
     ) -> Admission:
+        loads = 0
         while True:
             asked = Admission(plan, True, 0, (), False, rid or self._next_rid(), 0, keys, costs, ask)
             rid = ""
             in_parts = self._clustered
             try:
                 answer = await (self._in_parts(asked) if in_parts else self._in_one(asked))
+                if answer is not None and answer.verdict is Verdict.UNPROVEN:
+                    costs, ask = answer.unpaid(costs), await self._proven(plan, ask, loads)
+                    loads += 1
+                    continue
             except StoreError as error:
                 if _is_of_slots(error) and not in_parts:
                     self.use_slots()
@@ -130,13 +149,26 @@ class Admitter(Settler):
                 self._take_back(asked)
                 raise
             if answer is not None:
-                break
-        self._note_time(answer.now_ms)
-        if answer.answer is not None and answer.answer.quotas and answer.verdict is not Verdict.CLOCK:
-            self._local_ask.remember(ask.allowances, answer.answer.quotas)
-        if ask.claim is not None and answer.allowed and answer.generation > 1 and self._on_takeover:
-            self._on_takeover(plan.policy)
-        return answer
+                self._learn(answer)
+                return answer
+
+    def _learn(self, said: Admission) -> None:
+        """What an answer tells about more than its request."""
+        self._note_time(said.now_ms)
+        if self._epochs is not None:
+            self._epochs.store_answered()
+        if said.answer is not None and said.answer.quotas and said.verdict is not Verdict.CLOCK:
+            self._local_ask.remember(said.ask.allowances, said.answer.quotas)
+        if said.ask.claim is not None and said.allowed and said.generation > 1 and self._on_takeover:
+            self._on_takeover(said.plan.policy)
+
+    async def _proven(self, plan: Plan, ask: Ask, loads: int) -> Ask:
+        """The question once more, after the account's epoch has been loaded; without the token where it cannot be."""
+        assert self._epochs is not None and ask.token is not None  # noqa: S101, PT018 - it was asked for
+        if loads >= _LOADS:  # the store forgets it at once
+            raise RevocationUnknown(plan.policy)
+        is_known = await self._epochs.load(ask.token.account, plan.policy)
+        return ask if is_known else ask._replace(token=None)
 
     async def _in_one(self, asked: Admission, versions: bytes = b"") -> Admission | None:
         """One script call. None: what a lost first answer showed is gone by now, the request is a new one."""
@@ -193,6 +225,10 @@ class Admitter(Settler):
 
     def _degraded(self, asked: Admission) -> Admission:
         plan, ask = asked.plan, asked.ask
+        if ask.token is not None and self._epochs is not None:
+            self._epochs.bear_without_store(plan.policy)
+            ask = _trimmed(ask._replace(token=None))
+            asked = asked._replace(ask=ask)
         if ask.claim is not None:
             raise idempotency_unavailable(plan.policy)
         if ask.price is not None:

@@ -23,6 +23,8 @@ class Verdict(IntEnum):
     WAIT = 13  # cache: nothing is stored and somebody else computes it: wait for him
     OPEN = 14  # the circuit is open and no entry can be shown: 503
     CLOCK = 15  # a calendar window of the ask is over by the server's clock, or nothing fresh was found by a glance: ask again, for all
+    REVOKED = 16  # the token's session, or all the account's tokens of its time, have ended: 401
+    UNPROVEN = 17  # nobody knows here what of the account has ended: load it and ask again; nothing at all was charged
 
 
 VERDICT_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
@@ -32,6 +34,15 @@ VERDICT_WORDS = {verdict: verdict.name.lower() for verdict in Verdict} | {
     Verdict.OPEN: "circuit_open",
 }
 """The verdicts as events, metrics and logs call them."""
+
+
+class Token(NamedTuple):
+    """The token that the caller is known by: ``issued_ms`` on the issuer's clock, ``session`` as it stands in the epoch under ``key``."""
+
+    account: str
+    key: str
+    issued_ms: int
+    session: bytes
 
 
 class Claim(NamedTuple):
@@ -111,6 +122,7 @@ class Ask(NamedTuple):
     slots: tuple[Slot, ...] = ()
     hold: Hold | None = None
     lacking: tuple[str, ...] = ()
+    token: Token | None = None
 
     @property
     def price(self) -> Hold | None:

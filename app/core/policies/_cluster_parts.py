@@ -14,10 +14,11 @@ from app.core.policies._questions import Answer
 
 # Whoever comes first decides, as in one script; attempt limits come before all of them.
 _ORDER = (
+    Verdict.UNPROVEN, Verdict.REVOKED,
     Verdict.REPLAY, Verdict.IN_FLIGHT, Verdict.MISMATCH, Verdict.UNKNOWN, Verdict.FRESH, Verdict.STALE, Verdict.WAIT, Verdict.OPEN,
     Verdict.NO_CREDIT, Verdict.LIMITED, Verdict.QUOTA, Verdict.BUSY, Verdict.HELD, Verdict.CLOCK, Verdict.COLD, Verdict.ADMITTED,
 )  # fmt: skip
-_NOT_CHARGED = frozenset({Verdict.COLD, Verdict.CLOCK})
+_NOT_CHARGED = frozenset({Verdict.COLD, Verdict.CLOCK, Verdict.UNPROVEN})
 
 
 class Part(NamedTuple):
@@ -37,7 +38,7 @@ def share_a_slot(keys: Iterable[str]) -> bool:
 def split(keys: Sequence[str], ask: Ask) -> list[Part]:
     """The parts of a question, one per slot. ``keys`` are the limits'. Tags are not looked at: their versions are read before."""
     names = dict.fromkeys(slot_of(key) for key in keys)
-    for part in (ask.claim, ask.lookup, *ask.allowances, *ask.slots, ask.hold):
+    for part in (ask.token, ask.claim, ask.lookup, *ask.allowances, *ask.slots, ask.hold):
         if part is not None:
             names[slot_of(part.key)] = None
     return [_part(name, keys, ask) for name in names or ("",)]
@@ -56,6 +57,7 @@ def _part(name: str, keys: Sequence[str], ask: Ask) -> Part:
         tuple([ask.allowances[i] for i in allowances]),
         tuple([ask.slots[i] for i in slots]),
         ask.hold if ask.hold is not None and is_here(ask.hold.key) else None,
+        token=ask.token if ask.token is not None and is_here(ask.token.key) else None,
     )
     limits = tuple([i for i, key in enumerate(keys) if is_here(key)])
     return Part(limits, allowances, slots, mine if any(mine) else NOTHING)

@@ -47,6 +47,23 @@ class CreditLedger(Protocol):
         """Write it within 50 ms, with others; then call ``done`` with the balance after it."""
 
 
+class Epoch(NamedTuple):
+    """Which of an account's tokens have ended before their time: those issued before ``since_ms``, and those of the sessions ``ended``.
+
+    Sessions whose tokens have run out by themselves need not be named.
+    """
+
+    since_ms: int = 0
+    ended: tuple[str, ...] = ()
+
+
+class EpochSource(Protocol):
+    """Who has signed out, or was made to."""
+
+    async def epoch_of(self, account: str) -> Epoch:
+        """The account's; the empty one for somebody whom it does not know. Raises Unavailable when it cannot be read."""
+
+
 class AccountPlan(NamedTuple):
     """A caller's plan and the time zone (IANA name) in which his days begin."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Verdict
+from app.core.policies._ask import Allowance, Ask, Claim, Hold, Lookup, Token, Verdict
 from app.core.valkey import lease_key as entry_lease_key
 
 _EXACT = 2**53  # above this a double, and so Lua, is not exact
@@ -39,6 +39,8 @@ def flatten(ask: Ask, rid: str, keys: list[str], arguments: list[bytes], *, vers
     Raises ValueError for numbers that Lua cannot count exactly and for text that would break a record.
     """
     arguments += (rid.encode(), _FLAGS[ask.circuit_open])
+    if ask.token is not None:
+        _token(ask.token, keys, arguments)
     if ask.claim is not None:
         _claim(ask.claim, keys, arguments)
     if ask.lookup is not None:
@@ -50,6 +52,11 @@ def flatten(ask: Ask, rid: str, keys: list[str], arguments: list[bytes], *, vers
         arguments += _slot_arguments(slot.most, slot.lease_ms, slot.shadow)
     if ask.hold is not None:
         _hold(ask.hold, keys, arguments)
+
+
+def _token(token: Token, keys: list[str], arguments: list[bytes]) -> None:
+    keys.append(token.key)
+    arguments += (b"e", b"%d" % token.issued_ms, token.session)
 
 
 def _claim(claim: Claim, keys: list[str], arguments: list[bytes]) -> None:

@@ -17,6 +17,7 @@ from app.core.policies._idempotency import (
 )
 from app.core.policies._questions import Answer
 from app.core.policies._quota import QUOTA_EXCEEDED, QuotaExceeded
+from app.core.security import InvalidToken
 
 _LONGEST_JITTER_S = 60.0
 _CALLERS_OWN = frozenset({"user", "tenant"})
@@ -183,4 +184,5 @@ _ERRORS: dict[Verdict, Callable[[Case], GatehouseError]] = {
     Verdict.UNKNOWN: _unknown,
     Verdict.MISMATCH: _mismatch,
     Verdict.OPEN: _open,
+    Verdict.REVOKED: lambda _: InvalidToken("revoked"),
 }

@@ -37,7 +37,7 @@ class Renewals:
 
     def add(self, admission: Admission) -> None:
         """Look after this work's leases until it is discarded."""
-        claim, lookup, _, _, slots, hold, _ = admission.ask
+        claim, lookup, _, _, slots, hold, *_ = admission.ask
         if hold or slots or claim or lookup:
             self._held[admission.rid] = admission
             if self._task is None or self._task.done():

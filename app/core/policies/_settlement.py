@@ -192,7 +192,7 @@ def first_key(admission: Admission) -> str:
     if admission.keys:
         return admission.keys[0]
     ask = admission.ask
-    for part in (ask.claim, ask.lookup, *ask.allowances, *ask.slots, ask.hold):
+    for part in (ask.token, ask.claim, ask.lookup, *ask.allowances, *ask.slots, ask.hold):
         if part is not None:
             return part.key
     return f"{{r:{admission.rid}}}"

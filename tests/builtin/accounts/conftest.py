@@ -2,7 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.core.security import PasswordHasher
+from app.core.db import Database
+from app.core.security import PasswordHasher, configure_encryption
+from app.core.valkey import ValkeyClient
+from tests.builtin.accounts.desks import Accounts
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +14,19 @@ def hasher() -> Iterator[PasswordHasher]:
     hasher = PasswordHasher(memory_kib=64, time_cost=1, parallelism=1)
     yield hasher
     hasher.close()
+
+
+@pytest.fixture
+def encryption() -> Iterator[None]:
+    """This process has keys, as a door gives them."""
+    configure_encryption(["a key of the tests, thirty-two bytes or more"])
+    yield
+    configure_encryption(None)
+
+
+@pytest.fixture
+async def accounts(
+    database: Database, store: ValkeyClient, clean_database: None, clean_store: None, encryption: None
+) -> Accounts:
+    """The services of sessions, at ``desks.START``."""
+    return Accounts(database, store)

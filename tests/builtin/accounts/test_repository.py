@@ -3,6 +3,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.accounts.models import User
@@ -73,6 +74,26 @@ class TestGet:
         await db_session.execute(text("SET LOCAL enable_seqscan = off"))
         plan = await db_session.scalars(text("EXPLAIN SELECT * FROM users WHERE email_key = 'a'"))
         assert "uq_users_email_key" in "\n".join(plan)
+
+
+class TestLock:
+    async def test_he_is_read_anew_and_nobody_changes_or_locks_him_meanwhile(
+        self, database: Database, clean_database: None
+    ) -> None:
+        async with database.session() as one, database.session() as two:
+            users = UserRepository(one)
+            added = await users.add(user())
+            await one.commit()
+            await two.execute(text("UPDATE users SET roles = '{admin}'"))
+            await two.commit()
+            assert added.roles == []
+            assert await users.lock(added.id) is added
+            assert added.roles == ["admin"]
+            with pytest.raises(DBAPIError, match="could not obtain lock"):
+                await two.execute(text("SELECT 1 FROM users FOR SHARE NOWAIT"))
+
+    async def test_nobody_is_locked_under_an_id_that_does_not_exist(self, db_session: AsyncSession) -> None:
+        assert await UserRepository(db_session).lock(uuid4()) is None
 
 
 class TestRelease:

@@ -8,12 +8,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.builtin.accounts.models import User
+from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.router import router
-from app.builtin.accounts.service import SignIn, create_user
+from app.builtin.accounts.service import Lifetimes, Revocation, Sessions, SignIn, create_user
 from app.core.db import Database
 from app.core.http import Platform, TokenVerifier
-from app.core.policies import AttemptLimit, RateLimit
+from app.core.policies import AttemptLimit, EpochBook, RateLimit
 from app.core.security import PasswordHasher, TokenKey, TokenService
 from app.main import create_app
 from app.registry import Feature
@@ -36,9 +36,13 @@ async def accounts_app(settings: Settings, hasher: PasswordHasher) -> AsyncItera
         )
         limit = RateLimit.fixed_window("account", limit=ATTEMPTS, window=31_000_000, on_store_down="closed")
         attempts = AttemptLimit(platform.admitter, "auth_token_account", limit, secret=SECRET.encode())
-        return {TokenVerifier: tokens, SignIn: SignIn(tokens=tokens, passwords=hasher, attempts=attempts)}
+        revocation = Revocation(EpochBook(platform.store, grace_s=300), platform.clock)
+        sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=Lifetimes(), clock=platform.clock)
+        sign_in = SignIn(sessions=sessions, passwords=hasher, attempts=attempts)
+        return {TokenVerifier: tokens, SignIn: sign_in}
 
-    feature = Feature(name="accounts", router=router, models=(User,), provides=provide)
+    models = (User, AuthSession, RefreshToken)
+    feature = Feature(name="accounts", router=router, models=models, provides=provide)
     async with running(create_app(settings, registry=[feature])) as app:
         yield app
 
@@ -78,8 +82,11 @@ class TestCreateToken:
         answer = await sign_in(http)
         assert answer.status_code == 200
         body = answer.json()
-        assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
+        assert body.keys() == {
+            "access_token", "token_type", "expires_in", "refresh_token", "refresh_expires_in", "scope",
+        }  # fmt: skip
         assert (body["token_type"], body["expires_in"]) == ("bearer", 900)
+        assert body["refresh_expires_in"] == 604_800
         assert body["scope"] == "read:records write:records"
         assert answer.headers["cache-control"] == "no-store"
 

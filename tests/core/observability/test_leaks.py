@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from app.builtin.accounts.service.opened import new_token
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._problem import install_problem_handlers
 from app.core.http._traffic import TrafficControl
@@ -88,9 +89,14 @@ def test_a_short_secret_cannot_be_watched() -> None:
         LeakGuard().watch("short")
 
 
-def test_a_token_is_known_by_its_form() -> None:
+@pytest.mark.parametrize(
+    "token",
+    [b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw", new_token().encode()],
+    ids=["access", "refresh"],
+)
+def test_a_token_is_known_by_its_form(token: bytes) -> None:
     guard = LeakGuard()
-    guard.look(b"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw today")
+    guard.look(b"got " + token + b" today")
     with pytest.raises(AssertionError, match="a token in: got <HERE> today"):
         guard.check()
 

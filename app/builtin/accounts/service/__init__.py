@@ -1,4 +1,4 @@
-"""What accounts do: sign in for requests, administration for the command line."""
+"""What accounts do: sign-in and sessions for requests, administration for the command line, upkeep for the periodic tasks."""
 
 from app.builtin.accounts.service.administration import (
     DEVELOPMENT_USERS,
@@ -8,22 +8,33 @@ from app.builtin.accounts.service.administration import (
     seed_accounts,
     seed_development,
 )
+from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
-from app.builtin.accounts.service.sign_in import (
-    AttemptLimiter,
-    BadCredentials,
-    InvalidScope,
-    SignIn,
-    current_user,
-)
+from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.scopes import InvalidScope
+from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
+from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
+from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
     "DEVELOPMENT_USERS",
+    "AccountEpochs",
     "AccountSettings",
     "AttemptLimiter",
     "BadCredentials",
+    "BadRefreshToken",
     "DevelopmentUser",
+    "EndReason",
     "InvalidScope",
+    "Lifetimes",
+    "Opened",
+    "Revocation",
+    "SessionDesk",
+    "SessionUpkeep",
+    "Sessions",
     "SignIn",
     "create_user",
     "current_user",

@@ -1,13 +1,20 @@
-"""What accounts provide to the application: who verifies tokens, and who signs in."""
+"""What accounts provide to the application: who verifies tokens, who signs in and out, and who knows that."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.revocation import Revocation
+from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
+from app.builtin.accounts.service.upkeep import SessionUpkeep
+from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
-from app.core.policies import AttemptLimit, RateLimit
+from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
 from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
 
 
@@ -15,6 +22,9 @@ class _Token(Protocol):
     ttl_s: int
     issuer: str
     audience: str
+    session_s: int
+    session_idle_s: int
+    refresh_grace_s: int
 
 
 class _Login(Protocol):
@@ -30,6 +40,7 @@ class AccountSettings(Protocol):
     login: _Login
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
+    revocation_grace_s: int
 
 
 def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
@@ -43,17 +54,37 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         clock=platform.clock,
         others=_others(platform, settings),
     )
+    lifetimes = Lifetimes(
+        life_s=settings.token.session_s,
+        idle_s=settings.token.session_idle_s,
+        grace_s=settings.token.refresh_grace_s,
+    )
+    book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
+    revocation = Revocation(book, platform.clock)
+    sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
+    passwords = PasswordHasher()
+    platform.on_stop += [passwords.close, after_commit_idle]
+    return {
+        TokenVerifier: tokens,
+        TokenService: tokens,
+        SignIn: SignIn(sessions=sessions, passwords=passwords, attempts=_attempts(platform, settings)),
+        Sessions: sessions,
+        Revocation: revocation,
+        SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
+        SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
+        EpochSource: AccountEpochs(platform.database, platform.clock),
+    }
+
+
+def _attempts(platform: Platform, settings: AccountSettings) -> AttemptLimit:
     limit = RateLimit.fixed_window(
         "account",
         limit=settings.login.per_account,
         window=settings.login.account_window_s,
         on_store_down="closed",
     )
-    attempts = AttemptLimit(platform.admitter, "auth_token", limit, secret=secret.encode())
-    passwords = PasswordHasher()
-    platform.on_stop.append(passwords.close)
-    sign_in = SignIn(tokens=tokens, passwords=passwords, attempts=attempts)
-    return {TokenVerifier: tokens, TokenService: tokens, SignIn: sign_in}
+    secret = settings.secret_key.get_secret_value().encode()
+    return AttemptLimit(platform.admitter, "auth_token", limit, secret=secret)
 
 
 def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:

@@ -5,9 +5,13 @@ from uuid import UUID
 
 from app.builtin.accounts.models import User, email_key
 from app.builtin.accounts.repository import UserRepository
+from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
+from app.builtin.accounts.service.sessions import Sessions
 from app.core.context import Principal
-from app.core.errors import BadRequest, NotAuthenticated
-from app.core.security import InvalidToken, IssuedToken, PasswordHasher, TokenService, parse_scope
+from app.core.db import AsyncSession
+from app.core.errors import NotAuthenticated
+from app.core.security import InvalidToken, PasswordHasher
 
 
 class AttemptLimiter(Protocol):
@@ -26,54 +30,53 @@ class BadCredentials(NotAuthenticated):
         self.extensions["error"] = "invalid_grant"
 
 
-class InvalidScope(BadRequest):
-    """What was asked for is no list of scopes, or holds none that the user has (RFC 6749 section 5.2)."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, extensions={"error": "invalid_scope"})
-
-
 class SignIn:
-    """Exchanges a password for an access token.
+    """Exchanges a password for a new session's tokens.
 
     An unknown user, a wrong password and an inactive user are answered alike and after the same work: the
     attempt is charged to the account before anything is known about it, and where there is no hash to verify
     another one is made.
     """
 
-    def __init__(self, *, tokens: TokenService, passwords: PasswordHasher, attempts: AttemptLimiter) -> None:
-        self._tokens = tokens
+    def __init__(self, *, sessions: Sessions, passwords: PasswordHasher, attempts: AttemptLimiter) -> None:
+        self._sessions = sessions
         self._passwords = passwords
         self._attempts = attempts
 
-    async def with_password(
-        self, users: UserRepository, email: str, password: str, scope: str = ""
-    ) -> IssuedToken:
-        """A token with those scopes of ``scope`` that the user has, with all of them when ``scope`` is empty.
+    async def with_password(self, db: AsyncSession, email: str, password: str, scope: str = "") -> Opened:
+        """A session with those scopes of ``scope`` that the user has, with all of them when ``scope`` is empty.
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
         (401), and what the limiter and the hasher raise (429, 503). Replaces a hash that is weaker than
         today's.
         """
-        asked = _asked(scope)
+        asked = asked_scopes(scope)
         await self._attempts.spend(email_key(email))
-        user = await self._verified(users, email, password)
+        user = await self._verified(UserRepository(db), email, password)
         granted = asked & frozenset(user.scopes) if asked else frozenset(user.scopes)
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
-        return self._tokens.issue(str(user.id), scopes=granted, roles=user.roles)
+        return await self._sessions.begin(db, user, granted)
 
     async def _verified(self, users: UserRepository, email: str, password: str) -> User:
-        user = await users.get_by_email(email)
+        found = await users.get_by_email(email)
         await users.release()
-        if user is None:
+        if found is None:
             await self._passwords.verify_dummy_async(password)
             raise BadCredentials
+        verified = found.password_hash
         # An inactive user's password is verified too, because skipping the work would tell that there is one.
-        if not await self._passwords.verify_async(password, user.password_hash) or not user.is_active:
+        if not await self._passwords.verify_async(password, verified) or not found.is_active:
             raise BadCredentials
-        if self._passwords.needs_rehash(user.password_hash):
-            user.password_hash = await self._passwords.hash_async(password)
+        better = (
+            await self._passwords.hash_async(password) if self._passwords.needs_rehash(verified) else None
+        )
+        # Locked and read once more: he may have been disabled, or his password changed and all sessions ended, while it was verified.
+        user = await users.lock(found.id)
+        if user is None or not user.is_active or user.password_hash != verified:
+            raise BadCredentials
+        if better is not None:
+            user.password_hash = better
         return user
 
 
@@ -86,12 +89,3 @@ async def current_user(users: UserRepository, principal: Principal) -> User:
     if user is None or not user.is_active:
         raise InvalidToken("sub")
     return user
-
-
-def _asked(scope: str) -> frozenset[str]:
-    try:
-        return parse_scope(scope)
-    except ValueError as exc:
-        raise InvalidScope(
-            "This is not a list of scopes; an example is `read:records write:records`."
-        ) from exc

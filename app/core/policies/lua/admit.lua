@@ -9,6 +9,8 @@
 --   cost  tokens this call takes; 0 looks without charging
 --   flags 1 = charged even when another limit refuses (attempt), 2 = shadow: may refuse without effect
 -- then, only if there are parts: the request's id, 1 if the circuit is open, and the parts, in this order:
+--   e issued_ms session                                        token; key: the account's epoch: n = ms before which its tokens are over,
+--                                                              and a field for each session that has ended. session: that field
 --   c fingerprint lease_ms retention_ms rerun replay_cost      claim of an idempotency key; key: the record
 --   l lease_ms must_compute hit_cost tags versions             cache; keys: entry, lease, tags. versions: those of tags elsewhere, or ''.
 --                                                              lease_ms 0: only a fresh entry is asked for; without one, 15 and nothing
@@ -35,6 +37,7 @@ if receipt then
   -- What is long is not in the receipt: it is read again.
   local verdict, versions, k = match(receipt, '^%-?%d+'), match(receipt, '\n(.*)$'), n + 2
   local tail = ''
+  if ARGV[p + 2] == 'e' then p, k = p + 3, k + 1 end
   if ARGV[p + 2] == 'c' then
     if verdict == '7' then
       local record = call('GET', KEYS[k])
@@ -143,6 +146,17 @@ local quotas, slots = {}, {}
 if rid then
   local open, at, k = ARGV[p + 1] == '1', p + 2, n + 2
   verdict = stopped and 1 or 0
+
+  if ARGV[at] == 'e' then
+    if verdict == 0 then
+      local epoch = call('HMGET', KEYS[k], 'n', ARGV[at + 2])
+      local since = tonumber(epoch[1])
+      if not since then verdict, dry = 17, true
+      elseif epoch[2] or tonumber(ARGV[at + 1]) < since then verdict = 16 end
+    end
+    at, k = at + 3, k + 1
+  end
+  local first = k
 
   if ARGV[at] == 'c' then
     if verdict == 0 then
@@ -261,11 +275,11 @@ if rid then
   end
   if verdict == 0 then
     if claim then
-      call('SET', KEYS[n + 2], 'P ' .. ARGV[claim + 1] .. ' ' .. generation .. ' ' ..
+      call('SET', KEYS[first], 'P ' .. ARGV[claim + 1] .. ' ' .. generation .. ' ' ..
         now_ms + ARGV[claim + 2] .. ' ' .. rid, 'PX', ARGV[claim + 3])
     end
     if lookup then
-      call('SET', KEYS[n + (claim and 4 or 3)], rid, 'PX', ARGV[lookup + 1])
+      call('SET', KEYS[first + (claim and 2 or 1)], rid, 'PX', ARGV[lookup + 1])
     end
     for j = 1, #quotas do
       local q = quotas[j]

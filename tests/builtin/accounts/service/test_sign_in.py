@@ -1,19 +1,31 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
-from app.builtin.accounts.service import BadCredentials, InvalidScope, SignIn, current_user
+from app.builtin.accounts.service import (
+    BadCredentials,
+    InvalidScope,
+    Lifetimes,
+    Revocation,
+    Sessions,
+    SignIn,
+    current_user,
+)
 from app.core.context import Principal
 from app.core.errors import GatehouseError, PolicyRejected, Unavailable
+from app.core.policies import EpochBook
 from app.core.resilience import ManualClock
 from app.core.security import InvalidToken, PasswordHasher, TokenKey, TokenService
+from app.core.valkey import ValkeyClient
 
 EMAIL = "Ann@Example.com"
 PASSWORD = "correct horse battery staple"
 SignInWith = Callable[..., Awaitable[dict[str, str]]]
+NO_STORE = ValkeyClient("valkey://127.0.0.1:1")  # a sign-in ends nothing
 
 
 class Attempts:
@@ -60,13 +72,20 @@ class World:
         self.attempts = Attempts()
         self.hasher = CountingHasher()
         key = TokenKey.from_secret("a-secret-of-these-tests-with-over-32-bytes")
-        self.tokens = TokenService([key], issuer="i", audience="a", clock=ManualClock(start=1_800_000_000))
-        self.sign_in = SignIn(tokens=self.tokens, passwords=self.hasher, attempts=self.attempts)
+        clock = ManualClock(start=1_800_000_000)
+        self.tokens = TokenService([key], issuer="i", audience="a", clock=clock)
+        revocation = Revocation(EpochBook(NO_STORE, grace_s=60), clock)
+        self.sessions = Sessions(
+            tokens=self.tokens, revocation=revocation, lifetimes=Lifetimes(), clock=clock
+        )
+        self.sign_in = self.signing_in(self.hasher)
+
+    def signing_in(self, hasher: PasswordHasher) -> SignIn:
+        return SignIn(sessions=self.sessions, passwords=hasher, attempts=self.attempts)
 
     async def principal(self, email: str = EMAIL, password: str = PASSWORD, scope: str = "") -> Principal:
-        return self.tokens.verify(
-            (await self.sign_in.with_password(self.users, email, password, scope)).token
-        )
+        opened = await self.sign_in.with_password(self.session, email, password, scope)
+        return self.tokens.verify(opened.access.token)
 
     async def refused(self, email: str = EMAIL, password: str = PASSWORD) -> BadCredentials:
         with pytest.raises(BadCredentials) as refused:
@@ -120,7 +139,7 @@ class TestGoodCredentials:
 
     async def test_a_weaker_hash_is_replaced(self, world: World) -> None:
         stronger = CountingHasher(memory_kib=128)
-        world.sign_in = SignIn(tokens=world.tokens, passwords=stronger, attempts=world.attempts)
+        world.sign_in = world.signing_in(stronger)
         before = world.user.password_hash
         await world.principal()
         await world.session.commit()
@@ -164,6 +183,28 @@ class TestBadCredentials:
         world.user.password_hash = "not a hash"
         await world.session.commit()
         assert (await world.refused()).status == 401
+
+
+class TestWhileThePasswordIsVerified:
+    """Somebody else changes the user, whose hash was read before."""
+
+    @pytest.mark.parametrize(
+        "change",
+        ["is_active = false", "password_hash = 'another'"],
+    )
+    async def test_a_user_who_was_disabled_or_has_another_password_now_gets_no_session(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        verify = world.hasher.verify_async
+
+        async def slow(password: str, hashed: str) -> bool:
+            good = await verify(password, hashed)
+            await world.session.execute(text(f"UPDATE users SET {change}"))
+            return good
+
+        monkeypatch.setattr(world.hasher, "verify_async", slow)
+        await world.refused()
+        assert await world.session.scalar(text("SELECT count(*) FROM auth_sessions")) == 0
 
 
 class TestConnection:

@@ -1,11 +1,12 @@
 """Reads and writes users."""
 
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.builtin.accounts.models import User, email_key
+from app.builtin.accounts.models import AuthSession, RefreshToken, User, email_key
 from app.core.db import ConstraintViolated, translate_errors
 from app.core.errors import Conflict
 
@@ -32,6 +33,26 @@ class UserRepository:
             query = query.with_for_update().execution_options(populate_existing=True)
         with translate_errors():
             return await self._session.scalar(query)
+
+    async def lock(self, user_id: UUID) -> User | None:
+        """The user as he is now; others who write or lock his row wait until we are done."""
+        query = select(User).where(User.id == user_id).with_for_update(key_share=True)
+        with translate_errors():
+            return await self._session.scalar(query, execution_options={"populate_existing": True})
+
+    async def lock_owner(self, token_hash: bytes) -> User | None:
+        """Whose refresh token has this hash. He cannot be changed until we are done, but others may read him so too."""
+        family = select(AuthSession.user_id).join(RefreshToken, RefreshToken.session_id == AuthSession.id)
+        owner = family.where(RefreshToken.hash == token_hash).scalar_subquery()
+        query = select(User).where(User.id == owner).with_for_update(read=True)
+        with translate_errors():
+            return await self._session.scalar(query, execution_options={"populate_existing": True})
+
+    async def end_tokens(self, user_id: UUID, since: datetime) -> None:
+        """Access tokens issued before ``since`` are over; an earlier end stays where it is if it is later."""
+        later = func.greatest(User.tokens_since, since)
+        with translate_errors():
+            await self._session.execute(update(User).where(User.id == user_id).values(tokens_since=later))
 
     async def add(self, user: User) -> User:
         """Insert. Raises ``EmailTaken``; the session stays usable after that."""

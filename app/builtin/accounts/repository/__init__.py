@@ -1,0 +1,7 @@
+"""Reads and writes of accounts, in a session that the caller commits."""
+
+from app.builtin.accounts.repository.epochs import read_epoch
+from app.builtin.accounts.repository.sessions import SessionRepository
+from app.builtin.accounts.repository.users import EmailTaken, UserRepository
+
+__all__ = ["EmailTaken", "SessionRepository", "UserRepository", "read_epoch"]

@@ -1,0 +1,24 @@
+"""What the database knows of tokens that ended before their time."""
+
+from datetime import datetime
+from uuid import UUID
+
+from app.core.db import Database
+
+_EPOCH = """
+SELECT CAST(coalesce(round(extract(epoch FROM u.tokens_since) * 1000), 0) AS bigint),
+    ARRAY(SELECT CAST(s.id AS text) FROM auth_sessions s
+        WHERE s.user_id = u.id AND s.ended_at IS NOT NULL AND s.used_at > $2)
+FROM users u WHERE u.id = $1
+"""
+
+
+async def read_epoch(
+    database: Database, user_id: UUID, used_after: datetime
+) -> tuple[int, tuple[str, ...]] | None:
+    """``tokens_since`` in ms (0: never set), and the ended sessions that were last used after that time; None for an unknown user.
+
+    Raises a DatabaseError (503).
+    """
+    rows = await database.fetch(_EPOCH, user_id, used_after)
+    return (int(rows[0][0]), tuple(rows[0][1])) if rows else None

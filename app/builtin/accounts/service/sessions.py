@@ -1,0 +1,148 @@
+"""Sessions: begun by a sign-in, kept going by refresh tokens that are exchanged one after the other."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from app.builtin.accounts.models import AuthSession, RefreshToken, User
+from app.builtin.accounts.repository import SessionRepository, UserRepository
+from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.opened import Opened, hash_of, new_token
+from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
+from app.core.db import AsyncSession
+from app.core.errors import NotAuthenticated
+from app.core.resilience import Clock
+from app.core.security import TokenService
+
+_log = structlog.get_logger(__name__)
+
+
+class BadRefreshToken(NotAuthenticated):
+    """No session goes on with this token: it is unknown, used, or its session is over. Which of these is not told."""
+
+    def __init__(self) -> None:
+        super().__init__("This refresh token is not valid; sign in again.")
+        self.extensions["error"] = "invalid_grant"
+
+
+class Sessions:
+    """Begins and refreshes sessions, in the request's database session, which its route commits.
+
+    A refresh token is good once. Tried again within ``Lifetimes.grace_s``, and before its successor was used, it answers with the same
+    successor; tried later it is taken for stolen, and ends its session with all tokens of it (RFC 9700 section 4.14). Callers with one
+    token at the same time wait for each other. Needs encryption keys, for the successor that may be asked for once more.
+    """
+
+    def __init__(
+        self, *, tokens: TokenService, revocation: Revocation, lifetimes: Lifetimes, clock: Clock
+    ) -> None:
+        self._tokens = tokens
+        self._revocation = revocation
+        self._lifetimes = lifetimes
+        self._clock = clock
+
+    async def begin(
+        self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
+    ) -> Opened:
+        """A new session of ``user``, who has just proved who he is by ``methods`` (RFC 8176)."""
+        now, token = self._now(), new_token()
+        session = AuthSession(
+            id=uuid7(),
+            user_id=user.id,
+            created_at=now,
+            authenticated_at=now,
+            methods=list(methods),
+            scopes=sorted(scopes),
+            expires_at=self._lifetimes.end_of(now),
+            used_at=now,
+        )
+        await SessionRepository(db).add(session, _token_of(session, token, 0, now))
+        return self._opened(user, session, frozenset(session.scopes), token, now)
+
+    async def refresh(self, db: AsyncSession, token: str, scope: str = "") -> Opened:
+        """New tokens for the session, with the user's roles as they are now, and those of its scopes that he still has.
+
+        ``scope`` may narrow the access token further; the session keeps its scopes. Raises ``BadRefreshToken`` (401), ``InvalidScope``
+        (400) for scopes that the session does not have, and StoreError (503) when a session must be ended and the store does not
+        answer.
+        """
+        asked, presented = asked_scopes(scope), hash_of(token)
+        rows = SessionRepository(db)
+        # The user before his session, as whoever ends all his sessions does: two who lock in different orders would block each other.
+        if (user := await UserRepository(db).lock_owner(presented)) is None:
+            raise BadRefreshToken
+        session = await rows.lock_of(presented)
+        held = await rows.token(presented)
+        now = self._now()
+        if session is None or held is None or self._lifetimes.is_over(session, now):
+            raise BadRefreshToken
+        successor = None
+        if held.used_at is not None:
+            successor = await self._repeated(rows, held, held.used_at, now)
+            if successor is None:
+                await self._end(db, rows, session, "reuse")
+        if not user.is_active:
+            await self._end(db, rows, session, "inactive")
+        granted = _narrowed(asked, session, user)
+        if successor is None:
+            successor = await self._rotate(rows, session, held, now)
+        session.used_at = now
+        return self._opened(user, session, granted, successor, now)
+
+    async def _repeated(
+        self, rows: SessionRepository, held: RefreshToken, used_at: datetime, now: datetime
+    ) -> str | None:
+        return await rows.successor(held.hash) if self._lifetimes.may_repeat(used_at, now) else None
+
+    async def _rotate(
+        self, rows: SessionRepository, session: AuthSession, held: RefreshToken, now: datetime
+    ) -> str:
+        token = new_token()
+        held.used_at, held.successor = now, token
+        await rows.add(_token_of(session, token, held.generation + 1, now))
+        await rows.forget_successor(session.id, held.generation - 1)
+        return token
+
+    async def _end(
+        self, db: AsyncSession, rows: SessionRepository, session: AuthSession, reason: EndReason
+    ) -> NoReturn:
+        """End the family for good, although the answer is a refusal."""
+        if reason == "reuse":
+            _log.warning("session.reuse_detected", session=str(session.id), user=str(session.user_id))
+        await self._revocation.end_session(db, session.user_id, session.id, reason)
+        await rows.keep()
+        raise BadRefreshToken
+
+    def _opened(
+        self, user: User, session: AuthSession, scopes: frozenset[str], token: str, now: datetime
+    ) -> Opened:
+        access = self._tokens.issue(
+            str(user.id),
+            scopes=scopes,
+            roles=user.roles,
+            session_id=str(session.id),
+            methods=session.methods,
+            authenticated_at=session.authenticated_at.timestamp(),
+        )
+        return Opened(access, token, self._lifetimes.seconds_left(session, now))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
+
+
+def _token_of(session: AuthSession, token: str, generation: int, now: datetime) -> RefreshToken:
+    return RefreshToken(hash=hash_of(token), session_id=session.id, generation=generation, created_at=now)
+
+
+def _narrowed(asked: frozenset[str], session: AuthSession, user: User) -> frozenset[str]:
+    had = frozenset(session.scopes)
+    if not asked <= had:
+        raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
+    granted = (asked or had) & frozenset(user.scopes)
+    if asked and not granted:
+        raise InvalidScope("The user has none of the scopes that were asked for.")
+    return granted
