@@ -3,7 +3,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST_WORKERS ?= 2
+# One more than the cores that the suite is made for: some tests wait for processes, not for the processor.
+PYTEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help install lock run test check format bench up clean
 
@@ -13,7 +14,7 @@ help: ## List the commands
 run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its own (PORT=8000 HOST=127.0.0.1)
 	@exec $(BIN)/python -m app.dev --under-make
 
-test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=2, ARGS=...)
+test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=3, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed ## Lint, format, types, import contracts, lock freshness
