@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from app.core.db import Base, Database
+from app.core.db import AsyncBaseRepository, Base, Database
 
 SCHEMA = "staff"
 
@@ -117,3 +117,9 @@ async def staff_tables(database: Database) -> AsyncIterator[None]:
 async def _drop(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
     await connection.execute(text(f"DROP SCHEMA {SCHEMA} CASCADE"))
+
+
+async def stored_persons(database: Database) -> list[str]:
+    """The names that another session sees, sorted."""
+    async with database.session() as other:
+        return [person.name for person in await AsyncBaseRepository(Person, other).get_all(order_by="name")]

@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import text
 
 from app.core import APIRouter
-from app.core.db import Database, configure, get_db_context
+from app.core.db import AsyncSession, Database, configure, get_db_context
 from app.core.valkey import Cache, ValkeyClient, configure_cache
 from app.registry import Feature
 from app.settings import Settings
 from tests.gated import Service, serving
 from tests.requirements.shop import SCHEMA, Campaign, Email, Item, Shop, User
+from tests.staff import staff_tables
 
 Serve = Callable[..., AbstractAsyncContextManager[Service]]
 
@@ -25,6 +26,20 @@ def serve(settings: Settings, clean_store: None) -> Serve:
         return serving(settings, Feature(name="example", router=router, **options))
 
     return run
+
+
+@pytest.fixture
+async def staff(database: Database) -> AsyncIterator[Database]:
+    """The tables of ``tests.staff``, for one test."""
+    async with staff_tables(database):
+        yield database
+
+
+@pytest.fixture
+async def session(staff: Database) -> AsyncIterator[AsyncSession]:
+    """A session on them, which nobody commits."""
+    async with staff.session() as session:
+        yield session
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Document 003: what it promises in prose about repositories, units of work, helpers and security."""
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from inspect import signature
 from time import process_time
 from typing import Any, get_type_hints
@@ -33,28 +33,9 @@ from app.registry import Feature
 from app.settings import Settings
 from tests.credited import CREDITS
 from tests.gated import bearer, serving
-from tests.staff import Badge, Certification, Person, staff_tables
+from tests.staff import Badge, Certification, Person, stored_persons
 
 ROWS = 300
-
-
-@pytest.fixture
-async def staff(database: Database) -> AsyncIterator[Database]:
-    """The documents' tables, for one test."""
-    async with staff_tables(database):
-        yield database
-
-
-@pytest.fixture
-async def session(staff: Database) -> AsyncIterator[AsyncSession]:
-    async with staff.session() as session:
-        yield session
-
-
-async def stored(database: Database) -> list[str]:
-    """The names that another session sees."""
-    async with database.session() as other:
-        return [person.name for person in await AsyncBaseRepository(Person, other).get_all(order_by="name")]
 
 
 def test_003_line_28_whatever_asks_the_database_is_awaited() -> None:
@@ -83,11 +64,11 @@ async def test_003_line_33_nothing_is_kept_before_a_commit_and_a_rollback_undoes
 ) -> None:
     repo = AsyncBaseRepository(Person, session)
     await repo.create({"name": "Ann"})
-    assert await stored(staff) == []
+    assert await stored_persons(staff) == []
     await repo.rollback()
     await repo.create({"name": "Bob"})
     await repo.commit()
-    assert await stored(staff) == ["Bob"]
+    assert await stored_persons(staff) == ["Bob"]
 
 
 async def test_003_line_34_common_questions_have_helpers(session: AsyncSession) -> None:
@@ -124,7 +105,7 @@ async def test_003_line_170_any_error_rolls_a_unit_back_and_gives_its_connection
             await work(session)
         assert not session.in_transaction()
         assert staff.pool_status().checked_out == 0
-    assert await stored(staff) == []
+    assert await stored_persons(staff) == []
 
 
 async def test_003_line_200_repositories_are_made_when_asked_for_and_once(session: AsyncSession) -> None:
@@ -179,7 +160,7 @@ async def test_003_line_604_slow_queries_are_told_by_a_threshold(staff: Database
     with capture_logs() as logs:
         for slow_ms in (0.0, 3_600_000.0):
             with QueryAnalyzer.enable_query_logging(staff.engine, slow_ms=slow_ms):
-                await stored(staff)
+                await stored_persons(staff)
     assert [entry["event"] for entry in logs] == ["query.slow"]
     assert logs[0]["duration_ms"] > 0
 

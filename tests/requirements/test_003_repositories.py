@@ -1,6 +1,5 @@
 """Document 003: repositories, the unit of work, the factory, and the helpers for queries."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +24,7 @@ from app.core.db import (
     SortHelper,
     UnitOfWork,
 )
-from tests.staff import Assignment, Certification, Person, Template, staff_tables
+from tests.staff import Assignment, Certification, Person, Template, stored_persons
 
 
 class PersonCreate(BaseModel):
@@ -36,25 +35,6 @@ class PersonCreate(BaseModel):
 class PersonUpdate(BaseModel):
     name: str | None = None
     role: str | None = None
-
-
-@pytest.fixture
-async def staff(database: Database) -> AsyncIterator[Database]:
-    """The documents' tables, for one test."""
-    async with staff_tables(database):
-        yield database
-
-
-@pytest.fixture
-async def session(staff: Database) -> AsyncIterator[AsyncSession]:
-    async with staff.session() as session:
-        yield session
-
-
-async def stored(database: Database) -> list[str]:
-    """The names that another session sees."""
-    async with database.session() as other:
-        return [person.name for person in await AsyncBaseRepository(Person, other).get_all(order_by="name")]
 
 
 @pytest.fixture
@@ -76,9 +56,9 @@ async def test_003_01_rows_are_created_read_changed_and_deleted(
 ) -> None:
     repo = AsyncBaseRepository(Person, session)
     new_person = await repo.create(PersonCreate(name="John Doe"))
-    assert await stored(staff) == []
+    assert await stored_persons(staff) == []
     await repo.commit()
-    assert await stored(staff) == ["John Doe"]
+    assert await stored_persons(staff) == ["John Doe"]
 
     person = await repo.get_by_id(new_person.id)
     assert person is new_person
@@ -87,11 +67,11 @@ async def test_003_01_rows_are_created_read_changed_and_deleted(
     updated = await repo.update(person, PersonUpdate(name="Jane Doe"))
     await repo.commit()
     assert (updated.name, updated.role) == ("Jane Doe", "RESIDENT")
-    assert await stored(staff) == ["Jane Doe"]
+    assert await stored_persons(staff) == ["Jane Doe"]
 
     await repo.delete(person)
     await repo.commit()
-    assert await stored(staff) == []
+    assert await stored_persons(staff) == []
 
 
 async def test_003_02_a_list_comes_in_pages(session: AsyncSession) -> None:
@@ -150,11 +130,11 @@ async def test_003_05_many_rows_are_made_and_deleted_at_once(session: AsyncSessi
         [PersonCreate(name="Person 1"), PersonCreate(name="Person 2"), PersonCreate(name="Person 3")]
     )
     await repo.commit()
-    assert await stored(staff) == ["Person 1", "Person 2", "Person 3"]
+    assert await stored_persons(staff) == ["Person 1", "Person 2", "Person 3"]
     deleted_count = await repo.bulk_delete([new_persons[0].id, new_persons[2].id, "id3"])
     await repo.commit()
     assert deleted_count == 2
-    assert await stored(staff) == ["Person 2"]
+    assert await stored_persons(staff) == ["Person 2"]
 
 
 async def assign_together(session: AsyncSession, template_id: int) -> None:
@@ -172,10 +152,10 @@ async def assign_together(session: AsyncSession, template_id: int) -> None:
 async def test_003_06_a_unit_of_work_keeps_all_or_nothing(session: AsyncSession, staff: Database) -> None:
     with pytest.raises(ConstraintViolated):
         await assign_together(session, template_id=1)  # there is no template yet
-    assert await stored(staff) == []
+    assert await stored_persons(staff) == []
     await AsyncBaseRepository(Template, session).create({"id": 1, "title": "Night"})
     await assign_together(session, template_id=1)
-    assert await stored(staff) == ["Ann"]
+    assert await stored_persons(staff) == ["Ann"]
     async with staff.session() as other:
         assert await AsyncBaseRepository(Assignment, other).count() == 1
 

@@ -1,7 +1,6 @@
 """Document 003: its chapter on what goes wrong: full pools, deadlocks, locks."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,14 +17,7 @@ from app.core.db import (
     retry_decorator,
     translate_errors,
 )
-from tests.staff import Badge, staff_tables
-
-
-@pytest.fixture
-async def staff(database: Database) -> AsyncIterator[Database]:
-    """The documents' tables, for one test."""
-    async with staff_tables(database):
-        yield database
+from tests.staff import Badge
 
 
 async def test_003_line_642_an_exhausted_pool_is_503_and_says_when_to_come_back(postgres_url: str) -> None:

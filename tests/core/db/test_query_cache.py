@@ -26,42 +26,19 @@ from app.core.db import (
 from app.core.db._lone_statement import noted
 from app.core.db._query_notes import _ending
 from app.core.errors import ConfigurationError
-from app.core.observability import CacheEvent, EventHub
-from app.core.security import Sealer, configure_encryption
-from app.core.valkey import Cache, ValkeyClient, configure_cache
+from app.core.security import configure_encryption
+from app.core.valkey import ValkeyClient
 from tests.core.db.patients import Patient, admit, wards
+from tests.core.db.watched import Watched, watched
 from tests.staff import Person, Template
+
+__all__ = ["watched"]
 
 COUNT = "SELECT count(*) AS n FROM staff.persons"
 calls: Counter[str] = Counter()
 
 
 async def get_nothing(_: AsyncSession) -> None: ...
-
-
-class Watched:
-    """The process's cache, and what came of each call."""
-
-    def __init__(self, store: ValkeyClient) -> None:
-        self.events: list[str] = []
-        hub = EventHub()
-        hub.subscribe(CacheEvent, lambda event: self.events.append(str(event[0])))
-        self.cache = Cache(store, hub=hub, seal=Sealer(["a key of the tests, thirty-two bytes or more"]))
-
-    def told(self) -> list[str]:
-        """What callers got since the last time."""
-        told = [kind for kind in self.events if kind not in ("stored", "lost")]
-        self.events.clear()
-        return told
-
-
-@pytest.fixture
-async def watched(store: ValkeyClient, clean_store: None) -> AsyncIterator[Watched]:
-    watched = Watched(store)
-    configure_cache(watched.cache)
-    yield watched
-    configure_cache(None)
-    await watched.cache.close()
 
 
 @pytest.fixture

@@ -13,33 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.db import Database, cached_query, get_db_context
 from app.core.db._query_footprint import footprint, table_tags
 from app.core.db._query_values import pack, unpack
-from app.core.observability import CacheEvent, EventHub
-from app.core.valkey import Cache, ValkeyClient, configure_cache
+from app.core.valkey import ValkeyClient
+from tests.core.db.watched import Watched, watched
 from tests.staff import Person, Template
 
-
-class Watched:
-    """What came of each call."""
-
-    def __init__(self, store: ValkeyClient) -> None:
-        self.events: list[str] = []
-        hub = EventHub()
-        hub.subscribe(CacheEvent, lambda event: self.events.append(str(event[0])))
-        self.cache = Cache(store, hub=hub)
-
-    def told(self) -> list[str]:
-        told = [kind for kind in self.events if kind not in ("stored", "lost")]
-        self.events.clear()
-        return told
-
-
-@pytest.fixture
-async def watched(store: ValkeyClient, clean_store: None) -> AsyncIterator[Watched]:
-    watched = Watched(store)
-    configure_cache(watched.cache)
-    yield watched
-    configure_cache(None)
-    await watched.cache.close()
+__all__ = ["watched"]
 
 
 @pytest.fixture
