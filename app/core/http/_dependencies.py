@@ -11,10 +11,11 @@ from app.core.http._bearer import authorization, bearer_token
 from app.core.http._idempotency_key import key_in
 from app.core.http._platform import Platform
 from app.core.http._state import SCOPE_KEY
-from app.core.policies import Security
+from app.core.policies import Caller, Plan, Security
 from app.core.security import KeysNotLoaded
 
 T = TypeVar("T")
+_NO_LIMITS = Plan("by_hand", [])
 
 
 def platform_of(request: Request) -> Platform:
@@ -36,8 +37,8 @@ def provided(kind: type[T]) -> Callable[[Request], Any]:
 
 
 async def _caller(request: Request) -> Principal:
-    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's. Raises 401;
-    503 while the keys of its issuer cannot be had.
+    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's, in a round trip that asks
+    whether the token was revoked. Raises 401; 503 while that cannot be told, or the keys of its issuer cannot be had.
     """
     principal = current_context().principal
     if principal is not None:
@@ -54,10 +55,19 @@ async def _caller(request: Request) -> Principal:
     except KeysNotLoaded as missing:
         await missing.load()
         principal = tokens.verify(token)
+    await _refuse_revoked(request, principal)
     tenant_id, user_id = principal.tenant_id, principal.id
     set_context(current_context()._replace(principal=principal, tenant_id=tenant_id, user_id=user_id))
     request.scope[SCOPE_KEY].principal = principal
     return principal
+
+
+async def _refuse_revoked(request: Request, principal: Principal) -> None:
+    admitter = platform_of(request).admitter
+    if admitter.proves_tokens:
+        admission = await admitter.admit(_NO_LIMITS, Caller(principal, ""))
+        if not admission.allowed:
+            raise admission.refusal()
 
 
 CurrentPrincipal = Annotated[Principal, Depends(_caller)]

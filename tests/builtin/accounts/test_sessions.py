@@ -7,14 +7,19 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy import text
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import EndReason, Revocation, create_user
+from app.core import APIRouter, require_scope
 from app.core.db import Database, get_db_context
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
+from app.main import create_app
+from app.registry import FEATURES, Feature
+from app.settings import Settings
+from tests.apps import client_of, running
 from tests.credited import give
 
 PASSWORD = "correct horse battery staple"
@@ -344,6 +349,29 @@ class TestForOthers:
             assert await revocation.end_all_sessions(db, UUID(str(ann.id)), reason) == 1
         assert await session.ask() == 401
         await assert_no_grant(await refresh(client, session.token))
+
+
+async def test_an_ended_token_is_refused_on_a_route_that_is_guarded_by_hand_too(
+    settings: Settings, ann: User
+) -> None:
+    router = APIRouter()
+
+    @router.get("/by-hand", dependencies=[Depends(require_scope("read:records"))])
+    async def by_hand() -> None:
+        return None
+
+    feature = Feature(name="by_hand", router=router, open_routes={"/by-hand": "guarded by hand"})
+    async with (
+        running(create_app(settings, registry=[*FEATURES, feature])) as app,
+        client_of(app) as client,
+    ):
+        session, other = await Session.begin(client), await Session.begin(client)
+        assert await session.ask(path="/by-hand") == 200
+        assert await session.ask("POST", "/auth/logout") == 204
+        refused = await client.get("/by-hand", headers=session.header)
+        assert (refused.status_code, refused.json()["title"]) == (401, "Unauthorized")
+        assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        assert await other.ask(path="/by-hand") == 200
 
 
 def test_the_description_names_what_is_answered(app: FastAPI) -> None:

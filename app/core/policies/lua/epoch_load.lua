@@ -7,5 +7,6 @@
 local since = tonumber((redis.call('HGET', KEYS[1], 'n')))
 if not since or since < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'n', ARGV[1]) end
 for i = 3, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], 1) end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- An end that was written here is perhaps never committed: being read must not lengthen how long it counts.
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 1

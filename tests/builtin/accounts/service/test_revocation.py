@@ -65,6 +65,18 @@ class TestOneSession:
         await store.execute("FLUSHDB")
         assert not await accounts.is_revoked(opened.access)
 
+    async def test_what_was_never_committed_is_not_refused_for_longer_because_it_is_read(
+        self, accounts: Accounts, store: ValkeyClient
+    ) -> None:
+        user = await accounts.add_user()
+        opened = await accounts.begin(user)
+        async with accounts.unkept() as db:
+            await accounts.revocation.end_session(db, user.id, session_of(accounts, opened), "logout")
+        key = f"{{u:{user.id}}}:v1:n"
+        await store.execute("PEXPIRE", key, 20_000)  # 40 of its 60 seconds are over, and nobody has asked
+        assert await accounts.is_revoked(opened.access)
+        assert 0 < await store.execute("PTTL", key) <= 20_000
+
     async def test_a_store_that_forgot_it_before_the_commit_is_told_again(
         self, accounts: Accounts, store: ValkeyClient
     ) -> None:
