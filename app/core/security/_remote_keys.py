@@ -141,11 +141,12 @@ class RemoteKeys:
             self._hub.emit(KeysEvent("fetched"))
 
     def _put(self, sources: dict[str, TokenKey]) -> None:
-        former, self._sources = self._sources, sources
-        self._keys = {
+        former = self._sources
+        keys = {
             kid: self._keys[kid] if former.get(kid) == source else VerifyingKey(source)
             for kid, source in sources.items()
         }
+        self._sources, self._keys = sources, keys
         if any(sources.get(kid) != source for kid, source in former.items()):
             self._forget()
 
