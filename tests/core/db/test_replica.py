@@ -305,6 +305,24 @@ class TestOutage:
         assert caught.value.sqlstate == "40001"
         assert bench.replica.status.state == "close"
 
+    async def test_who_stops_waiting_for_an_answer_says_nothing_of_the_server(
+        self, pair: Pair, bench: Bench
+    ) -> None:
+        async def read() -> None:
+            async with get_read_db_context(bench.database) as session:
+                await session.execute(text("SELECT pg_sleep(60)"))
+
+        task = asyncio.create_task(read())
+        active = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"
+        async with asyncio.timeout(60):
+            while not await pair.on_standby(active):
+                pass
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert bench.replica.status.state == "close"
+        assert await bench.is_on_standby()
+
 
 class TestOptions:
     @pytest.mark.parametrize("wrong", [{"max_lag_s": -1.0}, {"patience_s": 0.0}])
