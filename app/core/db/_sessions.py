@@ -56,11 +56,10 @@ async def get_db_context(database: Database | None = None, **options: Any) -> As
     session = (database or default_database()).session(**options)
     try:
         yield session
-        is_used = session.in_transaction()
+        if session.in_transaction():
+            note_commit()  # Before it, because a commit that failed may have been done.
         with translate_errors():
             await session.commit()
-        if is_used:
-            note_commit()
     finally:
         await finish(session, close=True)
 

@@ -71,6 +71,14 @@ class TestWhereTo:
             assert await bench.count() == 1
         assert await bench.count() == 0  # the next request
 
+    async def test_also_when_a_statement_of_its_own_wrote(self, pair: Pair, bench: Bench) -> None:
+        await pair.on_standby(PAUSE)
+        with session_scope(bench.database):
+            await bench.database.fetch("SELECT 1")
+            assert await bench.is_on_standby()
+            await bench.database.fetch("INSERT INTO notes VALUES ('x')")
+            assert await bench.count() == 1
+
     async def test_a_session_that_wrote_nothing_sends_nobody_to_the_primary(self, bench: Bench) -> None:
         with session_scope(bench.database):
             async with dependency(), reading() as reader:
