@@ -210,6 +210,13 @@ class TestProbes:
                 await bench.is_on_standby()
         assert bench.replica.status.state == "close"
 
+    async def test_it_needs_none_of_the_primary_s_either(self, pair: Pair, make: Make) -> None:
+        bench = make(max_lag_s=0.0, patience_s=1.0, primary={"pool_size": 1, "max_overflow": 0})
+        assert await bench.is_on_standby()
+        await behind(pair)
+        async with bench.database.connect():
+            assert await bench.look() == "behind"
+
     async def test_while_the_primary_is_away_reads_go_on(self, pair: Pair, bench: Bench) -> None:
         assert await bench.is_on_standby()
         pair.primary.kill()
@@ -346,6 +353,11 @@ class TestOptions:
         Database("postgresql://localhost/y", replica=replica)
         with pytest.raises(ConfigurationError, match="one database"):
             Database("postgresql://localhost/z", replica=replica)
+
+    def test_the_primary_is_asked_as_it_is_used(self) -> None:
+        database = Database("postgresql://u:p@localhost/y?pgbouncer=true&connect_timeout=3&search_path=z")
+        lone = database.lone("another", 1.0)
+        assert (lone.url, lone.through_pooler) == (database.url, True)
 
     async def test_a_plain_object_is_enough_for_a_session(self, bench: Bench) -> None:
         async with bench.database.read_session() as session:
