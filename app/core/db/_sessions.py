@@ -119,7 +119,11 @@ class SessionManager(Generic[S]):
             raise ConfigurationError("This SessionManager is in use; make one for each block")
         entered = self._open(self._database, info={"context": self.context})
         self._entered = cast("AbstractAsyncContextManager[S]", entered)
-        return await self._entered.__aenter__()
+        try:
+            return await self._entered.__aenter__()
+        except BaseException:
+            self._entered = None  # A block that never began is no use.
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
