@@ -229,6 +229,18 @@ class Database:
         """Whether the URL leads to a pooler in transaction mode (``?pgbouncer=true``), where a session is nobody's."""
         return self._target.through_pooler
 
+    def lone(self, application_name: str, statement_timeout_s: float) -> "Database":
+        """Another pool on the same server, of one connection, for questions that must not wait for this one's. The caller closes it."""
+        made = Database(
+            self.url,
+            pool_size=1,
+            max_overflow=0,
+            application_name=application_name,
+            statement_timeout_s=statement_timeout_s,
+        )
+        made._target = self._target
+        return made
+
     def lone_engine(self) -> AsyncEngine:
         """An engine without a pool, for a connection that is kept for long and must not take a request's place.
 

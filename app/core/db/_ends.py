@@ -1,9 +1,11 @@
 """What waits for the end of a request's transactions."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
 
 import structlog
+
+from app.core.db._finish import uninterrupted
 
 End = Literal["kept", "undone", "unknown"]
 """How the transactions of a request ended; ``unknown``: the connection broke under a commit, which may have reached the server."""
@@ -36,11 +38,16 @@ class Ends:
             await act()
 
     async def after(self, end: End) -> None:
-        """Tell those who wait."""
+        """Tell those who wait: all of them, even if the caller is cancelled meanwhile."""
         self._before = []
         acts, self._after = self._after, []
-        for act in acts:
-            try:
-                await act(end)
-            except Exception:  # noqa: BLE001 - the transactions have ended: the others must hear of it
-                structlog.get_logger(__name__).exception("sessions.end_failed", end=end)
+        if acts:
+            await uninterrupted(_tell(acts, end))
+
+
+async def _tell(acts: Iterable[Callable[[End], Awaitable[object]]], end: End) -> None:
+    for act in acts:
+        try:
+            await act(end)
+        except Exception:  # noqa: BLE001 - the transactions have ended: the others must hear of it
+            structlog.get_logger(__name__).exception("sessions.end_failed", end=end)

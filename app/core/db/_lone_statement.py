@@ -18,6 +18,7 @@ from app.core.db._errors import (
 from app.core.db._query_footprint import footprint
 from app.core.db._query_notes import end_written
 from app.core.db._query_reading import current_reading
+from app.core.db._session_scope import note_commit
 
 
 @asynccontextmanager
@@ -27,6 +28,8 @@ async def noted(statement: str) -> AsyncIterator[None]:
     seen = current_reading()
     if seen is not None:
         seen.add(mark, is_snapshot=False)  # It is a transaction of its own.
+    if mark.writes:
+        note_commit()
     try:
         yield
     except asyncio.CancelledError:

@@ -25,6 +25,7 @@ from app.core.db._query_kept import Query, Tables, keeping, kept
 from app.core.db._query_keys import digest
 from app.core.db._savepoint import Savepoint
 from app.core.db._scope import RowScope
+from app.core.db._session_types import ReadSession
 from app.core.db._sorting import OrderBy
 from app.core.db._statements import ModelT, Statements
 from app.core.errors import ConfigurationError
@@ -174,7 +175,13 @@ async def _watched(operation: str, session: AsyncSession) -> AsyncIterator[None]
 
 def _is_of_default(session: AsyncSession) -> bool:
     """Whether the process's breaker knows anything of the session's server: it does not of replicas and of other databases."""
-    return is_configured() and session.get_bind().engine is default_database().engine.sync_engine
+    if not is_configured():
+        return False
+    database = default_database()
+    if isinstance(session, ReadSession) and database.replica is not None and not session.in_transaction():
+        return False  # Where it will read is not known yet.
+    # A session that only reads has another engine on the same pool.
+    return session.get_bind().engine.pool is database.engine.pool
 
 
 @lru_cache(maxsize=1024)

@@ -63,6 +63,7 @@ class Replica:
         self._meter = ReplicaMeter(name)
         self._clock = clock or SystemClock()
         self._max_lag_s, self._patience_s = max_lag_s, patience_s
+        self._name = name
         self._primary: Database | None = None
         self._position: str | None = None
         self._status = ReplicaStatus("unknown", None)
@@ -86,7 +87,8 @@ class Replica:
         """Called by the database that it belongs to. Raises ConfigurationError for a second one: its lag is behind the first."""
         if self._primary is not None:
             raise ConfigurationError("A replica belongs to one database; make one for each")
-        self._primary = primary
+        # Not from its pool either: a primary whose connections are all in use still commits, and is not away.
+        self._primary = primary.lone(f"{self._name}-position", self._patience_s)
 
     def offer(self, *, is_fresh: bool) -> Engine | None:
         """Where a read goes that begins now; None: to the primary. Called in a greenlet."""
@@ -122,6 +124,8 @@ class Replica:
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task})
+        if self._primary is not None:
+            await self._primary.close()
         await self._prober.close()
         await self._server.close()
 

@@ -51,7 +51,8 @@ class ReplicaServer(Database):
             cancelled = DatabaseUnavailable("The read was cancelled on the replica; try again")
             cancelled.sqlstate = code
             return cancelled
-        if context.is_disconnect:
+        # Without the second, others are well: whoever waited was cancelled, or two tasks used one connection.
+        if context.is_disconnect and context.invalidate_pool_on_disconnect:
             self._on_lost(type(driver).__name__)
         return None
 

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.db._database import Database
 from app.core.db._ends import End, Ends
 from app.core.db._errors import DatabaseTimeout, DatabaseUnavailable, translate_errors
 from app.core.db._finish import finish
@@ -20,6 +19,16 @@ from app.core.errors import ConfigurationError
 
 _CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
 _active: ContextVar["SessionScope | None"] = ContextVar("gatehouse_sessions", default=None)
+
+
+class Sessions(Protocol):
+    """Whoever makes sessions; ``Database`` does."""
+
+    def session(self, **options: Any) -> WriteSession:
+        """One that writes."""
+
+    def read_session(self, is_fresh: Callable[[], bool], **options: Any) -> ReadSession:
+        """One that only reads; ``is_fresh`` is asked when a transaction begins."""
 
 
 class SessionScope:
@@ -34,7 +43,7 @@ class SessionScope:
         "_committed", "_database", "_ends", "_guarded", "_is_fresh", "_own", "_sessions", "_token", "_writers", "is_in_doubt",
     )  # fmt: skip
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Sessions) -> None:
         self._database = database
         self._committed = False
         self._ends = Ends()
@@ -228,7 +237,7 @@ def must_read_primary() -> bool:
 
 
 def note_commit() -> None:
-    """Something was committed past the request's own sessions: what it reads from now on must show that."""
+    """Something is, or may be, committed past the request's own sessions: what it reads from now on must show that."""
     scope = _active.get()
     if scope is not None:
         scope.read_fresh()
@@ -240,7 +249,7 @@ def savepoint() -> Savepoint:
     return scope.savepoint() if scope is not None else Savepoint(())
 
 
-def session_scope(database: Database) -> SessionScope:
+def session_scope(database: Sessions) -> SessionScope:
     """``with session_scope(database) as scope:`` around a request.
 
     ``get_db`` inside it opens its sessions there.

@@ -56,11 +56,10 @@ async def get_db_context(database: Database | None = None, **options: Any) -> As
     session = (database or default_database()).session(**options)
     try:
         yield session
-        is_used = session.in_transaction()
+        if session.in_transaction():
+            note_commit()  # Before it, because a commit that failed may have been done.
         with translate_errors():
             await session.commit()
-        if is_used:
-            note_commit()
     finally:
         await finish(session, close=True)
 
@@ -120,7 +119,11 @@ class SessionManager(Generic[S]):
             raise ConfigurationError("This SessionManager is in use; make one for each block")
         entered = self._open(self._database, info={"context": self.context})
         self._entered = cast("AbstractAsyncContextManager[S]", entered)
-        return await self._entered.__aenter__()
+        try:
+            return await self._entered.__aenter__()
+        except BaseException:
+            self._entered = None  # A block that never began is no use.
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

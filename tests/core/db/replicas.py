@@ -29,14 +29,14 @@ class CountingReplica(Replica):
 class Bench:
     """A database with a replica, and the clock that the replica looks at."""
 
-    def __init__(self, pair: Pair, **options: Any) -> None:
+    def __init__(self, pair: Pair, *, primary: Any = None, **options: Any) -> None:
         self.clock = ManualClock()
         self.replica = CountingReplica(
             options.pop("url", None) or pair.standby.url(),
             clock=self.clock,
             **{"patience_s": 30.0, **options},
         )
-        self.database = Database(pair.primary.url(), replica=self.replica)
+        self.database = Database(pair.primary.url(), replica=self.replica, **(primary or {}))
 
     async def is_on_standby(self, **options: Any) -> bool:
         async with get_read_db_context(self.database, **options) as session:

@@ -148,3 +148,31 @@ async def test_one_that_fails_is_logged_and_the_others_still_hear(scope: Session
         await scope.commit()
     assert listener.heard == ["kept"]
     assert [line["event"] for line in lines] == ["sessions.end_failed"]
+
+
+async def test_all_hear_of_it_also_when_the_caller_is_cancelled_meanwhile(
+    scope: SessionScope, database: Database
+) -> None:
+    began, going_on, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(_end: str) -> None:
+        began.set()
+        await going_on.wait()
+
+    async def last(_end: str) -> None:
+        over.set()
+
+    scope.at_end(slow)
+    listener = Listener(scope)
+    scope.at_end(last)
+    await insert(scope, 1)
+    commit = asyncio.create_task(scope.commit())
+    await began.wait()
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    going_on.set()
+    async with asyncio.timeout(60):
+        await over.wait()
+    assert listener.heard == ["kept"]
+    assert await count(database) == 1

@@ -123,6 +123,15 @@ class TestCommit:
         assert caught.value.status == 503
         assert not is_transient(caught.value)
 
+    async def test_what_the_request_reads_afterwards_shows_whether_it_was_done(
+        self, own: Database, lethal: None
+    ) -> None:
+        with session_scope(own) as scope:
+            with pytest.raises(CommitOutcomeUnknown):
+                async with get_db_context(own) as session:
+                    await session.execute(INSERT, {"id": 666})
+            assert scope.must_read_primary
+
     async def test_the_session_s_own_commit_says_so_too(self, own: Database, lethal: None) -> None:
         async with own.session() as session:
             await session.execute(INSERT, {"id": 666})

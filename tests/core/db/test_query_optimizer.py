@@ -25,6 +25,7 @@ from app.core.db import (
     PoolCircuitOpen,
     QueryOptimizer,
     ReadOptions,
+    Replica,
     Search,
     SerializationFailure,
     UnknownField,
@@ -450,6 +451,25 @@ class TestFailures:
                 await ask(Person, {"id": "ann"}, db)
             with pytest.raises(PoolCircuitOpen):
                 await ask(Person, {}, db, ttl=None)
+
+    async def test_an_open_breaker_refuses_sessions_that_only_read_too(self, default: Database) -> None:
+        default.breaker.isolate()
+        async with default.read_session() as db:
+            with pytest.raises(PoolCircuitOpen):
+                await ask(Person, {}, db, ttl=None)
+
+    async def test_the_primary_s_breaker_does_not_keep_reads_from_the_replica(
+        self, default: Database, postgres_url: str, told: list[str]
+    ) -> None:
+        replica = Replica("postgresql://127.0.0.1:1/nowhere")
+        database = Database(postgres_url, replica=replica)
+        configure(database)
+        database.breaker.isolate()
+        async with database.read_session() as db:
+            assert len(await ask(Person, {}, db, ttl=None)) == 2
+            with pytest.raises(PoolCircuitOpen):  # It is on the primary now.
+                await ask(Person, {}, db, ttl=None)
+        await database.close()
 
     async def test_outages_open_the_breaker(self, default: Database) -> None:
         with Failures(default, "08006", 99):

@@ -71,6 +71,14 @@ class TestWhereTo:
             assert await bench.count() == 1
         assert await bench.count() == 0  # the next request
 
+    async def test_also_when_a_statement_of_its_own_wrote(self, pair: Pair, bench: Bench) -> None:
+        await pair.on_standby(PAUSE)
+        with session_scope(bench.database):
+            await bench.database.fetch("SELECT 1")
+            assert await bench.is_on_standby()
+            await bench.database.fetch("INSERT INTO notes VALUES ('x')")
+            assert await bench.count() == 1
+
     async def test_a_session_that_wrote_nothing_sends_nobody_to_the_primary(self, bench: Bench) -> None:
         with session_scope(bench.database):
             async with dependency(), reading() as reader:
@@ -202,6 +210,13 @@ class TestProbes:
                 await bench.is_on_standby()
         assert bench.replica.status.state == "close"
 
+    async def test_it_needs_none_of_the_primary_s_either(self, pair: Pair, make: Make) -> None:
+        bench = make(max_lag_s=0.0, patience_s=1.0, primary={"pool_size": 1, "max_overflow": 0})
+        assert await bench.is_on_standby()
+        await behind(pair)
+        async with bench.database.connect():
+            assert await bench.look() == "behind"
+
     async def test_while_the_primary_is_away_reads_go_on(self, pair: Pair, bench: Bench) -> None:
         assert await bench.is_on_standby()
         pair.primary.kill()
@@ -305,6 +320,24 @@ class TestOutage:
         assert caught.value.sqlstate == "40001"
         assert bench.replica.status.state == "close"
 
+    async def test_who_stops_waiting_for_an_answer_says_nothing_of_the_server(
+        self, pair: Pair, bench: Bench
+    ) -> None:
+        async def read() -> None:
+            async with get_read_db_context(bench.database) as session:
+                await session.execute(text("SELECT pg_sleep(60)"))
+
+        task = asyncio.create_task(read())
+        active = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"
+        async with asyncio.timeout(60):
+            while not await pair.on_standby(active):
+                pass
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert bench.replica.status.state == "close"
+        assert await bench.is_on_standby()
+
 
 class TestOptions:
     @pytest.mark.parametrize("wrong", [{"max_lag_s": -1.0}, {"patience_s": 0.0}])
@@ -320,6 +353,11 @@ class TestOptions:
         Database("postgresql://localhost/y", replica=replica)
         with pytest.raises(ConfigurationError, match="one database"):
             Database("postgresql://localhost/z", replica=replica)
+
+    def test_the_primary_is_asked_as_it_is_used(self) -> None:
+        database = Database("postgresql://u:p@localhost/y?pgbouncer=true&connect_timeout=3&search_path=z")
+        lone = database.lone("another", 1.0)
+        assert (lone.url, lone.through_pooler) == (database.url, True)
 
     async def test_a_plain_object_is_enough_for_a_session(self, bench: Bench) -> None:
         async with bench.database.read_session() as session:

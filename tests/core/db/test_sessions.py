@@ -246,6 +246,18 @@ class TestContext:
         async with manager as session:
             assert isinstance(session, AsyncSession)
 
+    async def test_one_that_could_not_begin_may_be_used_later(self, database: Database) -> None:
+        manager = SessionManager()
+        configure(None)
+        with pytest.raises(ConfigurationError, match="No database"):
+            await manager.__aenter__()
+        configure(database)
+        try:
+            async with manager as session:
+                assert await session.scalar(text("SELECT 1")) == 1
+        finally:
+            configure(None)
+
     async def test_a_given_database_is_used_instead_of_the_default(
         self, entries: None, database: Database
     ) -> None:
