@@ -14,9 +14,9 @@ from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
-from app.core.errors import NotAuthenticated
+from app.core.errors import NotAuthenticated, Unavailable
 from app.core.resilience import Clock
-from app.core.security import TokenService
+from app.core.security import DecryptionFailed, TokenService
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +96,13 @@ class Sessions:
     async def _repeated(
         self, rows: SessionRepository, held: RefreshToken, used_at: datetime, now: datetime
     ) -> str | None:
-        return await rows.successor(held.hash) if self._lifetimes.may_repeat(used_at, now) else None
+        if not self._lifetimes.may_repeat(used_at, now):
+            return None
+        try:
+            return await rows.successor(held.hash)
+        except DecryptionFailed:
+            # Keys are being changed: another process has the key, and nobody has stolen anything.
+            raise Unavailable("This refresh token cannot be exchanged here now.") from None
 
     async def _rotate(
         self, rows: SessionRepository, session: AuthSession, held: RefreshToken, now: datetime

@@ -13,6 +13,7 @@ from app.builtin.accounts.models import RefreshToken
 from app.builtin.accounts.repository import SessionRepository
 from app.builtin.accounts.service import BadRefreshToken, InvalidScope, Opened
 from app.core.db import ColumnRotation, ConstraintViolated, get_db_context
+from app.core.errors import Unavailable
 from app.core.security import configure_encryption
 from app.core.valkey import StoreDown
 from tests.builtin.accounts.desks import LIFETIMES, SCOPES, START, Accounts
@@ -157,6 +158,16 @@ class TestGrace:
         configure_encryption([new])
         assert turns == [1]
         assert (await accounts.refresh(token)).refresh_token == after.refresh_token
+
+    async def test_a_process_without_the_key_says_503_and_ends_nothing(self, accounts: Accounts) -> None:
+        token = (await accounts.begin(await accounts.add_user())).refresh_token
+        after = await accounts.refresh(token)
+        configure_encryption(["another key of the tests, thirty-two bytes or more"])
+        with pytest.raises(Unavailable):
+            await accounts.refresh(token)
+        configure_encryption(["a key of the tests, thirty-two bytes or more"])
+        assert (await accounts.refresh(token)).refresh_token == after.refresh_token
+        assert await end_of(accounts) == [None]
 
     async def test_a_key_that_was_taken_away_does_not_spoil_later_refreshes(self, accounts: Accounts) -> None:
         token = (await accounts.begin(await accounts.add_user())).refresh_token
