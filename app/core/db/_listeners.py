@@ -109,7 +109,9 @@ def _is_alone(connection: Connection) -> bool:
 
 def _cut(connection: Connection | None) -> None:
     """Close the socket. SQLAlchemy would ask the driver to close the connection, which it refuses while that is used, and drop it open."""
-    driver: Any = connection.connection.driver_connection if connection is not None else None
+    if connection is None or connection.invalidated:
+        return
+    driver: Any = connection.connection.driver_connection
     if driver is not None:
         driver.terminate()
 

@@ -288,6 +288,6 @@ def _question(asked: Admission, part: Part) -> Admission:
 def _must_have_store(ask: Ask) -> bool:
     return (
         ask.claim is not None
-        or (ask.hold is not None and ask.price is not None)
+        or ask.price is not None
         or (bool(ask.allowances) and any(a.on_store_down == "closed" for a in ask.allowances))
     )

@@ -29,6 +29,15 @@ async def end_all(accounts: Accounts, user: User) -> int:
         return await accounts.revocation.end_all_sessions(db, user.id, "password_changed")
 
 
+async def ended_and_rolled_back(accounts: Accounts) -> tuple[User, Opened]:
+    """A user and a session of his, whose end the store was told of and the database never had."""
+    user = await accounts.add_user()
+    opened = await accounts.begin(user)
+    async with accounts.unkept() as db:
+        await accounts.revocation.end_session(db, user.id, session_of(accounts, opened), "logout")
+    return user, opened
+
+
 class TestOneSession:
     async def test_its_tokens_are_over_and_those_of_others_are_not(self, accounts: Accounts) -> None:
         user = await accounts.add_user()
@@ -57,10 +66,7 @@ class TestOneSession:
     async def test_what_was_never_committed_is_refused_no_longer_than_the_store_remembers(
         self, accounts: Accounts, store: ValkeyClient
     ) -> None:
-        user = await accounts.add_user()
-        opened = await accounts.begin(user)
-        async with accounts.unkept() as db:
-            await accounts.revocation.end_session(db, user.id, session_of(accounts, opened), "logout")
+        _, opened = await ended_and_rolled_back(accounts)
         assert await accounts.is_revoked(opened.access)
         await store.execute("FLUSHDB")
         assert not await accounts.is_revoked(opened.access)
@@ -68,10 +74,7 @@ class TestOneSession:
     async def test_what_was_never_committed_is_not_refused_for_longer_because_it_is_read(
         self, accounts: Accounts, store: ValkeyClient
     ) -> None:
-        user = await accounts.add_user()
-        opened = await accounts.begin(user)
-        async with accounts.unkept() as db:
-            await accounts.revocation.end_session(db, user.id, session_of(accounts, opened), "logout")
+        user, opened = await ended_and_rolled_back(accounts)
         key = f"{{u:{user.id}}}:v1:n"
         await store.execute("PEXPIRE", key, 20_000)  # 40 of its 60 seconds are over, and nobody has asked
         assert await accounts.is_revoked(opened.access)
