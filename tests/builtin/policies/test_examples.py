@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from app.core.http import Gate
 from app.core.policies import JobConfig, Overrides
@@ -27,8 +27,8 @@ def configs() -> dict[str, JobConfig]:
         depends.dependency
         for feature in FEATURES
         if feature.router is not None
-        for route in feature.router.routes
-        if isinstance(route, APIRoute)
+        for context in iter_route_contexts(feature.router.routes)
+        if isinstance(route := context.original_route, APIRoute)
         for depends in route.dependencies
     ]
     return {gate.name: gate.config for gate in gates if isinstance(gate, Gate)}

@@ -8,6 +8,7 @@ from app.builtin.accounts.service.administration import (
     seed_accounts,
     seed_development,
 )
+from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
@@ -24,6 +25,7 @@ __all__ = [
     "AccountEpochs",
     "AccountSettings",
     "AttemptLimiter",
+    "AuditLog",
     "BadCredentials",
     "BadRefreshToken",
     "DevelopmentUser",

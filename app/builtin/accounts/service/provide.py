@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
@@ -72,6 +73,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
+        AuditLog: AuditLog(platform.clock),
         EpochSource: AccountEpochs(platform.database, platform.clock),
     }
 

@@ -1,32 +1,13 @@
-"""``/auth``: sign in, go on, sign out, and the caller's sessions; ``GET /users/me``."""
+"""``/auth/token``, ``/auth/refresh``: sign in, go on."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
-from fastapi import Depends, Form, Query, Response
+from fastapi import Depends, Form, Response
 
-from app.builtin.accounts.repository import UserRepository
-from app.builtin.accounts.schemas import (
-    LogoutQuery,
-    Me,
-    PasswordGrant,
-    RefreshGrant,
-    SessionPage,
-    SessionQuery,
-    TokenAnswer,
-)
-from app.builtin.accounts.service import Opened, SessionDesk, Sessions, SignIn, current_user
-from app.core import (
-    APIRouter,
-    CurrentPrincipal,
-    JobConfig,
-    RateLimit,
-    api_worker,
-    enforce_all_policies,
-    provided,
-)
+from app.builtin.accounts.schemas import PasswordGrant, RefreshGrant, TokenAnswer
+from app.builtin.accounts.service import Opened, Sessions, SignIn
+from app.core import APIRouter, JobConfig, RateLimit, api_worker, enforce_all_policies, provided
 from app.core.db import AsyncSession, get_db
-from app.core.security import format_scope
 
 router = APIRouter(tags=["accounts"])
 
@@ -39,15 +20,12 @@ SIGN_IN = JobConfig.public(
 REFRESH = JobConfig.public(
     rate_limit=RateLimit.fixed_window("ip", limit=120, window=60, scope="ip", on_store_down="closed")
 )
-ME = JobConfig()
 
 NO_GRANT: dict[int | str, Any] = {
     400: {"description": "None of the scopes asked for can be given"},
     401: {"description": "The credentials are not valid"},
 }
-NO_SESSION: dict[int | str, Any] = {404: {"description": "The caller has no such session"}}
 Session = Annotated[AsyncSession, Depends(get_db)]
-Desk = Annotated[SessionDesk, Depends(provided(SessionDesk))]
 
 
 @router.post("/auth/token", responses=NO_GRANT, dependencies=[enforce_all_policies("auth_token", SIGN_IN)])
@@ -84,54 +62,6 @@ async def refresh_token(
     """
     opened = await sessions.refresh(session, form.refresh_token.get_secret_value(), form.scope)
     return _answer(opened, response)
-
-
-@router.post(
-    "/auth/logout",
-    status_code=204,
-    responses=NO_SESSION,
-    dependencies=[enforce_all_policies("auth_logout", ME)],
-)
-@api_worker(ME)
-async def log_out(
-    query: Annotated[LogoutQuery, Query()], desk: Desk, session: Session, caller: CurrentPrincipal
-) -> None:
-    """End the session of the presented token, or with `everywhere` all of the user's. Its tokens are refused from the next request on."""
-    await desk.log_out(session, caller, everywhere=query.everywhere)
-
-
-@router.get("/auth/sessions", dependencies=[enforce_all_policies("auth_sessions_list", ME)])
-@api_worker(ME)
-async def list_sessions(
-    query: Annotated[SessionQuery, Query()], desk: Desk, session: Session, caller: CurrentPrincipal
-) -> SessionPage:
-    """The caller's sessions that can still be refreshed, newest first."""
-    return await desk.page(session, caller, query)
-
-
-@router.delete(
-    "/auth/sessions/{session_id}",
-    status_code=204,
-    responses=NO_SESSION,
-    dependencies=[enforce_all_policies("auth_sessions_end", ME)],
-)
-@api_worker(ME)
-async def end_session(session_id: UUID, desk: Desk, session: Session, caller: CurrentPrincipal) -> None:
-    """End one of the caller's sessions; its tokens are refused from the next request on."""
-    await desk.end(session, caller, session_id)
-
-
-@router.get("/users/me", dependencies=[enforce_all_policies("users_me", ME)])
-@api_worker(ME)
-async def read_me(principal: CurrentPrincipal, session: Session) -> Me:
-    """Who the presented token speaks for, and what it allows."""
-    user = await current_user(UserRepository(session), principal)
-    return Me(
-        id=user.id,
-        email=user.email,
-        roles=sorted(principal.roles),
-        scopes=format_scope(principal.scopes).split(),
-    )
 
 
 def _answer(opened: Opened, response: Response) -> TokenAnswer:

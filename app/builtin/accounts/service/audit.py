@@ -1,0 +1,43 @@
+"""The audit log: who did what to an account, when, in which request."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from app.builtin.accounts.models import AuditEvent
+from app.builtin.accounts.repository import AuditRepository
+from app.core.context import RequestContext, current_context
+from app.core.db import AsyncSession
+from app.core.resilience import Clock
+
+
+class AuditLog:
+    """Records changes in the transaction that makes them: what was not committed was not done, and is not told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def record(self, db: AsyncSession, event: str, subject: UUID | None, **detail: Any) -> None:
+        """Write down that ``event`` (``noun.what_happened``) was done to the user ``subject`` by the caller of this request.
+
+        Outside a request it was an operator; in one without a caller, somebody anonymous. ``detail`` is JSON, and holds no secrets.
+        """
+        context = current_context()
+        caller = context.principal
+        await AuditRepository(db).add(
+            AuditEvent(
+                at=datetime.fromtimestamp(self._clock.time(), UTC),
+                event=event,
+                actor_kind=_kind(context),
+                actor_id=caller.id if caller is not None else None,
+                subject_id=subject,
+                request_id=context.request_id,
+                detail=detail,
+            )
+        )
+
+
+def _kind(context: RequestContext) -> str:
+    if context.principal is not None:
+        return "user"
+    return "operator" if context.request_id is None else "anonymous"
