@@ -1,32 +1,20 @@
-"""Every environment variable, typed, with its default and unit. Only doors (main, cli, dev, worker) read this module.
+"""The service's whole configuration."""
 
-`.env.example` lists the same names; a test keeps the two equal.
-"""
-
-import io
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -34,10 +22,19 @@ from pydantic_settings import (
 
 from app.core import db
 from app.core.errors import ConfigurationError
-from app.core.security import configure_encryption, exposed_files
+from app.settings._files import refuse_exposed
+from app.settings._groups import (
+    CorsSettings,
+    ExternalDataSettings,
+    LoginSettings,
+    LogSettings,
+    MetricsSettings,
+    Network,
+    TokenSettings,
+)
+from app.settings._sources import PolicyVariables
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
-Network = IPv4Network | IPv6Network
 _LABEL = "[a-z0-9]([a-z0-9_-]*[a-z0-9])?"
 _PROJECT = re.compile(rf"https?://({_LABEL}([.]{_LABEL})*|\[::1\])(:(?P<port>[1-9][0-9]{{0,4}}))?/?")
 
@@ -49,129 +46,6 @@ def _split(value: Any) -> Any:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [part.strip() for part in value.split(",") if part.strip()]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CorsSettings(_Group):
-    """Cross-origin requests; off while ``origins`` is empty."""
-
-    origins: list[str] = Field(
-        default=[], description="Origins that browsers may call from; `*` is refused in production"
-    )
-    methods: list[str] = Field(
-        default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins"
-    )
-    headers: list[str] = Field(
-        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        description="Request headers allowed across origins",
-    )
-    credentials: bool = Field(default=False, description="Let browsers send cookies across origins")
-    max_age_s: int = Field(
-        default=600, ge=0, le=86400, description="Seconds a browser may keep a preflight answer"
-    )
-
-
-class MetricsSettings(_Group):
-    """Who may read ``/metrics``: callers from ``networks``, or holders of ``token``."""
-
-    networks: list[Network] = Field(
-        default=[IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks that may read /metrics without a token",
-    )
-    token: SecretStr | None = Field(
-        default=None, description="Bearer token that may read /metrics from anywhere"
-    )
-
-
-class LogSettings(_Group):
-    """Structured logs on standard output."""
-
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least severe level that is written"
-    )
-    format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="`auto`: console on a terminal, JSON elsewhere"
-    )
-
-
-class TokenSettings(_Group):
-    """Access tokens, and the sessions that they belong to."""
-
-    ttl_s: int = Field(default=900, ge=60, le=86400, description="Seconds an access token lives")
-    issuer: str = Field(default="gatehouse", description="The `iss` of our tokens")
-    audience: str = Field(default="gatehouse", description="The `aud` of our tokens")
-    session_s: int = Field(
-        default=2_592_000,
-        ge=60,
-        le=31_622_400,
-        description="Seconds after a sign-in that its session can be refreshed at most",
-    )
-    session_idle_s: int = Field(
-        default=604_800,
-        ge=60,
-        le=31_622_400,
-        description="Seconds after which a session that was not refreshed is over",
-    )
-    refresh_grace_s: int = Field(
-        default=20,
-        ge=0,
-        le=60,
-        description="Seconds in which an exchanged refresh token answers with the same successor; later it ends its session",
-    )
-
-
-class LoginSettings(_Group):
-    """Attempt limits of POST /auth/token and of bad credentials anywhere."""
-
-    per_account: int = Field(
-        default=10, ge=1, le=1_000_000, description="Password attempts per account and window"
-    )
-    account_window_s: int = Field(
-        default=900, ge=1, le=31_622_400, description="Seconds of the account's window"
-    )
-    failed_auth_per_ip: int = Field(
-        default=60,
-        ge=1,
-        le=1_000_000,
-        description="Requests with bad or no credentials per client network and minute",
-    )
-
-
-class ExternalDataSettings(_Group):
-    """The service that ``GET /external-data`` asks."""
-
-    url: SecretStr | None = Field(
-        default=None,
-        description="Where GET /external-data asks, for example https://api.example.com/search; none: 503",
-    )
-    hosts: list[str] = Field(default=[], description="Further hosts that it may call, beside the URL's own")
-    allow_private: bool = Field(
-        default=False,
-        description="Let it call private networks and this machine; never cloud metadata addresses",
-    )
-
-
-class _PolicyVariables(PydanticBaseSettingsSource):
-    """All variables that begin with ``POLICIES__``, as they stand: which there may be, only the policies know."""
-
-    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._sources = [source for source in sources if isinstance(source, EnvSettingsSource)]
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's signature
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {
-            name.upper(): value
-            for source in self._sources
-            for name, value in source.env_vars.items()
-            if name.upper().startswith("POLICIES__") and value
-        }
-        return {"policy_variables": found} if found else {}
 
 
 class Settings(BaseSettings):
@@ -365,8 +239,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The usual ones, and the overrides of policies; the environment stands above ``.env`` in these too."""
-        _refuse_exposed(dotenv_settings, init_settings, env_settings)
-        overrides = _PolicyVariables(settings_cls, dotenv_settings, env_settings)
+        refuse_exposed(dotenv_settings, init_settings, env_settings)
+        overrides = PolicyVariables(settings_cls, dotenv_settings, env_settings)
         return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
     @field_validator("encryption_keys", "db_query_tags", "trusted_proxies", mode="before")
@@ -537,77 +411,6 @@ class Settings(BaseSettings):
             (self.store_url is None, "VALKEY_URL is not set"),
         )
         return [problem for found, problem in checks if found]
-
-
-def load_environment_files(*files: str | Path) -> Settings:
-    """The door of scripts: read ``.env``, or these files (later ones win), check the configuration, and make it this process's default.
-
-    What the files say goes into the environment, where it does not stand already. From then on ``get_db_url()``, ``SessionManager()``,
-    ``get_db_context()`` and ``DataEncryptor()`` work without arguments, and seeds know whether this is production; a database that is
-    configured already stays. Absent files are passed over. Raises ConfigurationError for one that is no text in UTF-8, and in production
-    for one that any account of this machine may read or write, before anything of it is used, and ``pydantic.ValidationError`` for a
-    configuration that cannot be. Not for the service itself, which does all this.
-    """
-    paths = [Path(file) for file in files or (".env",)]
-    found: dict[str, str] = {}
-    for path in paths:
-        found |= _said_in(path)
-    _require_private(paths, {**found, **os.environ})
-    for name, value in found.items():
-        os.environ.setdefault(name, value)
-    settings = Settings(_env_file=None)
-    configure_encryption(settings.sealing_keys)
-    db.configure_seeds(allowed=not settings.is_production)
-    if settings.postgres_url is not None:
-        _configure_database(settings, settings.postgres_url)
-    return settings
-
-
-db.configure_environment(load_environment_files)  # for @with_secure_environment
-
-
-def _said_in(path: Path) -> dict[str, str]:
-    try:
-        # Asked here, because a folder in place of the file (a mount that found none) passes for an absent one.
-        said = {} if not path.exists() else dotenv_values(stream=io.StringIO(path.read_text("utf-8-sig")))
-    except (OSError, ValueError) as error:  # Without the error itself: it holds the whole file.
-        raise ConfigurationError(
-            f"{path} cannot be read as a file of settings: {type(error).__name__}"
-        ) from None
-    if any("\0" in f"{name}{value}" for name, value in said.items()):
-        raise ConfigurationError(f"{path} cannot be read as a file of settings: it has a NUL character")
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _configure_database(settings: Settings, url: str) -> None:
-    try:
-        db.default_database()
-    except ConfigurationError:
-        db.configure(db.Database(url, replica=settings.replica(), **settings.database_options))
-
-
-def _refuse_exposed(dotenv: PydanticBaseSettingsSource, *sources: PydanticBaseSettingsSource) -> None:
-    """The same for the file that ``Settings`` reads by itself."""
-    file = getattr(dotenv, "env_file", None)
-    if file is None:
-        return
-    said: dict[str, Any] = {}
-    for source in (dotenv, *reversed(sources)):
-        values = getattr(source, "env_vars", None) or getattr(source, "init_kwargs", {})
-        said |= {name.upper(): value for name, value in values.items()}
-    _require_private([Path(each) for each in ([file] if isinstance(file, str | Path) else file)], said)
-
-
-def _require_private(files: Iterable[Path], said: Mapping[str, Any]) -> None:
-    # Names are read without regard to case, as the settings themselves are.
-    where = {str(value) for name, value in said.items() if name.upper() == "APP_ENV"}
-    if "production" not in where:
-        return
-    if exposed := exposed_files(files):
-        names = ", ".join(map(str, exposed))
-        raise ConfigurationError(
-            f"APP_ENV=production refuses to start: every account of this machine may read or write {names}; chmod 600 it"
-        )
 
 
 def describe_errors(error: ValidationError) -> str:
