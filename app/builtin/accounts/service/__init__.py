@@ -13,6 +13,7 @@ from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, check_password
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
@@ -22,6 +23,7 @@ from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
     "DEVELOPMENT_USERS",
+    "MIN_PASSWORD",
     "AccountEpochs",
     "AccountSettings",
     "AttemptLimiter",
@@ -38,6 +40,8 @@ __all__ = [
     "SessionUpkeep",
     "Sessions",
     "SignIn",
+    "UnfitPassword",
+    "check_password",
     "create_user",
     "current_user",
     "grant",
