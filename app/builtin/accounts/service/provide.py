@@ -8,8 +8,9 @@ from pydantic import SecretStr
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.lifetimes import Lifetimes
-from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard
+from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
@@ -62,13 +63,17 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     revocation = Revocation(book, platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
-    platform.on_stop += [passwords.close, after_commit_idle]
+    functions = AccountFunctions(
+        platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
+    )
+    platform.on_stop += [configure_functions(functions), passwords.close, after_commit_idle]
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
         SignIn: SignIn(
             sessions=sessions, passwords=passwords, guard=sign_in_guard(platform, settings.login, secret)
         ),
+        AccountFunctions: functions,
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),

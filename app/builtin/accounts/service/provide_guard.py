@@ -21,10 +21,9 @@ class LoginLimits(Protocol):
     devices: int
 
 
-def sign_in_guard(platform: Platform, login: LoginLimits, secret: str) -> SignInGuard:
-    """The guard of one application."""
-    key, life_s = secret.encode(), login.device_days * 86_400
-    limits = SignInLimits(
+def sign_in_limits(login: LoginLimits) -> SignInLimits:
+    """The limits that the settings say."""
+    return SignInLimits(
         per_account=login.per_account,
         per_network=login.per_network,
         window_s=login.account_window_s,
@@ -33,10 +32,15 @@ def sign_in_guard(platform: Platform, login: LoginLimits, secret: str) -> SignIn
         delay_max_s=login.delay_max_s,
         per_device=login.per_account,
     )
+
+
+def sign_in_guard(platform: Platform, login: LoginLimits, secret: str) -> SignInGuard:
+    """The guard of one application."""
+    key, life_s = secret.encode(), login.device_days * 86_400
     return SignInGuard(
         platform.admitter,
         KnownPlaces(platform.store, secret=key, life_s=life_s, most=login.devices),
         DeviceTokens(secret=key, life_s=life_s, clock=platform.clock),
-        limits,
+        sign_in_limits(login),
         secret=key,
     )

@@ -1,6 +1,7 @@
 """Signing in, and finding the user behind a token."""
 
 from dataclasses import replace
+from typing import Protocol
 from uuid import UUID
 
 from app.builtin.accounts.models import User, email_key
@@ -14,6 +15,14 @@ from app.core.db import AsyncSession
 from app.core.errors import NotAuthenticated
 from app.core.http import client_network
 from app.core.security import InvalidToken, PasswordHasher
+
+
+class AttemptLimiter(Protocol):
+    """Counts attempts on one account. ``app.core.policies.AttemptLimit`` is one."""
+
+    async def spend(self, name: str) -> object:
+        """Charge one attempt. Raises ``PolicyRejected`` (429), or ``Unavailable`` (503) when nobody can count."""
+        ...
 
 
 class BadCredentials(NotAuthenticated):
