@@ -258,6 +258,7 @@ async def test_000_line_292_issuing_tokens_is_limited_too(serve: Serve, clean_st
     @router.post("/tokens", dependencies=[enforce_all_policies("tokens", config)])
     @api_worker(config)
     async def issue(count: int) -> str:
+        token = ""
         for _ in range(count):
             token = await create_access_token({"sub": "ann", "roles": ["admin"]})
         return token
