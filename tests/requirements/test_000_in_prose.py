@@ -10,16 +10,20 @@ import pytest
 import structlog
 from sqlalchemy import select
 
+from app.builtin.accounts import create_access_token, get_password_hash, verify_password
+from app.builtin.accounts.service import AccountFunctions, SignInLimits
 from app.core import APIRouter, CurrentPrincipal, JobConfig, api_worker, enforce_all_policies
 from app.core.db import Database
-from app.core.errors import Conflict
+from app.core.errors import Conflict, PolicyRejected
+from app.core.http import Platform
 from app.core.observability import log_sink, record_db_latency
 from app.core.policies import CREDIT, CostRequest, Credits, Idempotency, Quota, set_cost
+from app.core.security import PasswordHasher
 from app.core.valkey import Cache, ValkeyClient, configure_cache, get_or_set_cache
 from app.registry import Feature
 from app.settings import Settings
 from tests.credited import CREDITS, balance_of, give
-from tests.gated import bearer, serving
+from tests.gated import TOKENS, bearer, serving
 from tests.requirements.conftest import Serve
 from tests.servers import PrivateServer
 
@@ -201,3 +205,93 @@ async def names(store: ValkeyClient) -> AsyncIterator[str]:
     """Every key of the store."""
     for name in await store.execute("KEYS", "*"):
         yield name.decode()
+
+
+def with_functions(platform: Platform, _: Any) -> dict[type[Any], Any]:
+    """What the functions of document 000 work with, as ``builtin/accounts`` provides it, with a weak hash."""
+    hasher = PasswordHasher(memory_kib=64, time_cost=1, parallelism=1)
+    platform.on_stop.append(hasher.close)
+    limits = SignInLimits(window_s=31_000, per_account=3)
+    return {AccountFunctions: AccountFunctions(platform.admitter, hasher, TOKENS, limits, secret=b"of tests")}
+
+
+async def test_000_line_290_what_is_stored_of_a_password_is_a_salted_hash(serve: Serve) -> None:
+    router, config = APIRouter(), JobConfig.public()
+
+    @router.post("/hashes", dependencies=[enforce_all_policies("hashes", config)])
+    @api_worker(config)
+    async def make(password: str) -> str:
+        return await get_password_hash(password)
+
+    async with serve(router, provides=with_functions) as service:
+        first, second = [
+            (await service.client.post("/hashes?password=correct-horse")).json() for _ in range(2)
+        ]
+        common = await service.client.post("/hashes?password=password1")
+    assert first != second
+    assert first.startswith("$argon2id$")
+    assert second.startswith("$argon2id$")
+    assert "correct-horse" not in first
+    assert (common.status_code, common.json()["reason"]) == (422, "common")
+
+
+async def test_000_line_291_verifying_a_password_limits_attempts_by_itself(
+    serve: Serve, clean_store: None
+) -> None:
+    router, config, stored = APIRouter(), JobConfig.public(), "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$YWJj"
+
+    @router.post("/verify", dependencies=[enforce_all_policies("verify", config)])
+    @api_worker(config)
+    async def verify(password: str) -> bool:
+        return await verify_password(password, stored, subject="ann")
+
+    async with serve(router, provides=with_functions) as service:
+        answers = [await service.client.post("/verify?password=a-guess") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429]
+    assert [answer.json() for answer in answers[:3]] == [False] * 3
+    assert answers[3].json()["violated-policies"] == ["account"]
+
+
+async def test_000_line_292_issuing_tokens_is_limited_too(serve: Serve, clean_store: None) -> None:
+    router, config = APIRouter(), JobConfig.public()
+
+    @router.post("/tokens", dependencies=[enforce_all_policies("tokens", config)])
+    @api_worker(config)
+    async def issue(count: int) -> str:
+        token = ""
+        for _ in range(count):
+            token = await create_access_token({"sub": "ann", "roles": ["admin"]})
+        return token
+
+    async with serve(router, provides=with_functions) as service:
+        token = (await service.client.post("/tokens?count=1")).json()
+        refused = await service.client.post("/tokens?count=70")
+    assert TOKENS.verify(token).roles == {"admin"}
+    assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["subject"])
+
+
+async def test_000_line_293_the_error_of_a_rate_limit_becomes_a_429_or_is_handled(
+    serve: Serve, clean_store: None
+) -> None:
+    router, config = APIRouter(), JobConfig.public()
+
+    @router.post("/verify", dependencies=[enforce_all_policies("verify", config)])
+    @api_worker(config)
+    async def verify(subject: str, handle: bool) -> str:
+        try:
+            return str(await verify_password("a guess", None, subject=subject))
+        except PolicyRejected as refused:
+            if not handle:
+                raise
+            return f"wait {refused.retry_after}"
+
+    async with serve(router, provides=with_functions) as service:
+        for _ in range(3):
+            await service.client.post("/verify?subject=ann&handle=0")
+        unhandled = await service.client.post("/verify?subject=ann&handle=0")
+        handled = await service.client.post("/verify?subject=ann&handle=1")
+    assert unhandled.status_code == 429
+    assert unhandled.headers["content-type"] == "application/problem+json"
+    assert int(unhandled.headers["retry-after"]) >= 1
+    assert handled.status_code == 200
+    assert handled.json().startswith("wait ")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.builtin import accounts
 from app.core import db, security
 from app.settings import load_environment_files
 
@@ -34,6 +35,9 @@ CALLS = (
     "DataEncryptor.decrypt(text)",
     "DataEncryptor.encrypt_data(text)",
     "DataEncryptor.decrypt_data(text)",
+    "await get_password_hash(password)",
+    "await verify_password(password, hash)",
+    "await create_access_token(data)",
     # C, sessions and the query cache
     "get_db_context()",
     "SessionManager(context=)",
@@ -100,7 +104,9 @@ _CALL = re.compile(r"(await )?(?:(\w+)\.)?(\w+)\((.*)\)")
 
 
 def found(name: str) -> Any:
-    return load_environment_files if name == "load_environment_files" else getattr(db, name, None) or getattr(security, name)  # fmt: skip
+    if name == "load_environment_files":
+        return load_environment_files
+    return getattr(db, name, None) or getattr(security, name, None) or getattr(accounts, name)
 
 
 @pytest.mark.parametrize("call", CALLS)

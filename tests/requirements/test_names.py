@@ -25,6 +25,7 @@ POOLS = (
     "with_secure_environment", "with_encrypted_parameters",
 )  # fmt: skip
 OPTIMIZER = ("QueryOptimizer", "OptimizedQuerySetMixin")
+ACCOUNTS = ("get_password_hash", "verify_password", "create_access_token")
 NAMES = (
     ("app.core", "JobConfig"),
     ("app.core", "enforce_all_policies"),
@@ -37,6 +38,7 @@ NAMES = (
     *[("app.core.http", name) for name in BLOCKS],
     ("app.core.resilience", "retry_decorator"),
     ("app.core.valkey", "get_or_set_cache"),
+    *[("app.builtin.accounts", name) for name in ACCOUNTS],
     ("app.core.policies", "JobConfig"),
     ("app.core.policies", "RateLimit"),
     ("app.core.policies", "Security"),

@@ -10,38 +10,64 @@ from app.builtin.accounts.service.administration import (
 )
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.device_token import DeviceTokens
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.functions import (
+    AccountFunctions,
+    configure_functions,
+    create_access_token,
+    get_password_hash,
+    verify_password,
+)
+from app.builtin.accounts.service.known_places import KnownPlaces
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, check_password
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
-from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
+from app.builtin.accounts.service.script_functions import script_functions
+from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
 from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
+from app.builtin.accounts.service.sign_in_guard import SignInGuard, SignInLimits
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
     "DEVELOPMENT_USERS",
+    "MIN_PASSWORD",
     "AccountEpochs",
+    "AccountFunctions",
     "AccountSettings",
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
     "BadRefreshToken",
     "DevelopmentUser",
+    "DeviceTokens",
     "EndReason",
     "InvalidScope",
+    "KnownPlaces",
     "Lifetimes",
     "Opened",
+    "RefreshedTooOften",
     "Revocation",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",
     "SignIn",
+    "SignInGuard",
+    "SignInLimits",
+    "UnfitPassword",
+    "check_password",
+    "configure_functions",
+    "create_access_token",
     "create_user",
     "current_user",
+    "get_password_hash",
     "grant",
     "provide_accounts",
+    "script_functions",
     "seed_accounts",
     "seed_development",
+    "verify_password",
 ]

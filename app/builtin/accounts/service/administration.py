@@ -8,14 +8,12 @@ from email_validator import EmailNotValidError, validate_email
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
-from app.builtin.accounts.schemas import MAX_PASSWORD
+from app.builtin.accounts.service.passwords import check_password
 from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.security import PasswordHasher, known_roles, known_scopes, unknown_roles, unknown_scopes
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-MIN_PASSWORD = 8
 
 
 class DevelopmentUser(NamedTuple):
@@ -45,15 +43,16 @@ async def create_user(
     roles: Iterable[str] = (),
     scopes: Iterable[str] = (),
 ) -> User:
-    """Add a user; the caller commits. The password has 8 to 128 characters.
+    """Add a user; the caller commits. The password keeps the rules of ``check_password``.
 
     Raises ``Unprocessable`` for a bad address, password, role or scope, and ``EmailTaken`` (409).
     """
     roles, scopes = sorted(set(roles)), sorted(set(scopes))
     _check_known(roles, scopes)
-    _check_password(password)
+    address = _checked_email(email)
+    check_password(password, email=address)
     user = User(
-        email=_checked_email(email),
+        email=address,
         password_hash=await hasher.hash_async(password),
         roles=roles,
         scopes=scopes,
@@ -129,15 +128,6 @@ def _check_known(roles: Iterable[str], scopes: Iterable[str]) -> None:
     for kind, names in (("role", unknown_roles(roles)), ("scope", unknown_scopes(scopes))):
         if names:
             raise Unprocessable(f"No {kind} has the name {', '.join(repr(name[:64]) for name in names)}.")
-
-
-def _check_password(password: str) -> None:
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise Unprocessable(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
-    try:
-        password.encode()
-    except UnicodeEncodeError as exc:
-        raise Unprocessable("A password is Unicode text.") from exc
 
 
 def _checked_email(email: str) -> str:

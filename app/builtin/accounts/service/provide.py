@@ -8,14 +8,16 @@ from pydantic import SecretStr
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
-from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
+from app.core.policies import EpochBook, EpochSource
 from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
 
 
@@ -26,11 +28,7 @@ class _Token(Protocol):
     session_s: int
     session_idle_s: int
     refresh_grace_s: int
-
-
-class _Login(Protocol):
-    per_account: int
-    account_window_s: int
+    refresh_per_minute: int
 
 
 class AccountSettings(Protocol):
@@ -38,7 +36,7 @@ class AccountSettings(Protocol):
 
     secret_key: SecretStr
     token: _Token
-    login: _Login
+    login: LoginLimits
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -59,16 +57,23 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         life_s=settings.token.session_s,
         idle_s=settings.token.session_idle_s,
         grace_s=settings.token.refresh_grace_s,
+        refreshes_per_minute=settings.token.refresh_per_minute,
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
-    platform.on_stop += [passwords.close, after_commit_idle]
+    functions = AccountFunctions(
+        platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
+    )
+    platform.on_stop += [configure_functions(functions), passwords.close, after_commit_idle]
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
-        SignIn: SignIn(sessions=sessions, passwords=passwords, attempts=_attempts(platform, settings)),
+        SignIn: SignIn(
+            sessions=sessions, passwords=passwords, guard=sign_in_guard(platform, settings.login, secret)
+        ),
+        AccountFunctions: functions,
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
@@ -76,17 +81,6 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         AuditLog: AuditLog(platform.clock),
         EpochSource: AccountEpochs(platform.database, platform.clock),
     }
-
-
-def _attempts(platform: Platform, settings: AccountSettings) -> AttemptLimit:
-    limit = RateLimit.fixed_window(
-        "account",
-        limit=settings.login.per_account,
-        window=settings.login.account_window_s,
-        on_store_down="closed",
-    )
-    secret = settings.secret_key.get_secret_value().encode()
-    return AttemptLimit(platform.admitter, "auth_token", limit, secret=secret)
 
 
 def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:
