@@ -10,15 +10,31 @@ from app.builtin.accounts.service.administration import (
 )
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.email_tokens import BadEmailToken, EmailTokens, TokenLives
+from app.builtin.accounts.service.email_upkeep import EmailTokenUpkeep
+from app.builtin.accounts.service.email_verification import EmailVerification
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.letters import Letters, MailIsOff
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.mail_texts import MailTexts
+from app.builtin.accounts.service.new_password import NewPassword
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.password_change import PasswordChange
+from app.builtin.accounts.service.password_proof import NotWithApiKey, PasswordProof, WrongPassword
+from app.builtin.accounts.service.password_reset import PasswordReset
 from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, check_password
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
+from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
-from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
+from app.builtin.accounts.service.sign_in import (
+    AttemptLimiter,
+    BadCredentials,
+    EmailNotVerified,
+    SignIn,
+    current_user,
+)
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
@@ -29,18 +45,35 @@ __all__ = [
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
+    "BadEmailToken",
     "BadRefreshToken",
     "DevelopmentUser",
+    "EmailNotVerified",
+    "EmailTokenUpkeep",
+    "EmailTokens",
+    "EmailVerification",
     "EndReason",
     "InvalidScope",
+    "Letters",
     "Lifetimes",
+    "MailIsOff",
+    "MailTexts",
+    "NewPassword",
+    "NotWithApiKey",
     "Opened",
+    "PasswordChange",
+    "PasswordProof",
+    "PasswordReset",
+    "Registration",
+    "RegistrationIsOff",
     "Revocation",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",
     "SignIn",
+    "TokenLives",
     "UnfitPassword",
+    "WrongPassword",
     "check_password",
     "create_user",
     "current_user",

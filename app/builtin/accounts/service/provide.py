@@ -9,6 +9,7 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
@@ -33,7 +34,7 @@ class _Login(Protocol):
     account_window_s: int
 
 
-class AccountSettings(Protocol):
+class AccountSettings(LifecycleSettings, Protocol):
     """The settings that accounts read; the service's ``Settings`` has them."""
 
     secret_key: SecretStr
@@ -65,16 +66,25 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
     platform.on_stop += [passwords.close, after_commit_idle]
+    attempts, audit = _attempts(platform, settings), AuditLog(platform.clock)
+    sign_in = SignIn(
+        sessions=sessions,
+        passwords=passwords,
+        attempts=attempts,
+        verified_only=settings.registration.verified_sign_in,
+    )
+    shared = Shared(passwords=passwords, attempts=attempts, revocation=revocation, audit=audit)
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
-        SignIn: SignIn(sessions=sessions, passwords=passwords, attempts=_attempts(platform, settings)),
+        SignIn: sign_in,
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
-        AuditLog: AuditLog(platform.clock),
+        AuditLog: audit,
         EpochSource: AccountEpochs(platform.database, platform.clock),
+        **provide_lifecycle(platform, settings, shared),
     }
 
 
