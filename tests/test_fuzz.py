@@ -47,12 +47,24 @@ bounded = hypothesis_settings(
 )
 TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
 REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
+PASSWORD, RESET, VERIFY = (
+    ("POST", "/users/me/password"),
+    ("POST", "/auth/password-reset"),
+    ("POST", "/auth/email-verification"),
+)
 TAKING_INPUT = [
     TOKEN,
     REFRESH,
     LOGOUT,
     ("GET", "/auth/sessions"),
     ("DELETE", "/auth/sessions/{session_id}"),
+    PASSWORD,
+    RESET,
+    ("POST", "/auth/password-reset/confirm"),
+    ("POST", "/auth/email-verification/confirm"),
+    ("POST", "/users/me/email"),
+    ("POST", "/auth/register"),
+    ("POST", "/auth/register/confirm"),
     ("POST", "/records"),
     ("GET", "/records"),
     ("GET", RECORD),
@@ -64,9 +76,19 @@ TAKING_INPUT = [
     ("POST", "/credits/grants"),
     ("GET", "/credits/ledger"),
 ]
+PUBLIC = {
+    TOKEN,
+    REFRESH,
+    RESET,
+    ("POST", "/auth/password-reset/confirm"),
+    ("POST", "/auth/email-verification/confirm"),
+    ("POST", "/auth/register"),
+    ("POST", "/auth/register/confirm"),
+}
 OPERATIONS = [
     *TAKING_INPUT,
     ("GET", "/users/me"),
+    VERIFY,
     ("GET", "/credits"),
     ("GET", "/policies"),
     ("GET", "/policies/breakers"),
@@ -160,6 +182,14 @@ async def test_good_input_by_an_administrator_gets_what_is_described(
         TOKEN: 401,
         REFRESH: 401,
         LOGOUT: 204,
+        PASSWORD: 400,
+        RESET: 202,
+        ("POST", "/auth/password-reset/confirm"): 400,
+        VERIFY: 202,
+        ("POST", "/auth/email-verification/confirm"): 400,
+        ("POST", "/users/me/email"): 422,
+        ("POST", "/auth/register"): 404,
+        ("POST", "/auth/register/confirm"): 404,
         ("POST", "/records"): 201,
         ("POST", "/credits/grants"): 404,
     }
@@ -194,7 +224,7 @@ async def test_bad_input_by_an_administrator_is_refused_as_described(
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(
-    ("method", "path"), [operation for operation in TAKING_INPUT if operation not in (TOKEN, REFRESH)]
+    ("method", "path"), [operation for operation in TAKING_INPUT if operation not in PUBLIC]
 )
 async def test_whatever_nobody_sends_is_401(
     service: Service, method: str, path: str, mode: GenerationMode

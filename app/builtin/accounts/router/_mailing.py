@@ -15,12 +15,17 @@ ASK = JobConfig.public(
 OWN = JobConfig(
     rate_limit=RateLimit.fixed_window("user", limit=20, window=60, on_store_down="closed"), max_body=MAX_BODY
 )
+# One who only has mail sent, to himself.
+REMIND = JobConfig(
+    rate_limit=RateLimit.fixed_window("user", limit=5, window=900, on_store_down="closed"), max_body=MAX_BODY
+)
 
 NO_LINK: dict[int | str, Any] = {
     400: {"description": "The link is unknown, used, too old, replaced by a newer one, or for something else"}
 }
 NO_MAIL: dict[int | str, Any] = {404: {"description": "This service sends no e-mail"}}
 NO_PASSWORD: dict[int | str, Any] = {
-    403: {"description": "The current password is wrong, or the caller is an API key"}
+    400: {"description": "The current password is wrong"},
+    403: {"description": "The caller is an API key"},
 }
 TAKEN: dict[int | str, Any] = {409: {"description": "The address got an account meanwhile"}}

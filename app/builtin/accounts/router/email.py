@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.builtin.accounts.router._mailing import ASK, NO_LINK, NO_MAIL, NO_PASSWORD, OWN, TAKEN
+from app.builtin.accounts.router._mailing import ASK, NO_LINK, NO_MAIL, NO_PASSWORD, OWN, REMIND, TAKEN
 from app.builtin.accounts.schemas import EmailChange, EmailConfirmation
 from app.builtin.accounts.service import EmailVerification
 from app.core import APIRouter, CurrentPrincipal, api_worker, enforce_all_policies, provided
@@ -20,9 +20,9 @@ Verification = Annotated[EmailVerification, Depends(provided(EmailVerification))
     "/auth/email-verification",
     status_code=202,
     responses=NO_MAIL,
-    dependencies=[enforce_all_policies("auth_email_verification", OWN)],
+    dependencies=[enforce_all_policies("auth_email_verification", REMIND)],
 )
-@api_worker(OWN)
+@api_worker(REMIND)
 async def request_email_verification(
     session: Session, verification: Verification, caller: CurrentPrincipal
 ) -> None:

@@ -52,7 +52,7 @@ class EmailVerification:
         its owner is told then.
 
         Raises ``Unprocessable`` (422) for what is no address, ``MailIsOff`` (404), and what ``PasswordProof`` and the limiter raise
-        (401, 403, 429, 503).
+        (400, 401, 403, 429, 503).
         """
         address = checked_email(email)
         proven = await self._proof.prove(db, caller, password)

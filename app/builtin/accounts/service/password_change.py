@@ -19,7 +19,7 @@ class PasswordChange:
     async def change(self, db: AsyncSession, caller: Principal, current: str, new: str) -> None:
         """Set ``new`` and end every session of the caller, this one too.
 
-        Raises ``UnfitPassword`` (422), and what ``PasswordProof`` and ``NewPassword`` raise (401, 403, 429, 503).
+        Raises ``UnfitPassword`` (422), and what ``PasswordProof`` and ``NewPassword`` raise (400, 401, 403, 429, 503).
         """
         proven = await self._proof.prove(db, caller, current)
         check_password(new, email=proven.user.email)

@@ -7,12 +7,12 @@ from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.service.sign_in import AttemptLimiter, current_user
 from app.core.context import Principal
 from app.core.db import AsyncSession
-from app.core.errors import PermissionDenied
+from app.core.errors import BadRequest, PermissionDenied
 from app.core.security import InvalidToken, PasswordHasher
 
 
-class WrongPassword(PermissionDenied):
-    """The caller's token is good, and the current password that he gave is not his."""
+class WrongPassword(BadRequest):
+    """The caller's token is good, and the current password that he gave is not his. Not 401 or 403: he is who he is, and may do it."""
 
     def __init__(self) -> None:
         super().__init__("The current password is wrong.", extensions={"error": "invalid_password"})
@@ -43,8 +43,8 @@ class PasswordProof:
     async def prove(self, db: AsyncSession, caller: Principal, password: str) -> Proven:
         """The caller, whose row is not locked.
 
-        Raises ``WrongPassword`` or ``NotWithApiKey`` (403), ``InvalidToken`` (401) for who is no user, and what the limiter and the hasher
-        raise (429, 503).
+        Raises ``WrongPassword`` (400), ``NotWithApiKey`` (403), ``InvalidToken`` (401) for who is no user, and what the limiter and the
+        hasher raise (429, 503).
         """
         if caller.api_key_id is not None:
             raise NotWithApiKey
