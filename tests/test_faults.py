@@ -168,8 +168,9 @@ async def test_two_processes_on_one_store_let_exactly_the_limit_pass(
 ) -> None:
     quota = 5
     environment |= {
-        "LOGIN__PER_ACCOUNT": str(quota),
-        "LOGIN__ACCOUNT_WINDOW_S": "31000000",
+        "LOGIN__DELAY_AFTER": str(quota),
+        "LOGIN__DELAY_S": "86400",
+        "LOGIN__DELAY_MAX_S": "86400",
         "VALKEY_TIMEOUT_MS": "5000",
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.builtin.accounts.service import SignInLimits
 from app.core.db import QUERY_TAGS
 from app.core.errors import ConfigurationError
 from app.settings import DEVELOPMENT_SECRET, Settings, describe_errors
@@ -162,6 +163,8 @@ class TestRefusals:
             ("LOG__LEVEL", "LOUD"),
             ("LOG__FORMAT", "xml"),
             ("LOGIN__PER_ACCOUNT", "0"),
+            ("LOGIN__DELAY_MAX_S", "86401"),
+            ("LOGIN__DEVICES", "0"),
             ("CORS__MAX_AGE_S", "86401"),
             ("METRICS__NETWORKS", '["nowhere"]'),
             ("SUPABASE_URL", "project"),
@@ -181,6 +184,32 @@ class TestRefusals:
         self, read: Any, name: str, value: str
     ) -> None:
         assert refusal(read, **{name: value}).startswith(name)
+
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"PER_NETWORK": "9001", "ACCOUNT_WINDOW_S": "1000000"}, "per_network"),
+            ({"DELAY_AFTER": "347", "DELAY_MAX_S": "86400"}, "delay_after"),
+            ({"PER_ACCOUNT": "347", "DELAY_MAX_S": "86400"}, "per_account"),
+        ],
+    )
+    def test_login_limits_that_cannot_be_counted_exactly_are_refused(
+        self, read: Any, changes: dict[str, str], named: str
+    ) -> None:
+        assert named in refusal(read, **{f"LOGIN__{name}": value for name, value in changes.items()})
+
+    def test_the_largest_login_limits_can_be_counted(self, read: Any) -> None:
+        for changes in (
+            {"PER_NETWORK": "9000", "ACCOUNT_WINDOW_S": "1000000"},
+            {"DELAY_AFTER": "346", "DELAY_MAX_S": "86400"},
+        ):
+            login = read(**{f"LOGIN__{name}": value for name, value in changes.items()}).login
+            limits = SignInLimits(
+                per_account=login.per_account, per_network=login.per_network, window_s=login.account_window_s,
+                delay_after=login.delay_after, delay_s=1, delay_max_s=login.delay_max_s, per_device=login.per_account,
+            )  # fmt: skip
+            assert limits.near()
+            assert limits.delays(limits.delay_after)
 
     @pytest.mark.parametrize(
         ("written", "url"),

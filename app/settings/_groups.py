@@ -1,9 +1,9 @@
 """Settings that belong together: ``GROUP__NAME`` in the environment."""
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Network = IPv4Network | IPv6Network
 
@@ -80,16 +80,42 @@ class TokenSettings(Group):
         le=60,
         description="Seconds in which an exchanged refresh token answers with the same successor; later it ends its session",
     )
+    refresh_per_minute: int = Field(
+        default=10, ge=1, le=10_000, description="Refreshes of one session in any minute"
+    )
 
 
 class LoginSettings(Group):
-    """Attempt limits of POST /auth/token and of bad credentials anywhere."""
+    """Attempt limits of sign-ins and of bad credentials anywhere, and where an account is known."""
 
     per_account: int = Field(
-        default=10, ge=1, le=1_000_000, description="Password attempts per account and window"
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Password attempts of one client network on one account per window",
+    )
+    per_network: int = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Password attempts of one client network on all accounts per window; good ones do not count",
     )
     account_window_s: int = Field(
-        default=900, ge=1, le=31_622_400, description="Seconds of the account's window"
+        default=900, ge=1, le=31_622_400, description="Seconds of these two windows"
+    )
+    delay_after: int = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="Password attempts of all networks on one account before strangers must wait",
+    )
+    delay_s: int = Field(default=2, ge=1, le=86_400, description="Seconds that they wait at first")
+    delay_max_s: int = Field(default=900, ge=1, le=86_400, description="Seconds that they wait at most")
+    devices: int = Field(
+        default=5, ge=1, le=100, description="Devices, and networks, that an account is known in"
+    )
+    device_days: int = Field(
+        default=90, ge=1, le=365, description="Days after its last sign-in that a device is known"
     )
     failed_auth_per_ip: int = Field(
         default=60,
@@ -97,6 +123,17 @@ class LoginSettings(Group):
         le=1_000_000,
         description="Requests with bad or no credentials per client network and minute",
     )
+
+    @model_validator(mode="after")
+    def _check_product(self) -> Self:
+        """Limits beyond what the store counts exactly are refused here, where they have a name."""
+        if max(self.per_account, self.per_network) * self.account_window_s > 9_000_000_000:
+            raise ValueError("per_account and per_network times account_window_s are at most 9,000,000,000")
+        if (max(self.per_account, self.delay_after) + 20) * self.delay_max_s > 31_622_400:
+            raise ValueError(
+                "per_account and delay_after, each plus 20, times delay_max_s are at most 31,622,400"
+            )
+        return self
 
 
 class ExternalDataSettings(Group):

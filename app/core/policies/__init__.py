@@ -17,7 +17,7 @@ from app.core.policies._ask import (
     Slot,
     Verdict,
 )
-from app.core.policies._attempt_limit import AttemptLimit
+from app.core.policies._attempt_limit import AttemptLimit, Spent
 from app.core.policies._calendar import Window, window_at
 from app.core.policies._charge import debit_later, debit_of, without_price
 from app.core.policies._circuit import Breaker, CircuitOpen
@@ -152,6 +152,7 @@ __all__ = [
     "Security",
     "Settled",
     "Slot",
+    "Spent",
     "Store",
     "Switch",
     "Switches",

@@ -6,9 +6,11 @@ from typing import Any
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import (
     AuditLog,
+    DeviceTokens,
     EmailTokens,
     EmailTokenUpkeep,
     EmailVerification,
+    KnownPlaces,
     Letters,
     MailTexts,
     NewPassword,
@@ -17,6 +19,8 @@ from app.builtin.accounts.service import (
     PasswordReset,
     Registration,
     SignIn,
+    SignInGuard,
+    SignInLimits,
     TokenLives,
 )
 from app.core.context import Principal
@@ -30,7 +34,7 @@ from tests.builtin.accounts.desks import Accounts
 PASSWORD = "correct horse battery staple"
 OTHER = "another long passphrase"
 BASE = "https://app.example.com/account"
-PER_ADDRESS = 3
+PER_ADDRESS, KEY = 3, b"a secret of these tests"
 _LINK = re.compile(re.escape(BASE) + r"/([a-z-]+)#token=(et_[\w-]{43})\n")
 
 
@@ -84,11 +88,17 @@ class Lives:
         self.outbox = Outbox()
         self.postman = Postman(self.outbox, sleep=no_pause)
         self.tokens = EmailTokens(TokenLives(), accounts.clock)
-        attempts = limit_of(store, accounts, "account", 4)
+        guard = SignInGuard(
+            Admitter(store, clock=accounts.clock),
+            KnownPlaces(store, secret=KEY, life_s=1_000, most=5),
+            DeviceTokens(secret=KEY, life_s=1_000, clock=accounts.clock),
+            SignInLimits(per_account=4, window_s=3_000_000, delay_after=1_000),
+            secret=KEY,
+        )
         limits = limit_of(store, accounts, "address", PER_ADDRESS)
         letters = Letters(self.postman if has_mail else None, MailTexts("Gatehouse", BASE), limits)
         audit = AuditLog(accounts.clock)
-        proof = PasswordProof(passwords=hasher, attempts=attempts)
+        proof = PasswordProof(passwords=hasher, guard=guard)
         new = NewPassword(revocation=accounts.revocation, tokens=self.tokens, audit=audit, letters=letters)
         stored: Any = {
             "database": database or accounts.database,
@@ -103,7 +113,7 @@ class Lives:
         self.registration = Registration(**stored, **options, passwords=hasher)
         self.upkeep = EmailTokenUpkeep(accounts.database, accounts.clock)
         self.sign_in = SignIn(
-            sessions=accounts.sessions, passwords=hasher, attempts=attempts, verified_only=verified_only
+            sessions=accounts.sessions, passwords=hasher, guard=guard, verified_only=verified_only
         )
 
     async def add(self, email: str = "ann@example.com", password: str = PASSWORD) -> User:

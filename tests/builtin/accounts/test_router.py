@@ -11,13 +11,14 @@ from sqlalchemy import text
 from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.router import router
 from app.builtin.accounts.service import Lifetimes, Revocation, Sessions, SignIn, create_user
+from app.builtin.accounts.service.provide_guard import sign_in_guard
 from app.core.db import Database
 from app.core.http import Platform, TokenVerifier
-from app.core.policies import AttemptLimit, EpochBook, RateLimit
+from app.core.policies import EpochBook
 from app.core.security import PasswordHasher, TokenKey, TokenService
 from app.main import create_app
 from app.registry import Feature
-from app.settings import Settings
+from app.settings import LoginSettings, Settings
 from tests.apps import running
 
 PASSWORD = "correct horse battery staple"
@@ -30,16 +31,17 @@ pytestmark = pytest.mark.usefixtures("clean_database", "clean_store")
 
 @pytest.fixture
 async def accounts_app(settings: Settings, hasher: PasswordHasher) -> AsyncIterator[FastAPI]:
+    login: Any = LoginSettings(account_window_s=31_000_000)
+
     def provide(platform: Platform, _: Any) -> Mapping[type[Any], Any]:
         tokens = TokenService(
             [TokenKey.from_secret(SECRET)], issuer="tests", audience="tests", clock=platform.clock
         )
-        limit = RateLimit.fixed_window("account", limit=ATTEMPTS, window=31_000_000, on_store_down="closed")
-        attempts = AttemptLimit(platform.admitter, "auth_token_account", limit, secret=SECRET.encode())
         revocation = Revocation(EpochBook(platform.store, grace_s=300), platform.clock)
         sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=Lifetimes(), clock=platform.clock)
-        sign_in = SignIn(sessions=sessions, passwords=hasher, attempts=attempts)
-        return {TokenVerifier: tokens, SignIn: sign_in}
+        guard = sign_in_guard(platform, login, SECRET)
+        sign_in = SignIn(sessions=sessions, passwords=hasher, guard=guard)
+        return {TokenVerifier: tokens, SignIn: sign_in, Sessions: sessions}
 
     models = (User, AuthSession, RefreshToken)
     feature = Feature(name="accounts", router=router, models=models, provides=provide)
@@ -201,6 +203,46 @@ class TestCreateToken:
             kept = await session.scalar(text("SELECT password_hash FROM users"))
         assert kept != weaker
         assert hasher.verify(PASSWORD, str(kept))
+
+
+class TestKnownDevice:
+    async def test_a_browser_that_signed_in_before_is_let_in_where_its_network_is_not(
+        self, http: httpx2.AsyncClient, ann: User
+    ) -> None:
+        cookie = (await sign_in(http)).headers["set-cookie"]
+        pair, *attributes = cookie.split("; ")
+        assert pair.startswith("__Host-device=")
+        assert {one.lower() for one in attributes} == {
+            "httponly", "max-age=7776000", "path=/", "samesite=strict", "secure",
+        }  # fmt: skip
+        wrong = [(await sign_in(http, password="wrong password")).status_code for _ in range(ATTEMPTS + 1)]
+        assert wrong == [401] * ATTEMPTS + [429]
+        http.headers["Cookie"] = pair
+        assert (await sign_in(http)).status_code == 200
+        wrong = [(await sign_in(http, password="wrong password")).status_code for _ in range(ATTEMPTS + 1)]
+        assert wrong == [401] * ATTEMPTS + [429]
+
+    async def test_the_cookie_proves_nothing(self, http: httpx2.AsyncClient, ann: User) -> None:
+        pair = (await sign_in(http)).headers["set-cookie"].partition(";")[0]
+        token = pair.partition("=")[2]
+        for headers in ({"Cookie": pair}, {"Authorization": f"Bearer {token}"}):
+            assert (await http.get("/users/me", headers=headers)).status_code == 401
+        refreshed = await http.post("/auth/refresh", data={"refresh_token": token})
+        assert refreshed.status_code == 401
+
+    async def test_whoever_is_not_signed_in_gets_none(self, http: httpx2.AsyncClient, ann: User) -> None:
+        for answer in (await sign_in(http, password="wrong password"), await sign_in(http, scope="run:x")):
+            assert answer.status_code in {400, 401}
+            assert "set-cookie" not in answer.headers
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]"])
+    async def test_on_a_developer_s_own_machine_it_does_without_tls(
+        self, http: httpx2.AsyncClient, ann: User, host: str
+    ) -> None:
+        http.headers["Host"] = host
+        cookie = (await sign_in(http)).headers["set-cookie"]
+        assert cookie.startswith("device=")
+        assert "secure" not in cookie.lower()
 
 
 class TestReadMe:

@@ -48,6 +48,14 @@ class SessionRepository:
                 select(RefreshToken.successor).where(RefreshToken.hash == token_hash)
             )
 
+    async def made_at(self, session_id: UUID, generation: int) -> datetime | None:
+        """When the session's token of this generation was made."""
+        query = select(RefreshToken.created_at).where(
+            RefreshToken.session_id == session_id, RefreshToken.generation == generation
+        )
+        with translate_errors():
+            return await self._session.scalar(query)
+
     async def forget_successor(self, session_id: UUID, generation: int) -> None:
         """What followed this generation is no longer told."""
         with translate_errors():

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Form, Response
+from fastapi import Depends, Form, Request, Response
 
+from app.builtin.accounts.router.device_cookie import keep_device, known_device
 from app.builtin.accounts.schemas import PasswordGrant, RefreshGrant, TokenAnswer
 from app.builtin.accounts.service import Opened, Sessions, SignIn
 from app.core import APIRouter, JobConfig, RateLimit, api_worker, enforce_all_policies, provided
@@ -34,14 +35,19 @@ async def create_token(
     form: Annotated[PasswordGrant, Form()],
     session: Session,
     sign_in: Annotated[SignIn, Depends(provided(SignIn))],
+    request: Request,
     response: Response,
 ) -> TokenAnswer:
     """Exchange an e-mail address and a password for a bearer token and a refresh token: a new session.
 
     The token carries those of the scopes asked for that the user has; without `scope` all of them. None of
-    them: 400.
+    them: 400. Wrong attempts are limited by account and network: 429 says when to try again. The cookie that comes with the answer lets the
+    next sign-in from this browser be known; it proves nothing.
     """
-    opened = await sign_in.with_password(session, form.username, form.password.get_secret_value(), form.scope)
+    opened = await sign_in.with_password(
+        session, form.username, form.password.get_secret_value(), form.scope, device=known_device(request)
+    )
+    keep_device(request, response, opened.device, life_s=sign_in.device_life_s)
     return _answer(opened, response)
 
 

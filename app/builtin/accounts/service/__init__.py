@@ -10,10 +10,12 @@ from app.builtin.accounts.service.administration import (
 )
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.device_token import DeviceTokens
 from app.builtin.accounts.service.email_tokens import BadEmailToken, EmailTokens, TokenLives
 from app.builtin.accounts.service.email_upkeep import EmailTokenUpkeep
 from app.builtin.accounts.service.email_verification import EmailVerification
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.known_places import KnownPlaces
 from app.builtin.accounts.service.letters import Letters, MailIsOff
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.mail_texts import MailTexts
@@ -27,14 +29,14 @@ from app.builtin.accounts.service.provide import AccountSettings, provide_accoun
 from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
-from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
+from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
 from app.builtin.accounts.service.sign_in import (
-    AttemptLimiter,
     BadCredentials,
     EmailNotVerified,
     SignIn,
     current_user,
 )
+from app.builtin.accounts.service.sign_in_guard import SignInGuard, SignInLimits
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
@@ -42,18 +44,19 @@ __all__ = [
     "MIN_PASSWORD",
     "AccountEpochs",
     "AccountSettings",
-    "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
     "BadEmailToken",
     "BadRefreshToken",
     "DevelopmentUser",
+    "DeviceTokens",
     "EmailNotVerified",
     "EmailTokenUpkeep",
     "EmailTokens",
     "EmailVerification",
     "EndReason",
     "InvalidScope",
+    "KnownPlaces",
     "Letters",
     "Lifetimes",
     "MailIsOff",
@@ -64,6 +67,7 @@ __all__ = [
     "PasswordChange",
     "PasswordProof",
     "PasswordReset",
+    "RefreshedTooOften",
     "Registration",
     "RegistrationIsOff",
     "Revocation",
@@ -71,6 +75,8 @@ __all__ = [
     "SessionUpkeep",
     "Sessions",
     "SignIn",
+    "SignInGuard",
+    "SignInLimits",
     "TokenLives",
     "UnfitPassword",
     "WrongPassword",

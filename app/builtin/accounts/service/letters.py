@@ -1,12 +1,12 @@
 """How accounts send mail: never in the way of a request, and never before what they tell is so."""
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
 from app.builtin.accounts.models import email_key
 from app.builtin.accounts.service.mail_texts import MailTexts
-from app.builtin.accounts.service.sign_in import AttemptLimiter
 from app.core.context import RequestContext, current_context, reset_context, set_context
 from app.core.db import AsyncSession, after_commit
 from app.core.errors import NotFound
@@ -14,6 +14,14 @@ from app.core.mail import Mail, MailboxFull, Postman
 
 Write = Callable[[], Awaitable[Mail | None]]
 _log = structlog.get_logger(__name__)
+
+
+class MailLimiter(Protocol):
+    """Counts mails to one address. ``app.core.policies.AttemptLimit`` is one."""
+
+    async def spend(self, name: str) -> object:
+        """Count one. Raises ``PolicyRejected`` (429), or ``Unavailable`` (503) when nobody can count."""
+        ...
 
 
 class MailIsOff(NotFound):
@@ -26,7 +34,7 @@ class MailIsOff(NotFound):
 class Letters:
     """``texts`` are what is written; ``limits`` count what is sent to one address; without a ``postman`` no mail is sent."""
 
-    def __init__(self, postman: Postman | None, texts: MailTexts, limits: AttemptLimiter) -> None:
+    def __init__(self, postman: Postman | None, texts: MailTexts, limits: MailLimiter) -> None:
         self._postman = postman
         self._limits = limits
         self.texts = texts

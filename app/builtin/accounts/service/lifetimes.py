@@ -8,8 +8,11 @@ from app.builtin.accounts.models import AuthSession
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """Seconds. ``life_s``: a session ends so long after its sign-in, whatever happens; ``idle_s``: so long after its last use. ``grace_s``:
-    a refresh token that was just exchanged answers with the same successor for so long, for a client whose answer was lost.
+    """How long, in seconds, and how often.
+
+    ``life_s``: a session ends so long after its sign-in, whatever happens; ``idle_s``: so long after its last use. ``grace_s``: a refresh
+    token that was just exchanged answers with the same successor for so long, for a client whose answer was lost.
+    ``refreshes_per_minute``: of one session.
 
     Access tokens issued shortly before a session's time is over live on until their own end.
     """
@@ -17,6 +20,7 @@ class Lifetimes:
     life_s: int = 2_592_000
     idle_s: int = 604_800
     grace_s: int = 20
+    refreshes_per_minute: int = 10
 
     def end_of(self, start: datetime) -> datetime:
         """When a session that starts now is over at the latest."""

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from app.builtin.accounts.models import User, email_key
+from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
-from app.builtin.accounts.service.sign_in import AttemptLimiter, current_user
-from app.core.context import Principal
+from app.builtin.accounts.service.sign_in import current_user
+from app.builtin.accounts.service.sign_in_guard import SignInGuard
+from app.core.context import Principal, current_context
 from app.core.db import AsyncSession
 from app.core.errors import BadRequest, PermissionDenied
+from app.core.http import client_network
 from app.core.security import InvalidToken, PasswordHasher
 
 
@@ -36,9 +38,9 @@ class Proven:
 class PasswordProof:
     """Verifies the caller's password, under the limit of sign-ins: a stolen token must not be a way around it."""
 
-    def __init__(self, *, passwords: PasswordHasher, attempts: AttemptLimiter) -> None:
+    def __init__(self, *, passwords: PasswordHasher, guard: SignInGuard) -> None:
         self._passwords = passwords
-        self._attempts = attempts
+        self._guard = guard
 
     async def prove(self, db: AsyncSession, caller: Principal, password: str) -> Proven:
         """The caller, whose row is not locked.
@@ -50,11 +52,17 @@ class PasswordProof:
             raise NotWithApiKey
         users = UserRepository(db)
         user = await current_user(users, caller)
-        await self._attempts.spend(email_key(user.email))
         verified = user.password_hash
         await users.release()
+
+        async def current_hash() -> str:
+            return verified
+
+        network = client_network(current_context().client_ip)
+        entry = await self._guard.enter(self._guard.visit(user.email_key, network, None), current_hash)
         if not await self._passwords.verify_async(password, verified):
             raise WrongPassword
+        await entry.succeeded(verified)
         return Proven(user, verified)
 
     async def lock(self, db: AsyncSession, proven: Proven) -> User:

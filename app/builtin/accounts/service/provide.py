@@ -9,6 +9,7 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard
 from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
@@ -16,7 +17,7 @@ from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
-from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
+from app.core.policies import EpochBook, EpochSource
 from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
 
 
@@ -27,11 +28,7 @@ class _Token(Protocol):
     session_s: int
     session_idle_s: int
     refresh_grace_s: int
-
-
-class _Login(Protocol):
-    per_account: int
-    account_window_s: int
+    refresh_per_minute: int
 
 
 class AccountSettings(LifecycleSettings, Protocol):
@@ -39,7 +36,7 @@ class AccountSettings(LifecycleSettings, Protocol):
 
     secret_key: SecretStr
     token: _Token
-    login: _Login
+    login: LoginLimits
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -60,20 +57,21 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         life_s=settings.token.session_s,
         idle_s=settings.token.session_idle_s,
         grace_s=settings.token.refresh_grace_s,
+        refreshes_per_minute=settings.token.refresh_per_minute,
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
     platform.on_stop += [passwords.close, after_commit_idle]
-    attempts, audit = _attempts(platform, settings), AuditLog(platform.clock)
+    guard, audit = sign_in_guard(platform, settings.login, secret), AuditLog(platform.clock)
     sign_in = SignIn(
         sessions=sessions,
         passwords=passwords,
-        attempts=attempts,
+        guard=guard,
         verified_only=settings.registration.verified_sign_in,
     )
-    shared = Shared(passwords=passwords, attempts=attempts, revocation=revocation, audit=audit)
+    shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
@@ -86,17 +84,6 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         EpochSource: AccountEpochs(platform.database, platform.clock),
         **provide_lifecycle(platform, settings, shared),
     }
-
-
-def _attempts(platform: Platform, settings: AccountSettings) -> AttemptLimit:
-    limit = RateLimit.fixed_window(
-        "account",
-        limit=settings.login.per_account,
-        window=settings.login.account_window_s,
-        on_store_down="closed",
-    )
-    secret = settings.secret_key.get_secret_value().encode()
-    return AttemptLimit(platform.admitter, "auth_token", limit, secret=secret)
 
 
 def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:

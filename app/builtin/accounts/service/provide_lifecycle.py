@@ -18,7 +18,7 @@ from app.builtin.accounts.service.password_proof import PasswordProof
 from app.builtin.accounts.service.password_reset import PasswordReset
 from app.builtin.accounts.service.registration import Registration
 from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.sign_in import AttemptLimiter
+from app.builtin.accounts.service.sign_in_guard import SignInGuard
 from app.core.http import Platform
 from app.core.mail import ConsoleMailer, Mailer, Postman, SMTPMailer, Transport
 from app.core.policies import AttemptLimit, RateLimit
@@ -66,7 +66,7 @@ class Shared:
     """What sign-in has too."""
 
     passwords: PasswordHasher
-    attempts: AttemptLimiter
+    guard: SignInGuard
     revocation: Revocation
     audit: AuditLog
 
@@ -81,7 +81,7 @@ def provide_lifecycle(
     chosen = settings.registration
     lives = TokenLives(reset_s=settings.mail.reset_ttl_s, verify_s=settings.mail.verify_ttl_s)
     tokens, letters = EmailTokens(lives, platform.clock), _letters(platform, settings)
-    proof = PasswordProof(passwords=shared.passwords, attempts=shared.attempts)
+    proof = PasswordProof(passwords=shared.passwords, guard=shared.guard)
     new = NewPassword(revocation=shared.revocation, tokens=tokens, audit=shared.audit, letters=letters)
     stored: Any = {
         "database": platform.database,

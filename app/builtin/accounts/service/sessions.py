@@ -1,7 +1,8 @@
 """Sessions: begun by a sign-in, kept going by refresh tokens that are exchanged one after the other."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import NoReturn
 
 import structlog
@@ -14,7 +15,7 @@ from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
-from app.core.errors import NotAuthenticated, Unavailable
+from app.core.errors import NotAuthenticated, PolicyRejected, Unavailable
 from app.core.resilience import Clock
 from app.core.security import DecryptionFailed, TokenService
 
@@ -27,6 +28,10 @@ class BadRefreshToken(NotAuthenticated):
     def __init__(self) -> None:
         super().__init__("This refresh token is not valid; sign in again.")
         self.extensions["error"] = "invalid_grant"
+
+
+class RefreshedTooOften(PolicyRejected):
+    """The session was refreshed as often in the last minute as it may be; its token stays good."""
 
 
 class Sessions:
@@ -67,8 +72,8 @@ class Sessions:
         """New tokens for the session, with the user's roles as they are now, and those of its scopes that he still has.
 
         ``scope`` may narrow the access token further; the session keeps its scopes. Raises ``BadRefreshToken`` (401), ``InvalidScope``
-        (400) for scopes that the session does not have, and StoreError (503) when a session must be ended and the store does not
-        answer.
+        (400) for scopes that the session does not have, ``RefreshedTooOften`` (429), and StoreError (503) when a session must be ended
+        and the store does not answer.
         """
         asked, presented = asked_scopes(scope), hash_of(token)
         rows = SessionRepository(db)
@@ -107,11 +112,28 @@ class Sessions:
     async def _rotate(
         self, rows: SessionRepository, session: AuthSession, held: RefreshToken, now: datetime
     ) -> str:
+        await self._require_rest(rows, session, held, now)
         token = new_token()
         held.used_at, held.successor = now, token
         await rows.add(_token_of(session, token, held.generation + 1, now))
         await rows.forget_successor(session.id, held.generation - 1)
         return token
+
+    async def _require_rest(
+        self, rows: SessionRepository, session: AuthSession, held: RefreshToken, now: datetime
+    ) -> None:
+        """Each refresh writes a row that stays as long as its session. Exact, because the session is locked."""
+        most = self._lifetimes.refreshes_per_minute
+        if (first := held.generation + 1 - most) < 1:  # that of the sign-in is no refresh
+            return
+        begun = await rows.made_at(session.id, first)
+        if begun is not None and (left := begun + timedelta(minutes=1) - now) > timedelta():
+            raise RefreshedTooOften(
+                f"A session can be refreshed {most} times a minute.",
+                policy="auth_refresh",
+                violated=("session",),
+                retry_after=ceil(left.total_seconds()),
+            )
 
     async def _end(
         self, db: AsyncSession, rows: SessionRepository, session: AuthSession, reason: EndReason

@@ -1,6 +1,6 @@
 """Signing in, and finding the user behind a token."""
 
-from typing import Protocol
+from dataclasses import replace
 from uuid import UUID
 
 from app.builtin.accounts.models import User, email_key
@@ -8,18 +8,12 @@ from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.builtin.accounts.service.sessions import Sessions
-from app.core.context import Principal
+from app.builtin.accounts.service.sign_in_guard import Entry, SignInGuard
+from app.core.context import Principal, current_context
 from app.core.db import AsyncSession
 from app.core.errors import NotAuthenticated, PermissionDenied
+from app.core.http import client_network
 from app.core.security import InvalidToken, PasswordHasher
-
-
-class AttemptLimiter(Protocol):
-    """Counts attempts on one account. ``app.core.policies.AttemptLimit`` is one."""
-
-    async def spend(self, name: str) -> None:
-        """Charge one attempt. Raises ``PolicyRejected`` (429), or ``Unavailable`` (503) when nobody can count."""
-        ...
 
 
 class BadCredentials(NotAuthenticated):
@@ -44,7 +38,7 @@ class SignIn:
     """Exchanges a password for a new session's tokens.
 
     An unknown user, a wrong password and an inactive user are answered alike and after the same work: the
-    attempt is charged to the account before anything is known about it, and where there is no hash to verify
+    attempt is charged before anything is known about the account, and where there is no hash to verify
     another one is made. ``verified_only``: only users whose e-mail address is verified.
     """
 
@@ -53,30 +47,52 @@ class SignIn:
         *,
         sessions: Sessions,
         passwords: PasswordHasher,
-        attempts: AttemptLimiter,
+        guard: SignInGuard,
         verified_only: bool = False,
     ) -> None:
         self._sessions = sessions
         self._passwords = passwords
-        self._attempts = attempts
+        self._guard = guard
         self._verified_only = verified_only
 
-    async def with_password(self, db: AsyncSession, email: str, password: str, scope: str = "") -> Opened:
+    @property
+    def device_life_s(self) -> int:
+        """Seconds that ``Opened.device`` is good for."""
+        return self._guard.device_life_s
+
+    async def with_password(
+        self, db: AsyncSession, email: str, password: str, scope: str = "", *, device: str | None = None
+    ) -> Opened:
         """A session with those scopes of ``scope`` that the user has, with all of them when ``scope`` is empty.
 
+        ``device`` is what ``Opened.device`` gave this browser before, if anything. The attempt is counted for the network of the
+        request in hand.
+
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
-        (401), ``EmailNotVerified`` (403), and what the limiter and the hasher raise (429, 503). Replaces a hash that is weaker than
+        (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that is weaker than
         today's.
         """
-        asked = asked_scopes(scope)
-        await self._attempts.spend(email_key(email))
-        user = await self._verified(UserRepository(db), email, password)
+        asked, users = asked_scopes(scope), UserRepository(db)
+        entry = await self._enter(users, email, device)
+        user, known = await self._verified(users, email, password, entry)
         granted = asked & frozenset(user.scopes) if asked else frozenset(user.scopes)
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
-        return await self._sessions.begin(db, user, granted)
+        return replace(await self._sessions.begin(db, user, granted), device=known)
 
-    async def _verified(self, users: UserRepository, email: str, password: str) -> User:
+    async def _enter(self, users: UserRepository, email: str, device: str | None) -> Entry:
+        async def current_hash() -> str | None:
+            user = await users.get_by_email(email)
+            await users.release()
+            return user.password_hash if user is not None else None
+
+        network = client_network(current_context().client_ip)
+        return await self._guard.enter(self._guard.visit(email_key(email), network, device), current_hash)
+
+    async def _verified(
+        self, users: UserRepository, email: str, password: str, entry: Entry
+    ) -> tuple[User, str]:
+        """The user, and what his browser is to keep."""
         found = await users.get_by_email(email)
         await users.release()
         if found is None:
@@ -89,6 +105,7 @@ class SignIn:
         better = (
             await self._passwords.hash_async(password) if self._passwords.needs_rehash(verified) else None
         )
+        known = await entry.succeeded(better or verified)
         # Locked and read once more: he may have been disabled, or his password changed and all sessions ended, while it was verified.
         user = await users.lock(found.id)
         if user is None or not user.is_active or user.password_hash != verified:
@@ -97,7 +114,7 @@ class SignIn:
             raise EmailNotVerified
         if better is not None:
             user.password_hash = better
-        return user
+        return user, known
 
 
 async def current_user(users: UserRepository, principal: Principal) -> User:

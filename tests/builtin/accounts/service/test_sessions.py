@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from app.builtin.accounts.models import RefreshToken
 from app.builtin.accounts.repository import SessionRepository
-from app.builtin.accounts.service import BadRefreshToken, InvalidScope, Opened
+from app.builtin.accounts.service import BadRefreshToken, InvalidScope, Opened, RefreshedTooOften
 from app.core.db import ColumnRotation, ConstraintViolated, get_db_context
 from app.core.errors import Unavailable
 from app.core.security import configure_encryption
@@ -63,6 +63,30 @@ class TestBegin:
         assert len(tokens) == 3
         assert all(token.startswith("rt_") and len(token) == 46 for token in tokens)
         assert not any(opened.refresh_token in repr(opened) or "eyJ" in repr(opened) for opened in some)
+
+
+class TestOften:
+    async def test_a_session_is_refreshed_so_often_in_any_minute_and_its_token_stays_good(
+        self, accounts: Accounts
+    ) -> None:
+        user = await accounts.add_user()
+        token, most = (await accounts.begin(user)).refresh_token, LIFETIMES.refreshes_per_minute
+        other = (await accounts.begin(user)).refresh_token
+        for _ in range(most):
+            token = (await accounts.refresh(token)).refresh_token
+            accounts.clock.advance(2)
+        rows = await accounts.rows("SELECT count(*) FROM refresh_tokens")
+        for left in (40, 1):
+            accounts.clock.advance(40 - left)
+            with pytest.raises(RefreshedTooOften) as refused:
+                await accounts.refresh(token)
+            assert (refused.value.status, refused.value.retry_after) == (429, left)
+        assert await accounts.rows("SELECT count(*) FROM refresh_tokens") == rows
+        await accounts.refresh(other)
+        accounts.clock.advance(1)
+        token = (await accounts.refresh(token)).refresh_token
+        with pytest.raises(RefreshedTooOften):
+            await accounts.refresh(token)
 
 
 class TestRotation:

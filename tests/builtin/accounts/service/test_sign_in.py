@@ -8,37 +8,51 @@ from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.service import (
     BadCredentials,
+    DeviceTokens,
     InvalidScope,
+    KnownPlaces,
     Lifetimes,
     Revocation,
     Sessions,
     SignIn,
+    SignInGuard,
+    SignInLimits,
     current_user,
 )
+from app.builtin.accounts.service.sign_in_guard import CurrentHash, Entry, Visit
 from app.core.context import Principal
 from app.core.errors import GatehouseError, PolicyRejected, Unavailable
-from app.core.policies import EpochBook
+from app.core.policies import Admitter, EpochBook
 from app.core.resilience import ManualClock
 from app.core.security import InvalidToken, PasswordHasher, TokenKey, TokenService
 from app.core.valkey import ValkeyClient
 
 EMAIL = "Ann@Example.com"
 PASSWORD = "correct horse battery staple"
+SECRET = b"a secret of these tests"
 SignInWith = Callable[..., Awaitable[dict[str, str]]]
 NO_STORE = ValkeyClient("valkey://127.0.0.1:1")  # a sign-in ends nothing
 
 
-class Attempts:
-    """Records who was charged; refuses with what it was told to."""
+class WatchedGuard(SignInGuard):
+    """Records which accounts were charged; refuses with what it was told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: ValkeyClient, clock: ManualClock) -> None:
+        super().__init__(
+            Admitter(store, clock=clock),
+            KnownPlaces(store, secret=SECRET, life_s=1_000, most=5),
+            DeviceTokens(secret=SECRET, life_s=1_000, clock=clock),
+            SignInLimits(per_account=1_000, delay_after=1_000),
+            secret=SECRET,
+        )
         self.spent: list[str] = []
         self.refusal: GatehouseError | None = None
 
-    async def spend(self, name: str) -> None:
-        self.spent.append(name)
+    async def enter(self, visit: Visit, current_hash: CurrentHash) -> Entry:
+        self.spent.append(visit.account)
         if self.refusal is not None:
             raise self.refusal
+        return await super().enter(visit, current_hash)
 
 
 class CountingHasher(PasswordHasher):
@@ -65,14 +79,14 @@ class CountingHasher(PasswordHasher):
 class World:
     """A sign-in service with one user."""
 
-    def __init__(self, session: AsyncSession, user: User) -> None:
+    def __init__(self, session: AsyncSession, user: User, store: ValkeyClient) -> None:
         self.session = session
         self.user = user
         self.users = UserRepository(session)
-        self.attempts = Attempts()
         self.hasher = CountingHasher()
         key = TokenKey.from_secret("a-secret-of-these-tests-with-over-32-bytes")
         clock = ManualClock(start=1_800_000_000)
+        self.guard = WatchedGuard(store, clock)
         self.tokens = TokenService([key], issuer="i", audience="a", clock=clock)
         revocation = Revocation(EpochBook(NO_STORE, grace_s=60), clock)
         self.sessions = Sessions(
@@ -81,7 +95,7 @@ class World:
         self.sign_in = self.signing_in(self.hasher)
 
     def signing_in(self, hasher: PasswordHasher) -> SignIn:
-        return SignIn(sessions=self.sessions, passwords=hasher, attempts=self.attempts)
+        return SignIn(sessions=self.sessions, passwords=hasher, guard=self.guard)
 
     async def principal(self, email: str = EMAIL, password: str = PASSWORD, scope: str = "") -> Principal:
         opened = await self.sign_in.with_password(self.session, email, password, scope)
@@ -94,7 +108,9 @@ class World:
 
 
 @pytest.fixture
-async def world(db_session: AsyncSession, hasher: PasswordHasher) -> World:
+async def world(
+    db_session: AsyncSession, hasher: PasswordHasher, store: ValkeyClient, clean_store: None
+) -> World:
     user = User(
         email=EMAIL,
         password_hash=hasher.hash(PASSWORD),
@@ -103,7 +119,7 @@ async def world(db_session: AsyncSession, hasher: PasswordHasher) -> World:
     )
     db_session.add(user)
     await db_session.commit()
-    return World(db_session, user)
+    return World(db_session, user, store)
 
 
 class TestGoodCredentials:
@@ -241,7 +257,7 @@ class TestScope:
     ) -> None:
         with pytest.raises(InvalidScope):
             await world.principal(scope=asked)
-        assert world.attempts.spent == []
+        assert world.guard.spent == []
 
 
 class TestAttempts:
@@ -251,7 +267,7 @@ class TestAttempts:
         await world.principal("ANN@example.com")
         await world.refused(" ann@EXAMPLE.com", "wrong")
         await world.refused("Nobody@example.com", "wrong")
-        assert world.attempts.spent == ["ann@example.com", "ann@example.com", "nobody@example.com"]
+        assert world.guard.spent == ["ann@example.com", "ann@example.com", "nobody@example.com"]
 
     @pytest.mark.parametrize(
         "refusal", [PolicyRejected("slow down", retry_after=9), Unavailable("store down")]
@@ -260,7 +276,7 @@ class TestAttempts:
     async def test_a_refused_attempt_verifies_nothing_even_with_the_right_password(
         self, world: World, refusal: GatehouseError, email: str
     ) -> None:
-        world.attempts.refusal = refusal
+        world.guard.refusal = refusal
         with pytest.raises(type(refusal)) as raised:
             await world.principal(email)
         assert raised.value is refusal
