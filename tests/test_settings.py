@@ -21,6 +21,8 @@ SAFE = {
     "VALKEY_URL": "valkey://cache:6379/0",
 }
 
+MAIL = {"MAIL__HOST": "mail.example.com", "MAIL__BASE_URL": "https://app.example.com"}
+
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -257,6 +259,9 @@ class TestProduction:
             ({"DATABASE_URL": ""}, "DATABASE_URL"),
             ({"VALKEY_URL": ""}, "VALKEY_URL"),
             ({"SUPABASE_URL": "http://project.supabase.co"}, "SUPABASE_URL"),
+            ({"MAIL__BACKEND": "console"}, "MAIL__BACKEND"),
+            ({"MAIL__HOST": "mail.example.com"}, "MAIL__BASE_URL"),
+            ({**MAIL, "MAIL__TLS": "none"}, "MAIL__TLS"),
         ],
     )
     def test_one_unsafe_variable_stops_the_start_and_only_it_is_named(
@@ -363,3 +368,52 @@ class TestReplica:
         with pytest.raises(ConfigurationError, match="DATABASE_REPLICA_URL must name") as refusal:
             settings.replica()
         assert "hidden" not in str(refusal.value)
+
+
+class TestMail:
+    @pytest.mark.parametrize(
+        ("environment", "variables", "chosen"),
+        [
+            ("development", {}, "console"),
+            ("test", {}, "console"),
+            ("production", {}, "none"),
+            ("production", MAIL, "smtp"),
+            ("development", MAIL, "smtp"),
+            ("development", {**MAIL, "MAIL__BACKEND": "none"}, "none"),
+            ("production", {**MAIL, "MAIL__HOST": "127.0.0.1", "MAIL__TLS": "none"}, "smtp"),
+        ],
+    )
+    def test_who_sends_follows_from_the_environment(
+        self, read: Any, environment: str, variables: dict[str, str], chosen: str
+    ) -> None:
+        assert read(**{**SAFE, "APP_ENV": environment, **variables}).mail_backend == chosen
+
+    @pytest.mark.parametrize(
+        ("variables", "words"),
+        [
+            ({"MAIL__BACKEND": "smtp"}, "MAIL__HOST"),
+            ({"MAIL__USERNAME": "gate"}, "go together"),
+            ({"MAIL__SENDER": "nobody"}, "MAIL__SENDER"),
+            ({"MAIL__SENDER": "a@example.com, b@example.com"}, "MAIL__SENDER"),
+            ({"MAIL__SENDER": "a@example.com\r\nBcc: b@example.com"}, "MAIL__SENDER"),
+            ({"MAIL__BASE_URL": "app.example.com"}, "MAIL__BASE_URL"),
+            ({"MAIL__BASE_URL": "javascript://app.example.com"}, "MAIL__BASE_URL"),
+            ({"MAIL__BASE_URL": "https://app.example.com/#x"}, "MAIL__BASE_URL"),
+            ({"MAIL__BASE_URL": "https://user@app.example.com"}, "MAIL__BASE_URL"),
+            ({"MAIL__BASE_URL": "https://app.example.com:x"}, "MAIL__BASE_URL"),
+            ({"MAIL__BASE_URL": "https://app.example.com\nx"}, "MAIL__BASE_URL"),
+            ({"MAIL__RESET_TTL_S": "1801"}, "MAIL__RESET_TTL_S"),
+            ({"REGISTRATION__ENABLED": "true", "MAIL__BACKEND": "none"}, "REGISTRATION__ENABLED"),
+        ],
+    )
+    def test_what_cannot_work_stops_the_start(self, read: Any, variables: dict[str, str], words: str) -> None:
+        assert words in refusal(read, **variables)
+
+    def test_a_sender_may_have_a_name_and_the_pages_a_path(self, read: Any) -> None:
+        mail = read(
+            MAIL__SENDER="Gatehouse <no-reply@example.com>", MAIL__BASE_URL="https://app.example.com/account/"
+        ).mail
+        assert (mail.sender, mail.base_url) == (
+            "Gatehouse <no-reply@example.com>",
+            "https://app.example.com/account",
+        )

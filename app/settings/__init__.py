@@ -12,6 +12,7 @@ from app.settings._groups import (
     MetricsSettings,
     TokenSettings,
 )
+from app.settings._mail import MailSettings, RegistrationSettings
 from app.settings._script import load_environment_files
 from app.settings._settings import DEVELOPMENT_SECRET, Settings, describe_errors
 
@@ -21,7 +22,9 @@ __all__ = [
     "ExternalDataSettings",
     "LogSettings",
     "LoginSettings",
+    "MailSettings",
     "MetricsSettings",
+    "RegistrationSettings",
     "Settings",
     "TokenSettings",
     "describe_errors",

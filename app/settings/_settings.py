@@ -32,6 +32,7 @@ from app.settings._groups import (
     Network,
     TokenSettings,
 )
+from app.settings._mail import MailSettings, RegistrationSettings
 from app.settings._sources import PolicyVariables
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
@@ -228,6 +229,8 @@ class Settings(BaseSettings):
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
+    mail: MailSettings = MailSettings()
+    registration: RegistrationSettings = RegistrationSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -310,6 +313,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _mail_is_there_where_it_is_needed(self) -> Self:
+        if self.registration.enabled and self.mail_backend == "none":
+            raise ValueError("REGISTRATION__ENABLED needs e-mail: set MAIL__HOST")
+        return self
+
+    @model_validator(mode="after")
     def _production_is_safe(self) -> Self:
         if self.is_production and (problems := self.unsafe_for_production()):
             raise ValueError("APP_ENV=production refuses to start: " + "; ".join(problems))
@@ -342,6 +351,11 @@ class Settings(BaseSettings):
         if not keys and not self.is_production:
             keys = [self.secret_key]
         return [key.get_secret_value() for key in keys]
+
+    @property
+    def mail_backend(self) -> Literal["smtp", "console", "none"]:
+        """``MAIL__BACKEND``, or what ``auto`` means here."""
+        return self.mail.chosen(is_production=self.is_production)
 
     @property
     def pool_size(self) -> int:
@@ -410,7 +424,7 @@ class Settings(BaseSettings):
             (self.postgres_url is None, "DATABASE_URL is not set"),
             (self.store_url is None, "VALKEY_URL is not set"),
         )
-        return [problem for found, problem in checks if found]
+        return [*(problem for found, problem in checks if found), *self.mail.unsafe()]
 
 
 def describe_errors(error: ValidationError) -> str:

@@ -20,6 +20,7 @@ from app.core.observability._events import (
     WorkEvent,
 )
 from app.core.observability._logging import access_log, configure_logging
+from app.core.observability._mail_metrics import count_mail
 from app.core.observability._metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from app.core.observability._metrics import Metrics, record_db_latency
 from app.core.observability._multiprocess import prepare_multiprocess_dir
@@ -59,6 +60,7 @@ __all__ = [
     "configure_logging",
     "configure_tracing",
     "count_encryption",
+    "count_mail",
     "get_tracer",
     "log_sink",
     "prepare_multiprocess_dir",

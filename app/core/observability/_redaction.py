@@ -28,7 +28,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             REDACTED,
         ),
         (r"\beyJ[\w-]{5,}(?:\.[\w-]*){1,4}", REDACTED),
-        (r"\brt_[\w-]{43}", REDACTED),
+        (r"\b[er]t_[\w-]{43}", REDACTED),
         (r"(?i)\b(bearer|basic)\s+(?=\S{0,200}[\d=])[\w.~+/=-]{8,}", rf"\1 {REDACTED}"),
         (r"(://[^\s:/@]{0,256}:)\S{1,256}@", rf"\1{REDACTED}@"),
         (

@@ -6,6 +6,7 @@ from app.core.db import Database
 from app.core.security import PasswordHasher, configure_encryption
 from app.core.valkey import ValkeyClient
 from tests.builtin.accounts.desks import Accounts
+from tests.builtin.accounts.lives import Lives
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,9 @@ async def accounts(
 ) -> Accounts:
     """The services of sessions, at ``desks.START``."""
     return Accounts(database, store)
+
+
+@pytest.fixture
+def lives(accounts: Accounts, store: ValkeyClient, hasher: PasswordHasher) -> Lives:
+    """The services of the life of an account, and the mails that they send."""
+    return Lives(accounts, store, hasher)

@@ -254,6 +254,7 @@ class TestReadMe:
         assert answer.json() == {
             "id": str(ann.id),
             "email": EMAIL,
+            "email_verified": False,
             "roles": ["db_reader"],
             "scopes": ["read:records"],
         }

@@ -18,6 +18,7 @@ class TestRedactText:
             "header bearer s3cret-value-1 given",
             f"token was {JWT}.",
             "tried rt_s3cret" + "A" * 37 + " again",
+            "follow /reset-password#et_s3cret" + "A" * 37 + " now",
             "postgresql+asyncpg://app:s3cret@db.internal:5432/app",
             "valkeys://:s3cret/with@slash@cache:6379/0",
             "connect(password='s3cret', host='h')",

@@ -22,7 +22,8 @@ def email_key(email: str) -> str:
 class User(UUIDPrimaryKey, Timestamps, Base):
     """Somebody who can sign in. ``email`` stands as it was given; ``email_key`` follows from it whenever it is set.
 
-    ``tokens_since``: access tokens that were issued before it are over; it only moves forward.
+    ``tokens_since``: access tokens that were issued before it are over; it only moves forward. ``email_verified_at``: when he showed that
+    he reads mail at his address; None: nobody did, as with users whom an operator made.
     """
 
     __tablename__ = "users"
@@ -35,6 +36,7 @@ class User(UUIDPrimaryKey, Timestamps, Base):
     scopes: Mapped[list[str]] = mapped_column(default=list, server_default="{}")
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
     tokens_since: Mapped[datetime | None] = mapped_column()
+    email_verified_at: Mapped[datetime | None] = mapped_column()
 
     @validates("email")
     def _set_key(self, _: str, email: str) -> str:

@@ -64,10 +64,19 @@ class UserRepository:
             raise EmailTaken("This e-mail address has an account already.") from exc
         return user
 
+    async def change_email(self, user: User, email: str) -> None:
+        """Give the user this address. Raises ``EmailTaken``; roll back then, because his row is not known any more."""
+        try:
+            with translate_errors():
+                async with self._session.begin_nested():
+                    user.email = email
+        except ConstraintViolated as exc:
+            raise EmailTaken("This e-mail address has an account already.") from exc
+
     async def release(self) -> None:
         """End a read, so that its connection can serve others while something slow is done.
 
-        Signing in is the one place: a password is hashed for tens of milliseconds, longer when many wait, and
+        Where passwords are hashed and verified: that takes tens of milliseconds, longer when many wait, and
         the pool must not be empty meanwhile. Only after reads: it commits what the session holds.
         """
         with translate_errors():

@@ -1,12 +1,15 @@
 """The paths of accounts, one module a noun."""
 
+from app.builtin.accounts.router.email import router as email
+from app.builtin.accounts.router.passwords import router as passwords
+from app.builtin.accounts.router.registration import router as registration
 from app.builtin.accounts.router.sessions import router as sessions
 from app.builtin.accounts.router.tokens import router as tokens
 from app.builtin.accounts.router.users import router as users
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (tokens, sessions, users):
+for part in (tokens, sessions, users, passwords, email, registration):
     router.include_router(part)
 
 __all__ = ["router"]

@@ -25,6 +25,7 @@ async def read_me(principal: CurrentPrincipal, session: Session) -> Me:
     return Me(
         id=user.id,
         email=user.email,
+        email_verified=user.email_verified_at is not None,
         roles=sorted(principal.roles),
         scopes=format_scope(principal.scopes).split(),
     )

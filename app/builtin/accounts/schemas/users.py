@@ -10,5 +10,6 @@ class Me(BaseModel):
 
     id: UUID
     email: str
+    email_verified: bool
     roles: list[str]
     scopes: list[str]

@@ -11,6 +11,9 @@ from app.builtin.accounts.service.administration import (
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.device_token import DeviceTokens
+from app.builtin.accounts.service.email_tokens import BadEmailToken, EmailTokens, TokenLives
+from app.builtin.accounts.service.email_upkeep import EmailTokenUpkeep
+from app.builtin.accounts.service.email_verification import EmailVerification
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.functions import (
     AccountFunctions,
@@ -20,15 +23,28 @@ from app.builtin.accounts.service.functions import (
     verify_password,
 )
 from app.builtin.accounts.service.known_places import KnownPlaces
+from app.builtin.accounts.service.letters import Letters, MailIsOff
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.mail_texts import MailTexts
+from app.builtin.accounts.service.new_password import NewPassword
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.password_change import PasswordChange
+from app.builtin.accounts.service.password_proof import NotWithApiKey, PasswordProof, WrongPassword
+from app.builtin.accounts.service.password_reset import PasswordReset
 from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, check_password
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
+from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
-from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
+from app.builtin.accounts.service.sign_in import (
+    AttemptLimiter,
+    BadCredentials,
+    EmailNotVerified,
+    SignIn,
+    current_user,
+)
 from app.builtin.accounts.service.sign_in_guard import SignInGuard, SignInLimits
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 
@@ -41,15 +57,30 @@ __all__ = [
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
+    "BadEmailToken",
     "BadRefreshToken",
     "DevelopmentUser",
     "DeviceTokens",
+    "EmailNotVerified",
+    "EmailTokenUpkeep",
+    "EmailTokens",
+    "EmailVerification",
     "EndReason",
     "InvalidScope",
     "KnownPlaces",
+    "Letters",
     "Lifetimes",
+    "MailIsOff",
+    "MailTexts",
+    "NewPassword",
+    "NotWithApiKey",
     "Opened",
+    "PasswordChange",
+    "PasswordProof",
+    "PasswordReset",
     "RefreshedTooOften",
+    "Registration",
+    "RegistrationIsOff",
     "Revocation",
     "SessionDesk",
     "SessionUpkeep",
@@ -57,7 +88,9 @@ __all__ = [
     "SignIn",
     "SignInGuard",
     "SignInLimits",
+    "TokenLives",
     "UnfitPassword",
+    "WrongPassword",
     "check_password",
     "configure_functions",
     "create_access_token",

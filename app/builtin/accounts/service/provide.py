@@ -11,6 +11,7 @@ from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
+from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
@@ -31,7 +32,7 @@ class _Token(Protocol):
     refresh_per_minute: int
 
 
-class AccountSettings(Protocol):
+class AccountSettings(LifecycleSettings, Protocol):
     """The settings that accounts read; the service's ``Settings`` has them."""
 
     secret_key: SecretStr
@@ -67,19 +68,26 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
     )
     platform.on_stop += [configure_functions(functions), passwords.close, after_commit_idle]
+    guard, audit = sign_in_guard(platform, settings.login, secret), AuditLog(platform.clock)
+    sign_in = SignIn(
+        sessions=sessions,
+        passwords=passwords,
+        guard=guard,
+        verified_only=settings.registration.verified_sign_in,
+    )
+    shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
-        SignIn: SignIn(
-            sessions=sessions, passwords=passwords, guard=sign_in_guard(platform, settings.login, secret)
-        ),
+        SignIn: sign_in,
         AccountFunctions: functions,
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
-        AuditLog: AuditLog(platform.clock),
+        AuditLog: audit,
         EpochSource: AccountEpochs(platform.database, platform.clock),
+        **provide_lifecycle(platform, settings, shared),
     }
 
 

@@ -12,7 +12,7 @@ from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in_guard import Entry, SignInGuard
 from app.core.context import Principal, current_context
 from app.core.db import AsyncSession
-from app.core.errors import NotAuthenticated
+from app.core.errors import NotAuthenticated, PermissionDenied
 from app.core.http import client_network
 from app.core.security import InvalidToken, PasswordHasher
 
@@ -33,18 +33,36 @@ class BadCredentials(NotAuthenticated):
         self.extensions["error"] = "invalid_grant"
 
 
+class EmailNotVerified(PermissionDenied):
+    """The password was right, and nobody has shown yet that he reads mail at the address."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This e-mail address is not verified; a password reset verifies it.",
+            extensions={"error": "email_not_verified"},
+        )
+
+
 class SignIn:
     """Exchanges a password for a new session's tokens.
 
     An unknown user, a wrong password and an inactive user are answered alike and after the same work: the
     attempt is charged before anything is known about the account, and where there is no hash to verify
-    another one is made.
+    another one is made. ``verified_only``: only users whose e-mail address is verified.
     """
 
-    def __init__(self, *, sessions: Sessions, passwords: PasswordHasher, guard: SignInGuard) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        passwords: PasswordHasher,
+        guard: SignInGuard,
+        verified_only: bool = False,
+    ) -> None:
         self._sessions = sessions
         self._passwords = passwords
         self._guard = guard
+        self._verified_only = verified_only
 
     @property
     def device_life_s(self) -> int:
@@ -60,7 +78,7 @@ class SignIn:
         request in hand.
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
-        (401), and what the guard and the hasher raise (429, 503). Replaces a hash that is weaker than
+        (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that is weaker than
         today's.
         """
         asked, users = asked_scopes(scope), UserRepository(db)
@@ -101,6 +119,8 @@ class SignIn:
         user = await users.lock(found.id)
         if user is None or not user.is_active or user.password_hash != verified:
             raise BadCredentials
+        if self._verified_only and user.email_verified_at is None:
+            raise EmailNotVerified
         if better is not None:
             user.password_hash = better
         return user, known
