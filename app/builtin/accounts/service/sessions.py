@@ -148,7 +148,7 @@ def _narrowed(asked: frozenset[str], session: AuthSession, user: User) -> frozen
     had = frozenset(session.scopes)
     if not asked <= had:
         raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
-    granted = (asked or had) & frozenset(user.scopes)
+    granted = (asked or had) & user.all_scopes
     if asked and not granted:
         raise InvalidScope("The user has none of the scopes that were asked for.")
     return granted

@@ -53,7 +53,7 @@ class SignIn:
         asked = asked_scopes(scope)
         await self._attempts.spend(email_key(email))
         user = await self._verified(UserRepository(db), email, password)
-        granted = asked & frozenset(user.scopes) if asked else frozenset(user.scopes)
+        granted = asked & user.all_scopes if asked else user.all_scopes
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
         return await self._sessions.begin(db, user, granted)
