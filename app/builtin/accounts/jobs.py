@@ -8,9 +8,10 @@ PURGE_S, FORGET_S = 3600.0, 20.0
 
 
 def periodic(platform: Platform) -> tuple[Periodic, ...]:
-    """Sessions that were over long ago, refresh tokens that may no longer be told."""
+    """Sessions and users that were over long ago, refresh tokens that may no longer be told."""
     upkeep = platform.require(SessionUpkeep)
     return (
         Periodic(name="accounts.purge_sessions", every_s=PURGE_S, work=upkeep.purge),
+        Periodic(name="accounts.purge_deleted_users", every_s=PURGE_S, work=upkeep.purge_deleted),
         Periodic(name="accounts.forget_successors", every_s=FORGET_S, work=upkeep.forget_successors),
     )

@@ -1,5 +1,10 @@
 """Writes and reads of the audit log."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.accounts.models import AuditEvent
@@ -17,3 +22,28 @@ class AuditRepository:
         with translate_errors():
             self._session.add(event)
             await self._session.flush()
+
+    async def page(
+        self,
+        *,
+        event: str | None,
+        subject: UUID | None,
+        actor: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        before: UUID | None,
+        most: int,
+    ) -> Sequence[AuditEvent]:
+        """What was recorded, newest first: of this kind, done to this user, by this caller, in this time; recorded before ``before``."""
+        query = select(AuditEvent)
+        wanted = (
+            (event, AuditEvent.event == event),
+            (subject, AuditEvent.subject_id == subject),
+            (actor, AuditEvent.actor_id == actor),
+            (since, AuditEvent.at >= since),
+            (until, AuditEvent.at < until),
+            (before, AuditEvent.id < before),
+        )
+        query = query.where(*(condition for value, condition in wanted if value is not None))
+        with translate_errors():
+            return (await self._session.scalars(query.order_by(AuditEvent.id.desc()).limit(most))).all()

@@ -1,12 +1,23 @@
 """What accounts take and answer."""
 
 from app.builtin.accounts.schemas._strict import MAX_PASSWORD
+from app.builtin.accounts.schemas.administration import (
+    UserChange,
+    UserCreate,
+    UserOut,
+    UserPage,
+    UserQuery,
+)
+from app.builtin.accounts.schemas.audit import AuditOut, AuditPage, AuditQuery
 from app.builtin.accounts.schemas.sessions import LogoutQuery, SessionOut, SessionPage, SessionQuery
 from app.builtin.accounts.schemas.tokens import PasswordGrant, RefreshGrant, TokenAnswer
 from app.builtin.accounts.schemas.users import Me
 
 __all__ = [
     "MAX_PASSWORD",
+    "AuditOut",
+    "AuditPage",
+    "AuditQuery",
     "LogoutQuery",
     "Me",
     "PasswordGrant",
@@ -15,4 +26,9 @@ __all__ = [
     "SessionPage",
     "SessionQuery",
     "TokenAnswer",
+    "UserChange",
+    "UserCreate",
+    "UserOut",
+    "UserPage",
+    "UserQuery",
 ]

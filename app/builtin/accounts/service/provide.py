@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from app.builtin.accounts.service.administration import Administration
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
-from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S, AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
@@ -61,7 +62,8 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         grace_s=settings.token.refresh_grace_s,
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
-    revocation = Revocation(book, platform.clock)
+    revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
+    audit = AuditLog(platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
     platform.on_stop += [passwords.close, after_commit_idle]
@@ -73,7 +75,8 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
-        AuditLog: AuditLog(platform.clock),
+        AuditLog: audit,
+        Administration: Administration(revocation, passwords, audit),
         EpochSource: AccountEpochs(platform.database, platform.clock),
     }
 

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.repository import SessionRepository, UserRepository
+from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
@@ -44,6 +45,7 @@ class Sessions:
         self._revocation = revocation
         self._lifetimes = lifetimes
         self._clock = clock
+        self._audit = AuditLog(clock)
 
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
@@ -119,6 +121,7 @@ class Sessions:
         """End the family for good, although the answer is a refusal."""
         if reason == "reuse":
             _log.warning("session.reuse_detected", session=str(session.id), user=str(session.user_id))
+            await self._audit.record(db, "session.reuse_detected", session.user_id, session=str(session.id))
         await self._revocation.end_session(db, session.user_id, session.id, reason)
         await rows.keep()
         raise BadRefreshToken
