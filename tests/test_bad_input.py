@@ -23,7 +23,7 @@ REFRESH = {"refresh_token": "rt_of_nobody"}
 class Endpoint(NamedTuple):
     """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``,
     ``query`` what it needs after the path, ``closed`` the policy that is 503 without the store; ``missing``: 404, because the tokens of
-    these tests belong to no session.
+    these tests belong to no session, or because there is no such user.
     """
 
     method: str
@@ -47,6 +47,18 @@ GATED = (
     Endpoint("POST", "/auth/logout", missing=True),
     Endpoint("GET", "/auth/sessions"),
     Endpoint("DELETE", "/auth/sessions/{session_id}", missing=True),
+    Endpoint("GET", "/users", scope="read:users", role="admin"),
+    Endpoint("POST", "/users", json={"email": "new@example.com", "password": "correct horse battery"}, scope="write:users", role="admin",
+             closed="users_create"),
+    Endpoint("GET", "/users/{user_id}", scope="read:users", role="admin", missing=True),
+    Endpoint("PATCH", "/users/{user_id}", json={"is_active": True}, scope="write:users", role="admin", closed="users_change", missing=True),
+    Endpoint("DELETE", "/users/{user_id}", scope="write:users", role="admin", closed="users_delete", missing=True),
+    Endpoint("PUT", "/users/{user_id}/roles/{role}", scope="write:users", role="admin", closed="users_role_give", missing=True),
+    Endpoint("DELETE", "/users/{user_id}/roles/{role}", scope="write:users", role="admin", closed="users_role_take", missing=True),
+    Endpoint("PUT", "/users/{user_id}/scopes/{scope}", scope="write:users", role="admin", closed="users_scope_give", missing=True),
+    Endpoint("DELETE", "/users/{user_id}/scopes/{scope}", scope="write:users", role="admin", closed="users_scope_take", missing=True),
+    Endpoint("POST", "/users/{user_id}/sign-out", scope="write:users", role="admin", closed="users_sign_out", missing=True),
+    Endpoint("GET", "/audit", scope="read:audit", role="admin"),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),
@@ -70,7 +82,14 @@ OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", 
 JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
 
 
-SAMPLES = {"name": "records_get", "dependency": "external_data", "session_id": NOBODY}
+SAMPLES = {
+    "name": "records_get",
+    "dependency": "external_data",
+    "session_id": NOBODY,
+    "user_id": NOBODY,
+    "role": "db_reader",
+    "scope": "read:records",
+}
 """Values of path parameters that are the same on every site."""
 
 

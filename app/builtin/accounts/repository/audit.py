@@ -35,15 +35,14 @@ class AuditRepository:
         most: int,
     ) -> Sequence[AuditEvent]:
         """What was recorded, newest first: of this kind, done to this user, by this caller, in this time; recorded before ``before``."""
-        query = select(AuditEvent)
-        wanted = (
-            (event, AuditEvent.event == event),
-            (subject, AuditEvent.subject_id == subject),
-            (actor, AuditEvent.actor_id == actor),
-            (since, AuditEvent.at >= since),
-            (until, AuditEvent.at < until),
-            (before, AuditEvent.id < before),
-        )
-        query = query.where(*(condition for value, condition in wanted if value is not None))
+        query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(most)
+        equal = ((AuditEvent.event, event), (AuditEvent.subject_id, subject), (AuditEvent.actor_id, actor))
+        query = query.where(*(column == value for column, value in equal if value is not None))
+        if since is not None:
+            query = query.where(AuditEvent.at >= since)
+        if until is not None:
+            query = query.where(AuditEvent.at < until)
+        if before is not None:
+            query = query.where(AuditEvent.id < before)
         with translate_errors():
-            return (await self._session.scalars(query.order_by(AuditEvent.id.desc()).limit(most))).all()
+            return (await self._session.scalars(query)).all()

@@ -18,10 +18,6 @@ from app.core import (
     provided,
 )
 from app.core.db import AsyncSession, get_db
-from app.core.security import register_scope
-
-register_scope("read:users", "List users and what they may do", roles=(ADMIN,))
-register_scope("write:users", "Create, disable and delete users, and change what they may do", roles=(ADMIN,))
 
 READ = JobConfig(security=Security(scopes=("read:users",), roles=(ADMIN,)))
 # Closed: what changes rights must end tokens in the store, too, so that it is refused without the store in any case.

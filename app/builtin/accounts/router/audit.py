@@ -8,9 +8,6 @@ from app.builtin.accounts.schemas import AuditPage, AuditQuery
 from app.builtin.accounts.service import ADMIN, AuditLog
 from app.core import APIRouter, JobConfig, Security, api_worker, enforce_all_policies, provided
 from app.core.db import AsyncSession, get_db
-from app.core.security import register_scope
-
-register_scope("read:audit", "Read what was done to accounts, by whom and when", roles=(ADMIN,))
 
 READ = JobConfig(security=Security(scopes=("read:audit",), roles=(ADMIN,)))
 

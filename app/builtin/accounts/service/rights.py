@@ -5,10 +5,14 @@ from collections.abc import Iterable
 from app.builtin.accounts.models import User
 from app.core.context import Principal
 from app.core.errors import Conflict, PermissionDenied, Unprocessable
-from app.core.security import format_scope, parse_scope, scopes_of
+from app.core.security import format_scope, parse_scope, register_scope, scopes_of
 
 ADMIN = "admin"
 _MOST_ROLES = 64
+
+register_scope("read:users", "List users and what they may do", roles=(ADMIN,))
+register_scope("write:users", "Create, disable and delete users, and change what they may do", roles=(ADMIN,))
+register_scope("read:audit", "Read what was done to accounts, by whom and when", roles=(ADMIN,))
 
 
 class RightsNotHeld(PermissionDenied):

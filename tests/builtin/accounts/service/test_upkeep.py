@@ -105,12 +105,16 @@ class TestPlans:
             assert index in "\n".join(await db.scalars(text(f"EXPLAIN {query}")))
 
 
-async def test_both_are_done_again_and_again(accounts: Accounts) -> None:
+async def test_all_of_it_is_done_again_and_again(accounts: Accounts) -> None:
     class Platform:
         def require(self, _: Any) -> Any:
             return accounts.upkeep
 
     tasks = {task.name: task for task in periodic(cast("Any", Platform()))}
-    assert tasks.keys() == {"accounts.purge_sessions", "accounts.forget_successors"}
+    assert tasks.keys() == {
+        "accounts.purge_sessions",
+        "accounts.purge_deleted_users",
+        "accounts.forget_successors",
+    }
     for task in tasks.values():
         assert await task.work() == 0
