@@ -110,6 +110,11 @@ class Epochs:
             raise RevocationUnknown(policy)
         return is_known
 
+    async def close(self) -> None:
+        """Wait for what is being read: it needs the database and the store, which are closed next."""
+        while self._loading:
+            await asyncio.wait(list(self._loading.values()))
+
     async def _load(self, account: str) -> bool:
         try:
             epoch = await self._source.epoch_of(account)

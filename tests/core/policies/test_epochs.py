@@ -299,3 +299,28 @@ class TestOutage:
         book = EpochBook(Gone("valkey://127.0.0.1:1"), grace_s=GRACE_S)
         with pytest.raises(StoreDown):
             await book.end_all("alice", 1)
+
+
+async def test_closing_waits_for_an_epoch_whose_asker_has_gone(door: Door) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(Source):
+        async def epoch_of(self, account: str) -> Epoch:
+            asked.set()
+            await may_answer.wait()
+            return await super().epoch_of(account)
+
+    source = Slow()
+    door.admitter.prove_tokens(Epochs(door.time, source, clock=door.clock, grace_s=GRACE_S))
+    asker = asyncio.create_task(door.admit(alice()))
+    await asked.wait()
+    asker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    closing = asyncio.create_task(door.admitter.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    may_answer.set()
+    await closing
+    assert source.asked == ["alice"]
+    await door.admitter.close()  # nothing is left
