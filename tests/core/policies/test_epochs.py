@@ -324,3 +324,13 @@ async def test_closing_waits_for_an_epoch_whose_asker_has_gone(door: Door) -> No
     await closing
     assert source.asked == ["alice"]
     await door.admitter.close()  # nothing is left
+
+
+async def test_an_end_of_all_does_not_hide_a_session_whose_end_the_store_forgot(door: Door) -> None:
+    """Its token may be younger than that end, where clocks differ."""
+    door.source.epoch = Epoch(0, ("one",))
+    await door.book.end_all("alice", ISSUED_MS - 1)
+    assert await door.verdict(alice()) is Verdict.REVOKED
+    assert await door.verdict(alice("other")) is Verdict.ADMITTED
+    assert await door.verdict(alice("other", ISSUED_MS - 2)) is Verdict.REVOKED
+    assert door.source.asked == ["alice"]

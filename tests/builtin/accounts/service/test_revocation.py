@@ -123,7 +123,7 @@ class TestTokens:
                 "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - :then", then=now_ms
             )
             assert later_ms <= since_ms - now_ms <= later_ms + passed + 1
-            told = int(await store.execute("HGET", f"{{u:{user.id}}}:v1:n", "n"))
+            told = int(await store.execute("HGET", f"{{u:{user.id}}}:v1:n", "p"))
             assert told == since_ms
 
 
