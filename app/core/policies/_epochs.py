@@ -1,8 +1,9 @@
 """Which tokens have ended before their time: an account's epoch, which ADMIT looks at in the request's one round trip.
 
 An epoch is a hash ``{u:<id>}:v1:n``: ``n`` is the time in ms before which all tokens of the account are over, ``p`` the same while nobody
-has read the rest from the database, and there is a field ``s<sid>`` for each session that has ended. The database is the truth (``EpochSource``); the store's copy is made when it is missed, lives
-for ``grace_s`` and is then read anew, so that a revocation which the store lost (a failover) holds after that time.
+has read the rest from the database, and there is a field ``s<sid>`` for each session that has ended. The database is the truth
+(``EpochSource``); the store's copy is made when it is missed, lives for ``grace_s`` and is then read anew, so that a revocation which the
+store lost (a failover) holds after that time.
 """
 
 import asyncio
