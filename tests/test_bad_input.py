@@ -32,7 +32,7 @@ JOIN = {**TOKEN_ONLY, "password": "another long passphrase"}
 class Endpoint(NamedTuple):
     """One operation; ``json`` or ``form`` is a body that it would take, ``key`` says that it wants an ``Idempotency-Key``,
     ``query`` what it needs after the path, ``status`` is that of a good request without a body, ``closed`` the policy that is 503 without
-    the store; ``missing``: 404, because the tokens of these tests belong to no session.
+    the store; ``missing``: 404, because the tokens of these tests belong to no session, or because there is no such user.
     """
 
     method: str
@@ -65,6 +65,18 @@ GATED = (
     Endpoint("POST", "/users/me/email", json=MOVE, closed="users_me_email"),
     Endpoint("POST", "/auth/register", json=WHO, public=True, needs_database=False, closed="auth_register"),
     Endpoint("POST", "/auth/register/confirm", json=JOIN, public=True, needs_database=False, closed="auth_register_confirm"),
+    Endpoint("GET", "/users", scope="read:users", role="admin"),
+    Endpoint("POST", "/users", json={"email": "new@example.com", "password": "correct horse battery"}, scope="write:users", role="admin",
+             closed="users_create"),
+    Endpoint("GET", "/users/{user_id}", scope="read:users", role="admin", missing=True),
+    Endpoint("PATCH", "/users/{user_id}", json={"is_active": True}, scope="write:users", role="admin", closed="users_change", missing=True),
+    Endpoint("DELETE", "/users/{user_id}", scope="write:users", role="admin", closed="users_delete", missing=True),
+    Endpoint("PUT", "/users/{user_id}/roles/{role}", scope="write:users", role="admin", closed="users_role_give", missing=True),
+    Endpoint("DELETE", "/users/{user_id}/roles/{role}", scope="write:users", role="admin", closed="users_role_take", missing=True),
+    Endpoint("PUT", "/users/{user_id}/scopes/{scope}", scope="write:users", role="admin", closed="users_scope_give", missing=True),
+    Endpoint("DELETE", "/users/{user_id}/scopes/{scope}", scope="write:users", role="admin", closed="users_scope_take", missing=True),
+    Endpoint("POST", "/users/{user_id}/sign-out", scope="write:users", role="admin", closed="users_sign_out", missing=True),
+    Endpoint("GET", "/audit", scope="read:audit", role="admin"),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),
@@ -88,7 +100,14 @@ OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", 
 JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
 
 
-SAMPLES = {"name": "records_get", "dependency": "external_data", "session_id": NOBODY}
+SAMPLES = {
+    "name": "records_get",
+    "dependency": "external_data",
+    "session_id": NOBODY,
+    "user_id": NOBODY,
+    "role": "db_reader",
+    "scope": "read:records",
+}
 """Values of path parameters that are the same on every site."""
 
 

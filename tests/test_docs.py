@@ -352,7 +352,7 @@ class TestPolicies:
             listed = set(re.findall(r"`([^`]+)`", line))
             # Other tests of this process may have registered more.
             assert listed <= known.keys()
-            assert len(listed) == {"scopes": 10, "roles": 4}[kind]
+            assert len(listed) == {"scopes": 13, "roles": 4}[kind]
 
     async def test_metrics_that_the_pages_name_exist(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         exposed = set(re.findall(r"^# TYPE (\S+)", (await client.get("/metrics")).text, re.MULTILINE))

@@ -115,6 +115,8 @@ def test_second_user_of_one_address_fails_in_one_line(command: Command) -> None:
     [
         ["users", "create", "op@example.com", "--generate", "--password-stdin"],
         ["users", "grant", "op@example.com"],
+        ["users", "revoke", "op@example.com"],
+        ["users", "list", "--limit=101"],
         ["users", "create"],
     ],
 )
@@ -138,6 +140,53 @@ def test_grant_adds_to_what_the_user_has(command: Command) -> None:
     )
     assert granted.json["roles"] == ["db_reader"]
     assert granted.json["scopes"] == ["read:records", "write:records"]
+
+
+def test_rights_are_taken_and_users_disabled_listed_signed_out_and_deleted(
+    command: Command, postgres_url: str
+) -> None:
+    user = ("op@example.com", "--json")
+    command("users", "create", "op@example.com", "--generate", "--role=db_reader", "--scope=read:policies")
+    taken = command("users", "revoke", *user, "--role=db_reader", "--role=admin", "--scope=read:credits").json
+    assert (taken["roles"], taken["scopes"], taken["all_scopes"]) == (
+        [],
+        ["read:policies"],
+        ["read:policies"],
+    )
+    assert command("users", "disable", *user).json["is_active"] is False
+    listed = command("users", "list", "--disabled", "--json").json
+    assert [one["email"] for one in listed["items"]] == ["op@example.com"]
+    assert command("users", "list", "--active").output == ""
+    assert command("users", "list", "--role=emperor", "--email=OP@example.com", "--limit=1").output == ""
+    assert command("users", "enable", *user).json["is_active"] is True
+    assert "disabled" not in command("users", "list").output
+    assert command("users", "sign-out", *user).json["ended_sessions"] == 0
+    assert command("users", "delete", *user, stdin="n\n").code == 1
+    assert command("users", "delete", *user, "--yes").json["email"] == "op@example.com"
+    for act in ("grant", "revoke"):
+        assert command("users", act, "op@example.com", "--role=admin").code == 1
+    for act in ("disable", "enable", "sign-out"):
+        assert command("users", act, "op@example.com").errors.count("\n") == 1
+
+    async def recorded() -> list[tuple[str, str]]:
+        connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+        rows = await connection.fetch("SELECT event, actor_kind FROM audit_events ORDER BY id")
+        await connection.close()
+        return [tuple(row) for row in rows]
+
+    events = ["created", "disabled", "enabled", "signed_out", "deleted"]
+    done = [("user." + event, "operator") for event in events]
+    done.insert(1, ("rights.revoked", "operator"))
+    assert asyncio.run(recorded()) == done
+
+
+def test_without_the_store_that_must_know_a_user_keeps_what_he_has(command: Command) -> None:
+    command("users", "create", "op@example.com", "--generate")
+    for environment in ({"VALKEY_URL": ""}, {"VALKEY_URL": "valkey://127.0.0.1:1/0"}):
+        failed = command("users", "grant", "op@example.com", "--role=admin", **environment)
+        assert (failed.code, "Traceback" in failed.errors) == (1, False)
+        assert failed.errors.splitlines()[-1].startswith("error: ")
+    assert command("users", "list", "--json", VALKEY_URL="").json["items"][0]["roles"] == []
 
 
 def test_grant_to_nobody_fails(command: Command) -> None:

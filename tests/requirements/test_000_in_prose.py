@@ -1,21 +1,24 @@
-"""Document 000: what it promises in prose about caching, credits, quotas, errors and idempotency keys."""
+"""Document 000: what it promises in prose about scopes and roles, caching, credits, quotas, errors and idempotency keys."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 import structlog
+from fastapi import Depends, FastAPI
 from sqlalchemy import select
 
 from app.builtin.accounts import create_access_token, get_password_hash, verify_password
-from app.builtin.accounts.service import AccountFunctions, SignInLimits
+from app.builtin.accounts.service import AccountFunctions, Administration, SignInLimits, create_user
 from app.core import APIRouter, CurrentPrincipal, JobConfig, api_worker, enforce_all_policies
-from app.core.db import Database
+from app.core.context import Principal
+from app.core.db import Database, get_db_context
 from app.core.errors import Conflict, PolicyRejected
-from app.core.http import Platform
+from app.core.http import Platform, require_scope, roles_required
 from app.core.observability import log_sink, record_db_latency
 from app.core.policies import CREDIT, CostRequest, Credits, Idempotency, Quota, set_cost
 from app.core.security import PasswordHasher
@@ -30,6 +33,56 @@ from tests.servers import PrivateServer
 STRATEGIES = (
     "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "noeviction",
 )  # fmt: skip
+
+
+async def test_000_line_8_scopes_and_roles_are_asked_for_by_dependencies_that_compose(serve: Serve) -> None:
+    router = APIRouter()
+
+    @router.get("/report", dependencies=[Depends(roles_required(["db_reader", "admin"]))])
+    async def report(
+        user: Annotated[Principal, Depends(require_scope("read:data", "read:more"))],
+    ) -> str:
+        return user.id
+
+    rights: tuple[tuple[int, list[str], list[str]], ...] = (
+        (200, ["read:data", "read:more"], ["db_reader"]),
+        (200, ["read:data", "read:more", "x"], ["admin", "io_user"]),
+        (403, ["read:data"], ["db_reader"]),
+        (403, ["read:data", "read:more"], ["io_user"]),
+        (403, [], []),
+    )
+    async with serve(router, open_routes={"/report": "guarded by hand"}) as service:
+
+        async def status(header: dict[str, str]) -> int:
+            return (await service.client.get("/report", headers=header)).status_code
+
+        for wildcard in ({"roles": ["*"]}, {"scopes": ["read:*"]}):
+            with pytest.raises(ValueError, match="cannot carry"):
+                bearer(uuid4(), **wildcard)
+        for expected, scopes, roles in rights:
+            assert await status(bearer(uuid4(), scopes=scopes, roles=roles)) == expected
+        assert await status({}) == 401
+
+
+async def test_000_line_8_a_role_brings_its_scopes_and_its_loss_counts_with_the_next_request(
+    client: httpx2.AsyncClient, app: FastAPI, clean_database: None, clean_store: None, database: Database
+) -> None:
+    async with get_db_context(database) as db:
+        hasher = PasswordHasher(memory_kib=64, time_cost=1, parallelism=1)
+        user = await create_user(db, hasher, "ann@example.com", "correct horse battery", roles=["db_reader"])
+    signed_in = await client.post(
+        "/auth/token", data={"username": "ann@example.com", "password": "correct horse battery"}
+    )
+    header = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+    assert (await client.get("/records", headers=header)).status_code == 200
+    async with get_db_context(database) as db:
+        desk = app.state.gatehouse.require(Administration)
+        await desk.take(db, user.id, roles=["db_reader"], by=None)
+    assert (await client.get("/records", headers=header)).status_code == 401
+    refreshed = await client.post("/auth/refresh", data={"refresh_token": signed_in.json()["refresh_token"]})
+    assert refreshed.json()["scope"] == ""
+    header = {"Authorization": f"Bearer {refreshed.json()['access_token']}"}
+    assert (await client.get("/records", headers=header)).status_code == 403
 
 
 async def test_000_line_24_a_stale_value_serves_while_no_new_one_can_be_had(cached: None) -> None:

@@ -28,8 +28,8 @@ from app.core.http import Platform, platform_of
 from app.core.policies import Switch, Switches
 from app.core.security import register_scope
 
-register_scope("read:policies", "See the policy of every route")
-register_scope("write:policies", "Switch endpoints off and set breakers by hand")
+register_scope("read:policies", "See the policy of every route", roles=("admin",))
+register_scope("write:policies", "Switch endpoints off and set breakers by hand", roles=("admin",))
 
 # An operator who looks, or pulls a switch, must get through while everything else is shed.
 READ = JobConfig(security=Security(scopes=("read:policies",), roles=("admin",)), priority="critical")

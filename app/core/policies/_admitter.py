@@ -59,6 +59,12 @@ class Admitter(Settler):
         """Ask for each caller's token too, from now on, whether it was revoked."""
         self._epochs = epochs
 
+    async def close(self) -> None:
+        """Wait for what was begun and that nobody waits for: settlements, and epochs whose askers have gone."""
+        await super().close()
+        if self._epochs is not None:
+            await self._epochs.close()
+
     @property
     def proves_tokens(self) -> bool:
         """Whether a caller with a token has to be asked for, even where nothing is counted."""

@@ -1,8 +1,9 @@
 """Which tokens have ended before their time: an account's epoch, which ADMIT looks at in the request's one round trip.
 
-An epoch is a hash ``{u:<id>}:v1:n``: ``n`` is the time in ms before which all tokens of the account are over, and there is a field
-``s<sid>`` for each session that has ended. The database is the truth (``EpochSource``); the store's copy is made when it is missed, lives
-for ``grace_s`` and is then read anew, so that a revocation which the store lost (a failover) holds after that time.
+An epoch is a hash ``{u:<id>}:v1:n``: ``n`` is the time in ms before which all tokens of the account are over, ``p`` the same while nobody
+has read the rest from the database, and there is a field ``s<sid>`` for each session that has ended. The database is the truth
+(``EpochSource``); the store's copy is made when it is missed, lives for ``grace_s`` and is then read anew, so that a revocation which the
+store lost (a failover) holds after that time.
 """
 
 import asyncio
@@ -109,6 +110,11 @@ class Epochs:
         if not is_known and self._source_is_overdue():
             raise RevocationUnknown(policy)
         return is_known
+
+    async def close(self) -> None:
+        """Wait for what is being read: it needs the database and the store, which are closed next."""
+        while self._loading:
+            await asyncio.wait(list(self._loading.values()))
 
     async def _load(self, account: str) -> bool:
         try:

@@ -17,6 +17,7 @@ from app.core.security._scopes import (
     parse_scope,
     register_role,
     register_scope,
+    scopes_of,
     unknown_roles,
     unknown_scopes,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "parse_scope",
     "register_role",
     "register_scope",
+    "scopes_of",
     "unknown_roles",
     "unknown_scopes",
     "with_encrypted_parameters",

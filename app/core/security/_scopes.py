@@ -2,8 +2,9 @@
 knows.
 
 A feature that needs a name of its own registers it where it is imported, once:
-``register_scope("read:orders", "List orders")``. Granting an unknown name is refused, so a typing error
-cannot become a permission that nothing checks.
+``register_scope("read:orders", "List orders", roles=("clerk",))``. Granting an unknown name is refused, so a typing error
+cannot become a permission that nothing checks. Roles carry scopes, by their full names: there are no wildcards, so that a scope which
+is made known later is in nobody's hands unless its registration says so.
 """
 
 import re
@@ -29,23 +30,39 @@ _roles: dict[str, str] = {
     "cpu_user": "May use endpoints that need much CPU",
     "admin": "Operates the service",
 }
+_carried: dict[str, set[str]] = {
+    "db_reader": {"read:records"},
+    "io_user": {"read:external"},
+    "cpu_user": {"run:cpu_job"},
+    "admin": {"write:credits", "read:monitor", "write:monitor"},
+}
 
 known_scopes: Mapping[str, str] = MappingProxyType(_scopes)
 known_roles: Mapping[str, str] = MappingProxyType(_roles)
 
 
-def register_scope(name: str, description: str) -> None:
-    """Make a scope known. Raises ``ValueError`` if the name is not a scope's, or is known with another
-    description.
+def register_scope(name: str, description: str, *, roles: Iterable[str] = ()) -> None:
+    """Make a scope known, and put it into what ``roles`` carry. Raises ``ValueError`` if the name is not a scope's, or is known with
+    another description, or a role is unknown.
     """
+    roles = _all_known("role", roles, _roles)
     _register(_scopes, name, description)
+    for role in roles:
+        _carried.setdefault(role, set()).add(name)
 
 
-def register_role(name: str, description: str) -> None:
-    """Make a role known. Raises ``ValueError`` if the name is not a role's, or is known with another
-    description.
+def register_role(name: str, description: str, *, scopes: Iterable[str] = ()) -> None:
+    """Make a role known that carries ``scopes``, besides those that are registered for it. Raises ``ValueError`` if the name is not a
+    role's, or is known with another description, or a scope is unknown.
     """
+    scopes = _all_known("scope", scopes, _scopes)
     _register(_roles, name, description)
+    _carried.setdefault(name, set()).update(scopes)
+
+
+def scopes_of(roles: Iterable[str]) -> frozenset[str]:
+    """The scopes that these roles carry; a role that nobody has registered carries none."""
+    return frozenset(scope for role in roles for scope in _carried.get(role, ()))
 
 
 def unknown_scopes(scopes: Iterable[str]) -> list[str]:
@@ -79,6 +96,13 @@ def parse_scope(text: str) -> frozenset[str]:
 def format_scope(scopes: Iterable[str]) -> str:
     """The space-separated list of ``scopes``, sorted, as tokens and answers carry it."""
     return " ".join(sorted(scopes))
+
+
+def _all_known(kind: str, names: Iterable[str], known: Mapping[str, str]) -> list[str]:
+    names = sorted(set(names))
+    if strangers := [name for name in names if name not in known]:
+        raise ValueError(f"no {kind} has the name {', '.join(strangers)}")
+    return names
 
 
 def _register(known: dict[str, str], name: str, description: str) -> None:

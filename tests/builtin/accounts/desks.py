@@ -10,6 +10,7 @@ from sqlalchemy import text
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import (
     AccountEpochs,
+    AuditLog,
     Lifetimes,
     Opened,
     Revocation,
@@ -41,6 +42,7 @@ class Accounts:
         self.sessions = Sessions(
             tokens=self.tokens, revocation=self.revocation, lifetimes=LIFETIMES, clock=self.clock
         )
+        self.audit = AuditLog(self.clock)
         self.upkeep = SessionUpkeep(database, LIFETIMES, self.clock)
         self.epochs = AccountEpochs(database, self.clock)
         self._admitter = Admitter(store, clock=self.clock)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -13,12 +14,13 @@ from app.builtin.accounts.service import create_user
 from app.core.db import Database, get_db_context
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
-from tests.processes import PATIENCE_S, Api, api_process
+from tests.processes import PATIENCE_S, Api, api_process, bearer
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_database", "ann")
 PASSWORD = "correct horse battery staple"
 EMAIL = "ann@example.com"
+ADMIN = bearer(UUID(int=1))
 HOLD = 726_101
 _HOLDING = f"""
 CREATE FUNCTION hold_commit() RETURNS trigger LANGUAGE plpgsql AS
@@ -95,6 +97,42 @@ async def test_what_one_process_ends_is_over_with_the_next_request_in_another(
         assert [await client.ask(two) for client in (ann, other, third)] == [401] * 3
         assert [(await client.refresh(two)).status_code for client in (ann, other, third)] == [401] * 3
         assert await (await Client.signed_in(one)).ask(two) == 200
+
+        await rights_change_with_the_next_request_in_the_other(one, two)
+        await nothing_is_left_of_a_deleted_user(one, two, private_valkey)
+
+
+async def rights_change_with_the_next_request_in_the_other(one: Api, two: Api) -> None:
+    """Here and below, and not in tests of their own, because two processes take a second and more to start."""
+    ann = await Client.signed_in(one)
+    me = await one.client.get("/users/me", headers=ann.header)
+    path = f"/users/{me.json()['id']}/roles/db_reader"
+    assert (await two.client.get("/records", headers=ann.header)).json()["required_roles"] == ["db_reader"]
+
+    for method, done, roles, status in (("PUT", 200, ["db_reader"], 200), ("DELETE", 204, [], 403)):
+        assert (await one.client.request(method, path, headers=ADMIN)).status_code == done
+        refused = await two.client.get("/records", headers=ann.header)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (
+            401, 'Bearer error="invalid_token"',
+        )  # fmt: skip
+        ann = Client((await ann.refresh(two)).json())
+        shown = await two.client.get("/users/me", headers=ann.header)
+        assert (shown.status_code, shown.json()["roles"]) == (200, roles)
+        assert (await two.client.get("/records", headers=ann.header)).status_code == status
+
+
+async def nothing_is_left_of_a_deleted_user(one: Api, two: Api, valkey: PrivateServer) -> None:
+    ann = await Client.signed_in(one)
+    me = await one.client.get("/users/me", headers=ann.header)
+    assert (await one.client.delete(f"/users/{me.json()['id']}", headers=ADMIN)).status_code == 204
+    for _ in range(2):
+        # Not `/users/me`, which looks for the user in any case: here nobody does but ADMIT.
+        answer = await two.client.get("/credits", headers=ann.header)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (
+            401, 'Bearer error="invalid_token"',
+        )  # fmt: skip
+        await flush(valkey)
+    assert (await ann.refresh(two)).status_code == 401
 
 
 async def test_twenty_at_once_in_two_processes_get_one_successor(

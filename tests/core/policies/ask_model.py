@@ -24,6 +24,9 @@ class Wish:
     slots: int = 0
     amount: int = 0
     shadow: bool = False
+    issued_ms: int = 0
+    """When the caller's token was issued; 0: he has none."""
+    session: str = "one"
 
 
 @dataclass
@@ -63,6 +66,8 @@ class Model:
     balance: int | None = None
     version: int = 0
     holds: dict[int, int] = field(default_factory=dict)
+    tokens_since: int = 0
+    ended: set[str] = field(default_factory=set)
 
     @property
     def held(self) -> int:
@@ -81,6 +86,8 @@ class Model:
     def _decide(self, rid: int, wish: Wish) -> tuple[Said, bool]:
         if self.attempts >= MOST_ATTEMPTS:
             return Said(Verdict.LIMITED), True
+        if wish.issued_ms and (wish.issued_ms < self.tokens_since or wish.session in self.ended):
+            return Said(Verdict.REVOKED), True
         generation = 0
         if wish.key:
             verdict, generation, tail = self._claim(wish)

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.core.context import Principal
 from app.core.policies import (
     Admission,
     Admitter,
     Ask,
     Balance,
+    Caller,
+    Epoch,
+    EpochBook,
+    Epochs,
     Plan,
     RateLimit,
     Verdict,
 )
+from app.core.policies._epochs import epoch_key
 from app.core.resilience import SystemClock
 from app.core.valkey import Put, ValkeyClient
 from tests.core.policies.ask_model import (
@@ -49,6 +55,7 @@ PLAN = Plan(
         RateLimit.fixed_window("admitted", limit=MOST_ADMITTED, window=FAR, charge="admit"),
     ],
 )
+GRACE_S = 60.0
 END_MS = 2_000_000_000_000
 WISHES = st.builds(
     Wish,
@@ -64,6 +71,8 @@ WISHES = st.builds(
     slots=st.sampled_from([0, 0, 0, 1, 3]),
     amount=st.sampled_from([0, 0, 1, 3]),
     shadow=st.sampled_from([False] * 4 + [True]),
+    issued_ms=st.sampled_from([0, 0, 1000, 3000, 8000]),
+    session=st.sampled_from(["one", "one", "two"]),
 )
 
 
@@ -80,9 +89,20 @@ class Step:
 ACTS = st.sampled_from(
     ["admit"] * 9
     + ["settle", "settle", "abort", "abort_again", "keep", "wait", "wait", "store", "fund", "flush"]
+    + ["end_tokens", "end_session", "forget_ends"]
 )
 NUMBERS = st.sampled_from([1, 3000, SLOT_LEASE, LEASE, 2 * LEASE])  # leases end exactly, too
 STEPS = st.lists(st.builds(Step, ACTS, WISHES, st.integers(0, 20), NUMBERS), min_size=15, max_size=60)
+
+
+class Truth:
+    """The database's word on which tokens have ended: the model's."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    async def epoch_of(self, _: str) -> Epoch:
+        return Epoch(self.model.tokens_since, tuple(self.model.ended))
 
 
 class Both:
@@ -93,6 +113,9 @@ class Both:
         self.time = TimedStore(store)
         self.admitter = Admitter(self.time, clock=SystemClock())
         self.model = Model()
+        epochs = Epochs(self.time, Truth(self.model), clock=SystemClock(), grace_s=GRACE_S)
+        self.admitter.prove_tokens(epochs)
+        self.book = EpochBook(store, grace_s=GRACE_S)
         self.open: list[tuple[int, Wish, Said, Admission]] = []
         self.aborted: set[int] = set()
         self.count = 0
@@ -110,6 +133,15 @@ class Both:
             await self.put(step.number)
         elif step.act == "fund":
             await self.fund(step.which)
+        elif step.act == "end_tokens":
+            self.model.tokens_since = max(self.model.tokens_since, step.number)
+            await self.book.end_all("alice", step.number)
+        elif step.act == "end_session":
+            # Of the second one only, so that most requests get further.
+            self.model.ended.add("two")
+            await self.book.end_sessions("alice", ["two"])
+        elif step.act == "forget_ends":
+            await self.store.execute("DEL", epoch_key("alice"))
         else:
             await self.store.execute("DEL", ACCOUNT)
             self.model.balance, self.model.holds = None, {}
@@ -118,7 +150,7 @@ class Both:
     async def admit(self, wish: Wish) -> None:
         self.count += 1
         rid, said = self.count, self.model.admit(self.count, wish)
-        admission = await self.admitter.admit(PLAN, ALICE, None, ask_of(wish))
+        admission = await self.admitter.admit(PLAN, caller_of(wish), None, ask_of(wish))
         answered = Said(
             admission.verdict, admission.generation, admission.is_leader, admission.tail, admission.shadowed
         )
@@ -188,6 +220,12 @@ class Both:
         assert members == sum(end > model.now for end in model.slots.values())
         assert int(held or 0) == model.held * CREDIT
         assert all(life > 0 for life in left.values())
+
+
+def caller_of(wish: Wish) -> Caller:
+    if not wish.issued_ms:
+        return ALICE
+    return Caller(Principal("alice", session_id=wish.session, issued_at=wish.issued_ms / 1000), "192.0.2.1")
 
 
 def ask_of(wish: Wish) -> Ask:

@@ -299,3 +299,38 @@ class TestOutage:
         book = EpochBook(Gone("valkey://127.0.0.1:1"), grace_s=GRACE_S)
         with pytest.raises(StoreDown):
             await book.end_all("alice", 1)
+
+
+async def test_closing_waits_for_an_epoch_whose_asker_has_gone(door: Door) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(Source):
+        async def epoch_of(self, account: str) -> Epoch:
+            asked.set()
+            await may_answer.wait()
+            return await super().epoch_of(account)
+
+    source = Slow()
+    door.admitter.prove_tokens(Epochs(door.time, source, clock=door.clock, grace_s=GRACE_S))
+    asker = asyncio.create_task(door.admit(alice()))
+    await asked.wait()
+    asker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    closing = asyncio.create_task(door.admitter.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    may_answer.set()
+    await closing
+    assert source.asked == ["alice"]
+    await door.admitter.close()  # nothing is left
+
+
+async def test_an_end_of_all_does_not_hide_a_session_whose_end_the_store_forgot(door: Door) -> None:
+    """Its token may be younger than that end, where clocks differ."""
+    door.source.epoch = Epoch(0, ("one",))
+    await door.book.end_all("alice", ISSUED_MS - 1)
+    assert await door.verdict(alice()) is Verdict.REVOKED
+    assert await door.verdict(alice("other")) is Verdict.ADMITTED
+    assert await door.verdict(alice("other", ISSUED_MS - 2)) is Verdict.REVOKED
+    assert door.source.asked == ["alice"]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core import security
+from app.core.security import _scopes as _module
 from app.core.security import (
     format_scope,
     is_role,
@@ -15,6 +16,7 @@ from app.core.security import (
     parse_scope,
     register_role,
     register_scope,
+    scopes_of,
     unknown_roles,
     unknown_scopes,
 )
@@ -86,6 +88,38 @@ class TestKnownNames:
     def test_a_name_of_another_form_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="lower-case"):
             register_role(name, "x")
+
+
+class TestRoles:
+    @pytest.fixture(autouse=True)
+    def forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a test registers is not known to the next."""
+        for name in ("_scopes", "_roles", "_carried"):
+            known = getattr(_module, name)
+            kept = {key: set(value) if isinstance(value, set) else value for key, value in known.items()}
+            monkeypatch.setattr(_module, name, kept)
+
+    def test_a_role_carries_what_was_registered_for_it_and_nothing_else(self) -> None:
+        assert scopes_of(["db_reader", "io_user"]) == {"read:records", "read:external"}
+        assert scopes_of([]) == scopes_of(["nobody_knows"]) == frozenset()
+
+    def test_a_role_of_ones_own_carries_scopes_that_are_known(self) -> None:
+        register_role("clerk", "Works on orders", scopes=["read:records"])
+        register_scope("read:orders", "List orders", roles=["clerk"])
+        register_role("clerk", "Works on orders")  # registered again it loses none
+        assert scopes_of(["clerk"]) == {"read:records", "read:orders"}
+        assert "read:orders" not in scopes_of(["admin"])
+
+    @pytest.mark.parametrize("name", ["read:order", "read:*", "*", ""])
+    def test_a_scope_that_nobody_knows_is_carried_by_no_role(self, name: str) -> None:
+        with pytest.raises(ValueError, match="no scope has the name"):
+            register_role("clerk", "Works on orders", scopes=[name])
+        assert unknown_roles(["clerk"]) == ["clerk"]
+
+    def test_a_scope_is_not_given_to_a_role_that_nobody_knows(self) -> None:
+        with pytest.raises(ValueError, match="no role has the name"):
+            register_scope("read:orders", "List orders", roles=["clerk"])
+        assert unknown_scopes(["read:orders"]) == ["read:orders"]
 
 
 class TestStructure:

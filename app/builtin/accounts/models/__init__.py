@@ -6,3 +6,6 @@ from app.builtin.accounts.models.sessions import AuthSession, RefreshToken
 from app.builtin.accounts.models.users import MAX_EMAIL, User, email_key
 
 __all__ = ["MAX_EMAIL", "AuditEvent", "AuthSession", "EmailToken", "RefreshToken", "User", "email_key"]
+from app.builtin.accounts.models.deleted import DeletedUser
+
+__all__ = ["MAX_EMAIL", "AuditEvent", "AuthSession", "DeletedUser", "RefreshToken", "User", "email_key"]

@@ -25,6 +25,8 @@ class AuditEvent(UUIDPrimaryKey, Base):
         CheckConstraint("(actor_kind = 'user') = (actor_id IS NOT NULL)", name="a_user_has_an_id"),
         Index("ix_audit_events_subject_id_id", "subject_id", "id"),
         Index("ix_audit_events_event_id", "event", "id"),
+        Index("ix_audit_events_actor_id_id", "actor_id", "id"),
+        Index("ix_audit_events_at", "at"),
     )
 
     at: Mapped[datetime] = mapped_column()

@@ -3,10 +3,11 @@
 from datetime import datetime
 from unicodedata import normalize
 
-from sqlalchemy import String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app.core.db import Base, Timestamps, UUIDPrimaryKey
+from app.core.security import scopes_of
 
 MAX_EMAIL = 254
 
@@ -24,10 +25,14 @@ class User(UUIDPrimaryKey, Timestamps, Base):
 
     ``tokens_since``: access tokens that were issued before it are over; it only moves forward. ``email_verified_at``: when he showed that
     he reads mail at his address; None: nobody did, as with users whom an operator made.
+    ``scopes`` are those that he was given himself; what he may do is ``all_scopes``, with those that his roles carry.
     """
 
     __tablename__ = "users"
-    __table_args__ = (UniqueConstraint("email_key"),)
+    __table_args__ = (
+        UniqueConstraint("email_key"),
+        Index("ix_users_roles", "roles", postgresql_using="gin"),
+    )
 
     email: Mapped[str] = mapped_column(String(MAX_EMAIL))
     email_key: Mapped[str] = mapped_column()
@@ -37,6 +42,11 @@ class User(UUIDPrimaryKey, Timestamps, Base):
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
     tokens_since: Mapped[datetime | None] = mapped_column()
     email_verified_at: Mapped[datetime | None] = mapped_column()
+
+    @property
+    def all_scopes(self) -> frozenset[str]:
+        """What he may do: his own scopes and those of his roles."""
+        return frozenset(self.scopes) | scopes_of(self.roles)
 
     @validates("email")
     def _set_key(self, _: str, email: str) -> str:

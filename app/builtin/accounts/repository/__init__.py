@@ -1,6 +1,7 @@
 """Reads and writes of accounts, in a session that the caller commits."""
 
 from app.builtin.accounts.repository.audit import AuditRepository
+from app.builtin.accounts.repository.deleted import DeletedUserRepository
 from app.builtin.accounts.repository.email_tokens import EmailTokenRepository
 from app.builtin.accounts.repository.epochs import read_epoch
 from app.builtin.accounts.repository.sessions import SessionRepository
@@ -8,6 +9,7 @@ from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
 __all__ = [
     "AuditRepository",
+    "DeletedUserRepository",
     "EmailTaken",
     "EmailTokenRepository",
     "SessionRepository",

@@ -10,6 +10,9 @@ SELECT CAST(coalesce(round(extract(epoch FROM u.tokens_since) * 1000), 0) AS big
     ARRAY(SELECT CAST(s.id AS text) FROM auth_sessions s
         WHERE s.user_id = u.id AND s.ended_at IS NOT NULL AND s.used_at > $2)
 FROM users u WHERE u.id = $1
+UNION ALL
+SELECT 9007199254740991, CAST('{}' AS text[]) FROM deleted_users d
+    WHERE d.id = $1 AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = $1)
 """
 
 
@@ -17,6 +20,8 @@ async def read_epoch(
     database: Database, user_id: UUID, used_after: datetime
 ) -> tuple[int, tuple[str, ...]] | None:
     """``tokens_since`` in ms (0: never set), and the ended sessions that were last used after that time; None for an unknown user.
+
+    For a user who was deleted it is the end of time (2**53 - 1 ms): no token of his counts, whatever the clock was that it was issued by.
 
     Raises a DatabaseError (503).
     """

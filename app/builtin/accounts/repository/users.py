@@ -1,6 +1,7 @@
 """Reads and writes users."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -48,11 +49,62 @@ class UserRepository:
         with translate_errors():
             return await self._session.scalar(query, execution_options={"populate_existing": True})
 
-    async def end_tokens(self, user_id: UUID, since: datetime) -> None:
-        """Access tokens issued before ``since`` are over; an earlier end stays where it is if it is later."""
-        later = func.greatest(User.tokens_since, since)
+    async def end_tokens(
+        self, user_id: UUID, since: datetime, ahead: timedelta | None = None
+    ) -> datetime | None:
+        """Access tokens issued before ``since`` are over; an earlier end stays where it is if it is later.
+
+        Returns which of the two it is; None for an unknown user.
+        ``ahead``: by how much ``since`` may be later than the server's clock says; what is later than that is cut.
+        """
+        if ahead is not None:
+            limit = func.date_trunc("milliseconds", func.clock_timestamp() + ahead)
+            later = func.greatest(User.tokens_since, func.least(since, limit))
+        else:
+            later = func.greatest(User.tokens_since, since)
+        ending = update(User).where(User.id == user_id).values(tokens_since=later)
         with translate_errors():
-            await self._session.execute(update(User).where(User.id == user_id).values(tokens_since=later))
+            return (await self._session.scalars(ending.returning(User.tokens_since))).one_or_none()
+
+    async def page(
+        self, *, email: str | None, role: str | None, is_active: bool | None, before: UUID | None, most: int
+    ) -> Sequence[User]:
+        """Users, newest first: those with this address in any spelling, this role of their own, active or not; made before ``before``."""
+        query = select(User)
+        if email is not None:
+            query = query.where(User.email_key == email_key(email))
+        if role is not None:
+            query = query.where(User.roles.contains([role]))
+        if is_active is not None:
+            query = query.where(User.is_active.is_(is_active))
+        if before is not None:
+            query = query.where(User.id < before)
+        with translate_errors():
+            return (await self._session.scalars(query.order_by(User.id.desc()).limit(most))).all()
+
+    async def queue_for(self, role: str) -> None:
+        """Wait for others who may take this role from somebody; they wait until we are done. Before rows are locked, not after."""
+        key = func.hashtextextended(f"users.role.{role}", 0)
+        with translate_errors():
+            await self._session.execute(select(func.pg_advisory_xact_lock(key)))
+
+    async def has_another(self, role: str, than: UUID) -> bool:
+        """Whether an active user other than this one has the role."""
+        query = select(User.id).where(User.roles.contains([role]), User.is_active, User.id != than).limit(1)
+        with translate_errors():
+            return await self._session.scalar(query) is not None
+
+    async def refresh(self, user: User) -> None:
+        """Read him once more, with what the server made of the last change."""
+        with translate_errors():
+            await self._session.flush()
+            await self._session.refresh(user)
+
+    async def delete(self, user: User) -> None:
+        """Delete his row, and with it all rows that belong to him; ``deleted_users`` keeps his id."""
+        with translate_errors():
+            await self._session.delete(user)
+            await self._session.flush()
 
     async def add(self, user: User) -> User:
         """Insert. Raises ``EmailTaken``; the session stays usable after that."""

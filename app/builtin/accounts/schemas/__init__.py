@@ -1,6 +1,14 @@
 """What accounts take and answer."""
 
 from app.builtin.accounts.schemas._strict import MAX_PASSWORD
+from app.builtin.accounts.schemas.administration import (
+    UserChange,
+    UserCreate,
+    UserOut,
+    UserPage,
+    UserQuery,
+)
+from app.builtin.accounts.schemas.audit import AuditOut, AuditPage, AuditQuery
 from app.builtin.accounts.schemas.email import EmailChange, EmailConfirmation
 from app.builtin.accounts.schemas.passwords import (
     PasswordChangeIn,
@@ -14,6 +22,9 @@ from app.builtin.accounts.schemas.users import Me
 
 __all__ = [
     "MAX_PASSWORD",
+    "AuditOut",
+    "AuditPage",
+    "AuditQuery",
     "EmailChange",
     "EmailConfirmation",
     "LogoutQuery",
@@ -29,4 +40,9 @@ __all__ = [
     "SessionPage",
     "SessionQuery",
     "TokenAnswer",
+    "UserChange",
+    "UserCreate",
+    "UserOut",
+    "UserPage",
+    "UserQuery",
 ]

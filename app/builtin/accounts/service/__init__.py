@@ -1,15 +1,18 @@
 """What accounts do: sign-in and sessions for requests, administration for the command line, upkeep for the periodic tasks."""
 
 from app.builtin.accounts.service.administration import (
-    DEVELOPMENT_USERS,
-    DevelopmentUser,
+    Administration,
     create_user,
-    grant,
-    seed_accounts,
-    seed_development,
+    user_out,
 )
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
+from app.builtin.accounts.service.development import (
+    DEVELOPMENT_USERS,
+    DevelopmentUser,
+    seed_accounts,
+    seed_development,
+)
 from app.builtin.accounts.service.device_token import DeviceTokens
 from app.builtin.accounts.service.email_tokens import BadEmailToken, EmailTokens, TokenLives
 from app.builtin.accounts.service.email_upkeep import EmailTokenUpkeep
@@ -35,6 +38,7 @@ from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, 
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.rights import ADMIN, LastAdministrator, OwnAccount, RightsNotHeld
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
@@ -49,11 +53,13 @@ from app.builtin.accounts.service.sign_in_guard import SignInGuard, SignInLimits
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
+    "ADMIN",
     "DEVELOPMENT_USERS",
     "MIN_PASSWORD",
     "AccountEpochs",
     "AccountFunctions",
     "AccountSettings",
+    "Administration",
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
@@ -68,6 +74,7 @@ __all__ = [
     "EndReason",
     "InvalidScope",
     "KnownPlaces",
+    "LastAdministrator",
     "Letters",
     "Lifetimes",
     "MailIsOff",
@@ -75,6 +82,7 @@ __all__ = [
     "NewPassword",
     "NotWithApiKey",
     "Opened",
+    "OwnAccount",
     "PasswordChange",
     "PasswordProof",
     "PasswordReset",
@@ -82,6 +90,7 @@ __all__ = [
     "Registration",
     "RegistrationIsOff",
     "Revocation",
+    "RightsNotHeld",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",
@@ -102,5 +111,6 @@ __all__ = [
     "script_functions",
     "seed_accounts",
     "seed_development",
+    "user_out",
     "verify_password",
 ]

@@ -1,37 +1,30 @@
-"""What an operator does with users; the command line parses and prints, and calls these."""
+"""What administrators and operators do with accounts; routes and the command line parse and show, and call these."""
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
+from app.builtin.accounts.schemas import UserOut, UserPage, UserQuery
+from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.passwords import check_password
+from app.builtin.accounts.service.revocation import Revocation
+from app.builtin.accounts.service.rights import (
+    ADMIN,
+    LastAdministrator,
+    OwnAccount,
+    check_fit_a_token,
+    check_may_give,
+)
+from app.core.context import Principal
 from app.core.errors import EntityNotFoundError, Unprocessable
-from app.core.security import PasswordHasher, known_roles, known_scopes, unknown_roles, unknown_scopes
+from app.core.security import PasswordHasher, unknown_roles, unknown_scopes
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-
-class DevelopmentUser(NamedTuple):
-    """What a user of the development seed may do; ``None`` is everything that is known."""
-
-    roles: frozenset[str] | None
-    scopes: frozenset[str] | None
-
-
-DEVELOPMENT_USERS: Mapping[str, DevelopmentUser] = MappingProxyType(
-    {
-        "admin@example.com": DevelopmentUser(roles=None, scopes=None),
-        "analyst@example.com": DevelopmentUser(
-            frozenset({"db_reader", "io_user"}), frozenset({"read:records", "read:credits", "read:external"})
-        ),
-        "viewer@example.com": DevelopmentUser(frozenset(), frozenset()),
-    }
-)
 
 
 async def create_user(
@@ -57,71 +50,183 @@ async def create_user(
         roles=roles,
         scopes=scopes,
     )
+    check_fit_a_token(user)
     return await UserRepository(session).add(user)
 
 
-async def grant(
-    session: "AsyncSession", email: str, *, roles: Iterable[str] = (), scopes: Iterable[str] = ()
-) -> User:
-    """Add roles and scopes to those that the user has; the caller commits. Tokens that are out keep what they carry.
+class Administration:
+    """Accounts in the hands of others than their owners, in a database session that the caller commits.
 
-    Raises ``EntityNotFoundError`` for an unknown address and ``Unprocessable`` for an unknown role or scope.
+    ``by`` is the caller of the request. He gives no right that he does not have himself, does not shut himself out, and leaves one active
+    administrator. None is an operator at the command line, whom nothing of that binds. Every change is recorded, ends what it must end,
+    and is one of these or nothing: an account that is already as it should be is left alone.
+
+    Every method raises ``EntityNotFoundError`` (404) for an unknown user; those that end tokens raise StoreError (503) when the store does
+    not answer, and the caller must then roll back.
     """
-    roles, scopes = set(roles), set(scopes)
-    _check_known(roles, scopes)
-    user = await UserRepository(session).get_by_email(email, for_update=True)
+
+    def __init__(self, revocation: Revocation, passwords: PasswordHasher, audit: AuditLog) -> None:
+        self._revocation = revocation
+        self._passwords = passwords
+        self._audit = audit
+
+    async def get(self, db: "AsyncSession", user_id: UUID) -> User:
+        """The user with this id."""
+        return _found(await UserRepository(db).get(user_id))
+
+    async def page(self, db: "AsyncSession", query: UserQuery) -> UserPage:
+        """Users, newest first."""
+        found = await UserRepository(db).page(
+            email=query.email,
+            role=query.role,
+            is_active=query.is_active,
+            before=query.cursor,
+            most=query.limit + 1,
+        )
+        items, more = found[: query.limit], len(found) > query.limit
+        return UserPage(items=[user_out(user) for user in items], next_cursor=items[-1].id if more else None)
+
+    async def create(
+        self,
+        db: "AsyncSession",
+        email: str,
+        password: str,
+        *,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        by: Principal | None,
+    ) -> User:
+        """Add a user. Raises as ``create_user`` and ``give``."""
+        roles, scopes = set(roles), set(scopes)
+        _check_known(roles, scopes)
+        check_may_give(by, roles, scopes)
+        user = await create_user(db, self._passwords, email, password, roles=roles, scopes=scopes)
+        await self._audit.record(db, "user.created", user.id, roles=user.roles, scopes=user.scopes)
+        return user
+
+    async def give(
+        self,
+        db: "AsyncSession",
+        user_id: UUID,
+        *,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        by: Principal | None,
+    ) -> User:
+        """Add roles and scopes to those that the user has, and end his access tokens.
+
+        Raises ``Unprocessable`` (422) for an unknown role or scope, and ``RightsNotHeld`` (403).
+        """
+        roles, scopes = set(roles), set(scopes)
+        _check_known(roles, scopes)
+        check_may_give(by, roles, scopes)
+        user = _found(await UserRepository(db).lock(user_id))
+        new_roles, new_scopes = sorted(roles.difference(user.roles)), sorted(scopes.difference(user.scopes))
+        if new_roles or new_scopes:
+            user.roles, user.scopes = sorted([*user.roles, *new_roles]), sorted([*user.scopes, *new_scopes])
+            check_fit_a_token(user)
+            await self._audit.record(db, "rights.granted", user.id, roles=new_roles, scopes=new_scopes)
+            await self._revocation.end_tokens(db, user.id)
+            await UserRepository(db).refresh(user)
+        return user
+
+    async def take(
+        self,
+        db: "AsyncSession",
+        user_id: UUID,
+        *,
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        by: Principal | None,
+    ) -> User:
+        """Take roles and scopes from the user, also such as nobody knows any more, and end his access tokens.
+
+        Raises ``OwnAccount`` and ``LastAdministrator`` (409) for the role of an administrator.
+        """
+        roles, scopes = set(roles), set(scopes)
+        user = await self._spared(db, user_id, by) if ADMIN in roles else None
+        user = user or _found(await UserRepository(db).lock(user_id))
+        lost_roles, lost_scopes = (
+            sorted(roles.intersection(user.roles)),
+            sorted(scopes.intersection(user.scopes)),
+        )
+        if lost_roles or lost_scopes:
+            user.roles, user.scopes = sorted(set(user.roles) - roles), sorted(set(user.scopes) - scopes)
+            await self._audit.record(db, "rights.revoked", user.id, roles=lost_roles, scopes=lost_scopes)
+            await self._revocation.end_tokens(db, user.id)
+            await UserRepository(db).refresh(user)
+        return user
+
+    async def disable(self, db: "AsyncSession", user_id: UUID, *, by: Principal | None) -> User:
+        """The user cannot sign in, and all his sessions end. Raises ``OwnAccount`` and ``LastAdministrator`` (409)."""
+        user = await self._spared(db, user_id, by)
+        if user.is_active:
+            user.is_active = False
+            await self._audit.record(db, "user.disabled", user.id)
+            await self._revocation.end_all_sessions(db, user.id, "inactive")
+            await UserRepository(db).refresh(user)
+        return user
+
+    async def enable(self, db: "AsyncSession", user_id: UUID, *, by: Principal | None) -> User:
+        """The user can sign in again, with all rights that he had; so ``by`` must have them: ``RightsNotHeld`` (403)."""
+        user = _found(await UserRepository(db).lock(user_id))
+        if not user.is_active:
+            check_may_give(by, user.roles, user.all_scopes)
+            user.is_active = True
+            await self._audit.record(db, "user.enabled", user.id)
+            await UserRepository(db).refresh(user)
+        return user
+
+    async def sign_out(self, db: "AsyncSession", user_id: UUID) -> int:
+        """End all sessions of the user and all his access tokens; how many sessions."""
+        user = _found(await UserRepository(db).lock(user_id))
+        ended = await self._revocation.end_all_sessions(db, user.id, "signed_out")
+        await self._audit.record(db, "user.signed_out", user.id, sessions=ended)
+        return ended
+
+    async def delete(self, db: "AsyncSession", user_id: UUID, *, by: Principal | None) -> None:
+        """Delete the user and all that belongs to him; his sessions and tokens end. Raises ``OwnAccount`` and ``LastAdministrator`` (409).
+
+        What was recorded of him stays, and so does his id among the deleted ones.
+        """
+        user = await self._spared(db, user_id, by)
+        await self._audit.record(db, "user.deleted", user.id, roles=user.roles, scopes=user.scopes)
+        await self._revocation.end_all_sessions(db, user.id, "deleted")
+        await UserRepository(db).delete(user)
+
+    async def _spared(self, db: "AsyncSession", user_id: UUID, by: Principal | None) -> User:
+        """The user, locked, from whom ``by`` may take what an administrator needs."""
+        users = UserRepository(db)
+        if by is not None:
+            if by.id == str(user_id):
+                raise OwnAccount
+            # Two who take each other out at once must not both find the other still there.
+            await users.queue_for(ADMIN)
+        user = _found(await users.lock(user_id))
+        is_administrator = user.is_active and ADMIN in user.roles
+        if by is not None and is_administrator and not await users.has_another(ADMIN, user.id):
+            raise LastAdministrator
+        return user
+
+
+def user_out(user: User) -> UserOut:
+    """The user as administrators see him."""
+    return UserOut(
+        id=user.id,
+        email=user.email,
+        is_active=user.is_active,
+        roles=sorted(user.roles),
+        scopes=sorted(user.scopes),
+        all_scopes=sorted(user.all_scopes),
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )
+
+
+def _found(user: User | None) -> User:
     if user is None:
-        raise EntityNotFoundError("There is no user with this e-mail address.")
-    user.roles = sorted(roles.union(user.roles))
-    user.scopes = sorted(scopes.union(user.scopes))
+        raise EntityNotFoundError("There is no such user.")
     return user
-
-
-async def seed_development(
-    session: "AsyncSession", hasher: PasswordHasher, credentials: Mapping[str, str]
-) -> list[str]:
-    """Make the users of ``DEVELOPMENT_USERS`` with the passwords in ``credentials`` (by e-mail address); the caller commits.
-
-    Users who exist get their roles, scopes and password back, so it may run at every start. Answers the
-    addresses that were added or changed. Raises ``ValueError`` for an address that is not of the seed. Not
-    for production: it resets what an operator changed.
-    """
-    if strangers := sorted(credentials.keys() - DEVELOPMENT_USERS.keys()):
-        raise ValueError(f"not users of the development seed: {', '.join(strangers)}")
-    users = UserRepository(session)
-    return [
-        email
-        for email, password in credentials.items()
-        if await _seed_one(session, users, hasher, email, password)
-    ]
-
-
-async def seed_accounts(session: "AsyncSession", credentials: Mapping[str, str]) -> None:
-    """``seed_development`` as the registry knows it, with a password hasher of its own."""
-    hasher = PasswordHasher()
-    try:
-        await seed_development(session, hasher, credentials)
-    finally:
-        hasher.close()
-
-
-async def _seed_one(
-    session: "AsyncSession", users: UserRepository, hasher: PasswordHasher, email: str, password: str
-) -> bool:
-    profile = DEVELOPMENT_USERS[email]
-    roles = sorted(known_roles if profile.roles is None else profile.roles)
-    scopes = sorted(known_scopes if profile.scopes is None else profile.scopes)
-    user = await users.get_by_email(email, for_update=True)
-    if user is None:
-        await create_user(session, hasher, email, password, roles=roles, scopes=scopes)
-        return True
-    keeps_password = await hasher.verify_async(password, user.password_hash)
-    if keeps_password and (user.roles, user.scopes, user.is_active) == (roles, scopes, True):
-        return False
-    if not keeps_password:
-        user.password_hash = await hasher.hash_async(password)
-    user.roles, user.scopes, user.is_active = roles, scopes, True
-    return True
 
 
 def _check_known(roles: Iterable[str], scopes: Iterable[str]) -> None:

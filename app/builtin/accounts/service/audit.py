@@ -6,13 +6,14 @@ from uuid import UUID
 
 from app.builtin.accounts.models import AuditEvent
 from app.builtin.accounts.repository import AuditRepository
+from app.builtin.accounts.schemas import AuditOut, AuditPage, AuditQuery
 from app.core.context import RequestContext, current_context
 from app.core.db import AsyncSession
 from app.core.resilience import Clock
 
 
 class AuditLog:
-    """Records changes in the transaction that makes them: what was not committed was not done, and is not told."""
+    """Records changes in the transaction that makes them: what was not committed was not done, and is not told. Reads them by page."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,6 +35,23 @@ class AuditLog:
                 request_id=context.request_id,
                 detail=detail,
             )
+        )
+
+    async def page(self, db: AsyncSession, query: AuditQuery) -> AuditPage:
+        """What was recorded, newest first."""
+        found = await AuditRepository(db).page(
+            event=query.event,
+            subject=query.subject,
+            actor=query.actor,
+            since=query.since,
+            until=query.until,
+            before=query.cursor,
+            most=query.limit + 1,
+        )
+        items, more = found[: query.limit], len(found) > query.limit
+        return AuditPage(
+            items=[AuditOut.model_validate(event, from_attributes=True) for event in items],
+            next_cursor=items[-1].id if more else None,
         )
 
 

@@ -10,7 +10,8 @@ from app.core.resilience import Clock
 
 LONGEST_TOKEN_S = 86_400.0
 """No access token lives longer (see TokenService), so that a session which was last used longer ago need not be named."""
-_CLOCKS_DIFFER_S = 60.0
+CLOCKS_DIFFER_S = 60.0
+"""What the clocks of processes and servers may differ by."""
 
 
 class AccountEpochs(EpochSource):
@@ -26,6 +27,6 @@ class AccountEpochs(EpochSource):
             user_id = UUID(account)
         except ValueError:
             return Epoch()
-        used_after = self._clock.time() - LONGEST_TOKEN_S - _CLOCKS_DIFFER_S
+        used_after = self._clock.time() - LONGEST_TOKEN_S - CLOCKS_DIFFER_S
         found = await read_epoch(self._database, user_id, datetime.fromtimestamp(used_after, UTC))
         return Epoch() if found is None else Epoch(*found)

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from app.builtin.accounts.service.administration import Administration
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
-from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S, AccountEpochs
 from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
@@ -61,7 +62,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         refreshes_per_minute=settings.token.refresh_per_minute,
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
-    revocation = Revocation(book, platform.clock)
+    revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
     functions = AccountFunctions(
@@ -86,6 +87,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
         AuditLog: audit,
+        Administration: Administration(revocation, passwords, audit),
         EpochSource: AccountEpochs(platform.database, platform.clock),
         **provide_lifecycle(platform, settings, shared),
     }

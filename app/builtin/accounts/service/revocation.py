@@ -1,7 +1,7 @@
 """Ending sessions and tokens before their time, in the database and, before that is committed, in the store."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -13,7 +13,15 @@ from app.core.policies import EpochBook
 from app.core.resilience import Clock
 
 EndReason = Literal[
-    "logout", "logout_everywhere", "removed", "reuse", "inactive", "password_changed", "rights_changed"
+    "logout",
+    "logout_everywhere",
+    "removed",
+    "reuse",
+    "inactive",
+    "password_changed",
+    "rights_changed",
+    "signed_out",
+    "deleted",
 ]
 _log = structlog.get_logger(__name__)
 
@@ -25,11 +33,15 @@ class Revocation:
     while his tokens still work. If the commit fails instead, the tokens are refused for ``REVOCATION_GRACE_S`` although nothing has
     ended; a refresh gives new ones, unless their session was meant. The store is told once more after the commit, because what it was
     told before may have run out meanwhile and been read anew.
+
+    ``ahead_s``: tokens end at the time of ``clock``, but not later than so many seconds after what the database's clock says. Without that
+    limit a process whose clock is far ahead would lock out whoever it signs out, for no token issued before its time would count.
     """
 
-    def __init__(self, book: EpochBook, clock: Clock) -> None:
+    def __init__(self, book: EpochBook, clock: Clock, *, ahead_s: float | None = None) -> None:
         self._book = book
         self._clock = clock
+        self._ahead = timedelta(seconds=ahead_s) if ahead_s is not None else None
 
     async def end_session(self, db: AsyncSession, user_id: UUID, session_id: UUID, reason: EndReason) -> bool:
         """End one session of the user and its access tokens; whether there was one that had not ended."""
@@ -54,14 +66,26 @@ class Revocation:
         _log.info("session.all_ended", user=str(user_id), sessions=len(ended), reason=reason)
         return len(ended)
 
+    async def end_tokens(self, db: AsyncSession, user_id: UUID) -> bool:
+        """End every access token the user has, and no session: a refresh gives him new ones; whether there is such a user.
+
+        For whatever changes what he may do: the tokens that are out say what he might do before.
+        """
+        since_ms = await self._end_tokens(db, user_id)
+        if since_ms is None:
+            return False
+        await self._tell(db, user_id, (), since_ms)
+        _log.info("session.tokens_ended", user=str(user_id))
+        return True
+
     async def _end_tokens(self, db: AsyncSession, user_id: UUID) -> int | None:
         users = UserRepository(db)
         if await users.lock(user_id) is None:
             return None
         # After the lock: whoever issued tokens meanwhile did so before this time. One more, for those of this millisecond.
         since_ms = int(self._clock.time() * 1000) + 1
-        await users.end_tokens(user_id, _moment(since_ms))
-        return since_ms
+        since = await users.end_tokens(user_id, _moment(since_ms), self._ahead)
+        return round(since.timestamp() * 1000) if since is not None else None
 
     async def _tell(
         self, db: AsyncSession, user_id: UUID, ended: Iterable[UUID], since_ms: int | None = None

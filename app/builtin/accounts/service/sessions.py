@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.repository import SessionRepository, UserRepository
+from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
@@ -49,6 +50,7 @@ class Sessions:
         self._revocation = revocation
         self._lifetimes = lifetimes
         self._clock = clock
+        self._audit = AuditLog(clock)
 
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
@@ -141,6 +143,7 @@ class Sessions:
         """End the family for good, although the answer is a refusal."""
         if reason == "reuse":
             _log.warning("session.reuse_detected", session=str(session.id), user=str(session.user_id))
+            await self._audit.record(db, "session.reuse_detected", session.user_id, session=str(session.id))
         await self._revocation.end_session(db, session.user_id, session.id, reason)
         await rows.keep()
         raise BadRefreshToken
@@ -170,7 +173,7 @@ def _narrowed(asked: frozenset[str], session: AuthSession, user: User) -> frozen
     had = frozenset(session.scopes)
     if not asked <= had:
         raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
-    granted = (asked or had) & frozenset(user.scopes)
+    granted = (asked or had) & user.all_scopes
     if asked and not granted:
         raise InvalidScope("The user has none of the scopes that were asked for.")
     return granted

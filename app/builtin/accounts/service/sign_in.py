@@ -84,7 +84,7 @@ class SignIn:
         asked, users = asked_scopes(scope), UserRepository(db)
         entry = await self._enter(users, email, device)
         user, known = await self._verified(users, email, password, entry)
-        granted = asked & frozenset(user.scopes) if asked else frozenset(user.scopes)
+        granted = asked & user.all_scopes if asked else user.all_scopes
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
         return replace(await self._sessions.begin(db, user, granted), device=known)

@@ -1,8 +1,8 @@
-"""What must be looked after: sessions that were over long ago, and tokens that may no longer be told."""
+"""What must be looked after: sessions and users that were over long ago, and tokens that may no longer be told."""
 
 from datetime import UTC, datetime, timedelta
 
-from app.builtin.accounts.repository import SessionRepository
+from app.builtin.accounts.repository import DeletedUserRepository, SessionRepository
 from app.builtin.accounts.service.epochs import LONGEST_TOKEN_S
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.core.db import Database, get_db_context
@@ -32,6 +32,12 @@ class SessionUpkeep:
             gone += some
             if some < _SESSIONS_AT_ONCE:
                 return gone
+
+    async def purge_deleted(self) -> int:
+        """Forget users who were deleted so long ago that no token of theirs can live; how many."""
+        before = self._now() - timedelta(seconds=2 * LONGEST_TOKEN_S)
+        async with get_db_context(self._database) as db:
+            return await DeletedUserRepository(db).purge(before)
 
     async def forget_successors(self) -> int:
         """Clear the successors of tokens whose grace time is over; how many."""

@@ -10,7 +10,8 @@
 --   flags 1 = charged even when another limit refuses (attempt), 2 = shadow: may refuse without effect
 -- then, only if there are parts: the request's id, 1 if the circuit is open, and the parts, in this order:
 --   e issued_ms session                                        token; key: the account's epoch: n = ms before which its tokens are over,
---                                                              and a field for each session that has ended. session: that field
+--                                                              p = the same before the rest was read, and a field for each session that
+--                                                              has ended. session: that field
 --   c fingerprint lease_ms retention_ms rerun replay_cost      claim of an idempotency key; key: the record
 --   l lease_ms must_compute hit_cost tags versions             cache; keys: entry, lease, tags. versions: those of tags elsewhere, or ''.
 --                                                              lease_ms 0: only a fresh entry is asked for; without one, 15 and nothing
@@ -149,10 +150,9 @@ if rid then
 
   if ARGV[at] == 'e' then
     if verdict == 0 then
-      local epoch = call('HMGET', KEYS[k], 'n', ARGV[at + 2])
-      local since = tonumber(epoch[1])
-      if not since then verdict, dry = 17, true
-      elseif epoch[2] or tonumber(ARGV[at + 1]) < since then verdict = 16 end
+      local epoch = call('HMGET', KEYS[k], 'n', ARGV[at + 2], 'p')
+      if epoch[2] or tonumber(ARGV[at + 1]) < max(tonumber(epoch[1]) or 0, tonumber(epoch[3]) or 0) then verdict = 16
+      elseif not epoch[1] then verdict, dry = 17, true end
     end
     at, k = at + 3, k + 1
   end

@@ -4,8 +4,12 @@
 --
 -- KEYS  epoch
 -- ARGV  ms before which its tokens are over  life in ms  fields of sessions that have ended*
-local since = tonumber((redis.call('HGET', KEYS[1], 'n')))
-if not since or since < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'n', ARGV[1]) end
+local since = ARGV[1]
+for _, field in ipairs({'n', 'p'}) do
+  local known = redis.call('HGET', KEYS[1], field)
+  if known and tonumber(known) > tonumber(since) then since = known end
+end
+redis.call('HSET', KEYS[1], 'n', since)
 for i = 3, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], 1) end
 -- An end that was written here is perhaps never committed: being read must not lengthen how long it counts.
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end

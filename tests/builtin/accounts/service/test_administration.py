@@ -4,8 +4,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import EmailTaken, UserRepository
-from app.builtin.accounts.service import DEVELOPMENT_USERS, create_user, grant, seed_development
-from app.core.errors import EntityNotFoundError, Unprocessable
+from app.builtin.accounts.service import DEVELOPMENT_USERS, create_user, seed_development
+from app.core.errors import Unprocessable
 from app.core.security import PasswordHasher, known_roles, known_scopes
 
 PASSWORD = "correct horse battery staple"
@@ -83,44 +83,6 @@ class TestCreateUser:
         with pytest.raises(Unprocessable, match="'read:record'"):
             await create_user(db_session, hasher, "ann@example.com", PASSWORD, scopes=["read:record"])
         assert await db_session.scalar(text("SELECT count(*) FROM users")) == 0
-
-
-class TestGrant:
-    async def test_roles_and_scopes_are_added_to_those_there_are(
-        self, db_session: AsyncSession, hasher: PasswordHasher
-    ) -> None:
-        user = await create_user(
-            db_session, hasher, "ann@example.com", PASSWORD, roles=["io_user"], scopes=["read:records"]
-        )
-        for _ in range(2):
-            await grant(
-                db_session, "ANN@example.com", roles=["admin"], scopes=["write:records", "read:records"]
-            )
-        await db_session.commit()
-        await db_session.refresh(user)
-        assert (user.roles, user.scopes) == (["admin", "io_user"], ["read:records", "write:records"])
-
-    async def test_a_change_is_seen_in_the_date_of_the_update(
-        self, db_session: AsyncSession, hasher: PasswordHasher
-    ) -> None:
-        user = await create_user(db_session, hasher, "ann@example.com", PASSWORD)
-        await db_session.execute(text("UPDATE users SET updated_at = '2001-01-01'"))
-        await grant(db_session, "ann@example.com", roles=["admin"])
-        await db_session.commit()
-        await db_session.refresh(user)
-        assert user.updated_at.year > 2001
-
-    async def test_an_unknown_address_is_not_found(self, db_session: AsyncSession) -> None:
-        with pytest.raises(EntityNotFoundError):
-            await grant(db_session, "nobody@example.com", roles=["admin"])
-
-    async def test_an_unknown_role_is_refused_and_nothing_is_granted(
-        self, db_session: AsyncSession, hasher: PasswordHasher
-    ) -> None:
-        user = await create_user(db_session, hasher, "ann@example.com", PASSWORD)
-        with pytest.raises(Unprocessable, match="'root'"):
-            await grant(db_session, "ann@example.com", roles=["admin", "root"])
-        assert user.roles == []
 
 
 class TestSeedDevelopment:

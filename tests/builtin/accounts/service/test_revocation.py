@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.builtin.accounts.models import User
-from app.builtin.accounts.service import Opened
+from app.builtin.accounts.service import Opened, Revocation
 from app.builtin.accounts.service.epochs import LONGEST_TOKEN_S
 from app.core.db import Database, DatabaseError, after_commit_idle, get_db_context
-from app.core.policies import Epoch
+from app.core.policies import Epoch, EpochBook
 from app.core.resilience import ManualClock
 from app.core.security._claims import MAX_LIFETIME_S
 from app.core.valkey import StoreDown, ValkeyClient
@@ -91,6 +91,40 @@ class TestOneSession:
             assert not await accounts.is_revoked(opened.access)  # read anew from what is committed
         await after_commit_idle()
         assert await accounts.is_revoked(opened.access)
+
+
+class TestTokens:
+    async def test_all_access_tokens_are_over_and_every_session_goes_on(self, accounts: Accounts) -> None:
+        user = await accounts.add_user()
+        opened, strange = await accounts.begin(user), accounts.tokens.issue(str(user.id))
+        async with get_db_context(accounts.database) as db:
+            assert await accounts.revocation.end_tokens(db, user.id)
+        assert [await accounts.is_revoked(token) for token in (opened.access, strange)] == [True, True]
+        accounts.clock.advance(0.01)
+        assert not await accounts.is_revoked((await accounts.refresh(opened.refresh_token)).access)
+
+    async def test_somebody_unknown_has_none(self, accounts: Accounts) -> None:
+        async with get_db_context(accounts.database) as db:
+            assert not await accounts.revocation.end_tokens(db, uuid4())
+
+    async def test_a_clock_that_is_far_ahead_locks_nobody_out_for_longer_than_a_minute(
+        self, accounts: Accounts, store: ValkeyClient
+    ) -> None:
+        user = await accounts.add_user()
+        [(now_ms,)] = await accounts.rows("SELECT CAST(extract(epoch FROM now()) * 1000 AS bigint)")
+        book, year = EpochBook(store, grace_s=60), 31_000_000
+        for ahead_s, later_ms in ((-5.0, -5_000), (year, 60_000)):
+            clock = ManualClock(start=now_ms / 1000 + ahead_s)
+            async with get_db_context(accounts.database) as db:
+                await Revocation(book, clock, ahead_s=60.0).end_tokens(db, user.id)
+            since_ms = (await accounts.epochs.epoch_of(str(user.id))).since_ms
+            # However slow this machine is: at most by what passed since we looked.
+            [(passed,)] = await accounts.rows(
+                "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - :then", then=now_ms
+            )
+            assert later_ms <= since_ms - now_ms <= later_ms + passed + 1
+            told = int(await store.execute("HGET", f"{{u:{user.id}}}:v1:n", "p"))
+            assert told == since_ms
 
 
 class TestAllSessions:

@@ -148,8 +148,14 @@ class TestGoodCredentials:
     ) -> None:
         assert (await world.principal(scope=asked)).scopes == granted
 
-    async def test_a_user_without_scopes_gets_a_token_without_scopes(self, world: World) -> None:
+    async def test_a_user_without_scopes_gets_those_of_his_roles(self, world: World) -> None:
         world.user.scopes = []
+        await world.session.commit()
+        assert (await world.principal()).scopes == {"read:records"}
+        assert (await world.principal(scope="read:records")).scopes == {"read:records"}
+
+    async def test_a_user_without_scopes_and_roles_gets_a_token_without_scopes(self, world: World) -> None:
+        world.user.scopes = world.user.roles = []
         await world.session.commit()
         assert (await world.principal()).scopes == frozenset()
 

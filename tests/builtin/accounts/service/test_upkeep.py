@@ -105,7 +105,7 @@ class TestPlans:
             assert index in "\n".join(await db.scalars(text(f"EXPLAIN {query}")))
 
 
-async def test_both_are_done_again_and_again(accounts: Accounts) -> None:
+async def test_all_of_it_is_done_again_and_again(accounts: Accounts) -> None:
     class Platform:
         def require(self, _: Any) -> Any:
             return accounts.upkeep
@@ -115,6 +115,7 @@ async def test_both_are_done_again_and_again(accounts: Accounts) -> None:
         "accounts.purge_sessions",
         "accounts.forget_successors",
         "accounts.purge_email_tokens",
+        "accounts.purge_deleted_users",
     }
     for task in tasks.values():
         assert await task.work() == 0
