@@ -17,6 +17,7 @@ from tests.sites import Site, whole_site
 DEAD = "127.0.0.1:1"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 FORM = {"username": "nobody@example.com", "password": "some password"}
+MFA = {"mfa_token": "mfa_of_nobody", "code": "123456"}
 REFRESH = {"refresh_token": "rt_of_nobody"}
 
 
@@ -47,6 +48,13 @@ GATED = (
     Endpoint("POST", "/auth/logout", missing=True),
     Endpoint("GET", "/auth/sessions"),
     Endpoint("DELETE", "/auth/sessions/{session_id}", missing=True),
+    Endpoint("GET", "/auth/mfa"),
+    Endpoint("DELETE", "/auth/mfa", missing=True),
+    Endpoint("POST", "/auth/mfa/enrolment", missing=True),
+    Endpoint("POST", "/auth/mfa/enrolment/confirm", form={"code": "123456"}, missing=True),
+    Endpoint("POST", "/auth/mfa/recovery-codes", missing=True),
+    Endpoint("POST", "/auth/mfa/token", form=MFA, public=True, closed="auth_mfa_token"),
+    Endpoint("POST", "/auth/mfa/step-up", form={"code": "123456"}, missing=True, closed="auth_mfa_step_up"),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),

@@ -45,6 +45,15 @@ def grant(email: Email, role: Roles = None, scope: Scopes = None, as_json: Json 
     print_fields(asyncio.run(give(Settings(), email, role or (), scope or ())), as_json=as_json)
 
 
+@users.command()
+def reset_mfa(email: Email, as_json: Json = False) -> None:
+    """Take away the second factor of a user who lost it; all his sessions end. Make sure that he is who he says."""
+    from app.cli._accounts import reset_mfa
+    from app.settings import Settings
+
+    print_fields(asyncio.run(reset_mfa(Settings(), email)), as_json=as_json)
+
+
 def _password(from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(18)

@@ -10,6 +10,7 @@ from app.settings._groups import (
     LoginSettings,
     LogSettings,
     MetricsSettings,
+    MfaSettings,
     TokenSettings,
 )
 from app.settings._script import load_environment_files
@@ -22,6 +23,7 @@ __all__ = [
     "LogSettings",
     "LoginSettings",
     "MetricsSettings",
+    "MfaSettings",
     "Settings",
     "TokenSettings",
     "describe_errors",

@@ -10,9 +10,13 @@ from sqlalchemy import text
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import (
     AccountEpochs,
+    AuditLog,
     Lifetimes,
+    MfaDesk,
+    MfaSignIn,
     Opened,
     Revocation,
+    SecondFactor,
     Sessions,
     SessionUpkeep,
 )
@@ -39,7 +43,22 @@ class Accounts:
         self.tokens = TokenService([key], issuer="i", audience="a", clock=self.clock)
         self.revocation = Revocation(EpochBook(store, grace_s=60), self.clock)
         self.sessions = Sessions(
-            tokens=self.tokens, revocation=self.revocation, lifetimes=LIFETIMES, clock=self.clock
+            tokens=self.tokens,
+            revocation=self.revocation,
+            lifetimes=LIFETIMES,
+            clock=self.clock,
+            mfa_roles={"admin"},
+        )
+        audit = AuditLog(self.clock)
+        self.factor = SecondFactor(audit, self.clock)
+        self.mfa_sign_in = MfaSignIn(self.sessions, self.factor, audit, self.clock)
+        self.mfa = MfaDesk(
+            factor=self.factor,
+            sessions=self.sessions,
+            revocation=self.revocation,
+            audit=audit,
+            clock=self.clock,
+            issuer="Gate house",
         )
         self.upkeep = SessionUpkeep(database, LIFETIMES, self.clock)
         self.epochs = AccountEpochs(database, self.clock)

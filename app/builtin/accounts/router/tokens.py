@@ -39,10 +39,10 @@ async def create_token(
     """Exchange an e-mail address and a password for a bearer token and a refresh token: a new session.
 
     The token carries those of the scopes asked for that the user has; without `scope` all of them. None of
-    them: 400.
+    them: 400. A user with a second factor gets 401 with `error` `mfa_required` and an `mfa_token`, for /auth/mfa/token.
     """
     opened = await sign_in.with_password(session, form.username, form.password.get_secret_value(), form.scope)
-    return _answer(opened, response)
+    return answer_of(opened, response)
 
 
 @router.post(
@@ -61,10 +61,11 @@ async def refresh_token(
     once: tried again after some seconds, it ends its session.
     """
     opened = await sessions.refresh(session, form.refresh_token.get_secret_value(), form.scope)
-    return _answer(opened, response)
+    return answer_of(opened, response)
 
 
-def _answer(opened: Opened, response: Response) -> TokenAnswer:
+def answer_of(opened: Opened, response: Response) -> TokenAnswer:
+    """The tokens as a client gets them, and as nobody on the way keeps them."""
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return TokenAnswer(
         access_token=opened.access.token,

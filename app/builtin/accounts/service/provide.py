@@ -9,6 +9,8 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.mfa_provide import MfaParts, MfaSettings, mfa_roles, provide_mfa
+from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
@@ -39,6 +41,7 @@ class AccountSettings(Protocol):
     secret_key: SecretStr
     token: _Token
     login: _Login
+    mfa: MfaSettings
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -62,18 +65,31 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock)
-    sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
-    passwords = PasswordHasher()
+    sessions = Sessions(
+        tokens=tokens,
+        revocation=revocation,
+        lifetimes=lifetimes,
+        clock=platform.clock,
+        mfa_roles=mfa_roles(settings.mfa),
+    )
+    passwords, audit = PasswordHasher(), AuditLog(platform.clock)
+    mfa = provide_mfa(MfaParts(sessions, revocation, passwords, audit, platform.clock), settings.mfa)
     platform.on_stop += [passwords.close, after_commit_idle]
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
-        SignIn: SignIn(sessions=sessions, passwords=passwords, attempts=_attempts(platform, settings)),
+        **mfa,
+        SignIn: SignIn(
+            sessions=sessions,
+            passwords=passwords,
+            attempts=_attempts(platform, settings),
+            second_factor=mfa[MfaSignIn],
+        ),
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
-        AuditLog: AuditLog(platform.clock),
+        AuditLog: audit,
         EpochSource: AccountEpochs(platform.database, platform.clock),
     }
 

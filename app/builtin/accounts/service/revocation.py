@@ -13,7 +13,14 @@ from app.core.policies import EpochBook
 from app.core.resilience import Clock
 
 EndReason = Literal[
-    "logout", "logout_everywhere", "removed", "reuse", "inactive", "password_changed", "rights_changed"
+    "logout",
+    "logout_everywhere",
+    "removed",
+    "reuse",
+    "inactive",
+    "password_changed",
+    "rights_changed",
+    "mfa_changed",
 ]
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +47,18 @@ class Revocation:
         await self._tell(db, user_id, ended)
         _log.info("session.ended", session=str(session_id), user=str(user_id), reason=reason)
         return True
+
+    async def end_other_sessions(self, db: AsyncSession, user_id: UUID, kept: UUID, reason: EndReason) -> int:
+        """End every session of the user but ``kept``, with their access tokens; how many.
+
+        For a change that its owner makes himself, in the session that goes on.
+        """
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        ended = await SessionRepository(db).end(user_id, now, reason, besides=kept)
+        if ended:
+            await self._tell(db, user_id, ended)
+        _log.info("session.others_ended", user=str(user_id), sessions=len(ended), reason=reason)
+        return len(ended)
 
     async def end_all_sessions(self, db: AsyncSession, user_id: UUID, reason: EndReason) -> int:
         """End every session of the user and every access token he has, also those of no session; how many sessions.

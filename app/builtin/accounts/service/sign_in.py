@@ -1,5 +1,6 @@
 """Signing in, and finding the user behind a token."""
 
+from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -22,6 +23,14 @@ class AttemptLimiter(Protocol):
         ...
 
 
+class SecondHalf(Protocol):
+    """What a sign-in waits for after the password. ``MfaSignIn`` is one."""
+
+    async def require(self, db: AsyncSession, user: User, scopes: Iterable[str]) -> None:
+        """Raises ``MfaRequired`` (401) for a user who has more to show."""
+        ...
+
+
 class BadCredentials(NotAuthenticated):
     """The name and the password do not belong together: no such user, another password, or an inactive user."""
 
@@ -38,16 +47,24 @@ class SignIn:
     another one is made.
     """
 
-    def __init__(self, *, sessions: Sessions, passwords: PasswordHasher, attempts: AttemptLimiter) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        passwords: PasswordHasher,
+        attempts: AttemptLimiter,
+        second_factor: SecondHalf | None = None,
+    ) -> None:
         self._sessions = sessions
         self._passwords = passwords
         self._attempts = attempts
+        self._second_factor = second_factor
 
     async def with_password(self, db: AsyncSession, email: str, password: str, scope: str = "") -> Opened:
         """A session with those scopes of ``scope`` that the user has, with all of them when ``scope`` is empty.
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
-        (401), and what the limiter and the hasher raise (429, 503). Replaces a hash that is weaker than
+        (401), ``MfaRequired`` (401), and what the limiter and the hasher raise (429, 503). Replaces a hash that is weaker than
         today's.
         """
         asked = asked_scopes(scope)
@@ -56,6 +73,8 @@ class SignIn:
         granted = asked & frozenset(user.scopes) if asked else frozenset(user.scopes)
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
+        if self._second_factor is not None:
+            await self._second_factor.require(db, user, granted)
         return await self._sessions.begin(db, user, granted)
 
     async def _verified(self, users: UserRepository, email: str, password: str) -> User:

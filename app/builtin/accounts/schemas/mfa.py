@@ -1,0 +1,109 @@
+"""The second factor: what is presented, and what is answered."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
+
+from app.builtin.accounts.schemas._strict import MAX_PASSWORD, Strict
+
+_TOTP = re.compile(r"[0-9]{6}")
+_RECOVERY = re.compile(r"[A-Z2-7]{16}")
+
+
+def _totp(value: SecretStr) -> SecretStr:
+    code = value.get_secret_value().replace(" ", "")
+    if not _TOTP.fullmatch(code):
+        raise ValueError("a code has six digits")
+    return SecretStr(code)
+
+
+def _recovery(value: SecretStr) -> SecretStr:
+    code = value.get_secret_value().upper().replace("-", "").replace(" ", "")
+    if not _RECOVERY.fullmatch(code):
+        raise ValueError("a recovery code has 16 letters and digits")
+    return SecretStr(code)
+
+
+Totp = Annotated[
+    SecretStr, Field(max_length=16, description="Six digits, from the app"), AfterValidator(_totp)
+]
+Recovery = Annotated[
+    SecretStr,
+    Field(max_length=64, description="One of the recovery codes, good once"),
+    AfterValidator(_recovery),
+]
+
+
+class MfaProof(Strict):
+    """A second factor: a code of the app, or a recovery code."""
+
+    code: Totp | None = None
+    recovery_code: Recovery | None = None
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> Self:
+        given = [name for name in _PROOFS if getattr(self, name, None) is not None]
+        if len(given) != 1:
+            raise ValueError("send exactly one proof")
+        return self
+
+
+_PROOFS = ("code", "recovery_code", "password")
+
+
+class MfaGrant(MfaProof):
+    """The second half of a sign-in."""
+
+    mfa_token: Annotated[
+        SecretStr, Field(min_length=1, max_length=255, description="From the answer of /auth/token")
+    ]
+
+
+class StepUpForm(MfaProof):
+    """A proof for a session that is there already: the password only of users without a second factor."""
+
+    password: Annotated[SecretStr | None, Field(min_length=1, max_length=MAX_PASSWORD)] = None
+
+
+class MfaConfirmation(Strict):
+    """Shows that the app works."""
+
+    code: Totp
+
+
+class MfaStatus(BaseModel):
+    """The caller's second factor."""
+
+    enabled: bool
+    since: datetime | None
+    recovery_codes_left: int
+
+
+class MfaEnrolment(BaseModel):
+    """What the app must be told, shown once; good for ``expires_in`` seconds."""
+
+    secret: str = Field(description="Base32, for apps without a camera")
+    uri: str = Field(description="otpauth://, the content of the QR code")
+    qr_svg: str = Field(description="The QR code, as an <svg> element")
+    expires_in: int
+
+
+class RecoveryCodes(BaseModel):
+    """The recovery codes, shown once; each is good once, and earlier ones no longer."""
+
+    recovery_codes: list[str]
+
+
+class RenewedToken(BaseModel):
+    """An access token of the same session; its refresh token stays. ``expires_in`` is in seconds."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind of token
+    expires_in: int
+    scope: str
+
+
+class MfaEnabled(RenewedToken, RecoveryCodes):
+    """The second factor is on: recovery codes, and a token that says so."""
