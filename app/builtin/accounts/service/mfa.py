@@ -18,7 +18,7 @@ from app.builtin.accounts.service.mfa_codes import (
 )
 from app.builtin.accounts.service.mfa_errors import BadProof
 from app.builtin.accounts.service.mfa_factor import OTP_METHODS, SecondFactor
-from app.builtin.accounts.service.mfa_step_up import locked_user, own_session
+from app.builtin.accounts.service.mfa_step_up import locked_user, session_of
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import current_user
@@ -135,9 +135,8 @@ class MfaDesk:
 
     async def _owner(self, db: AsyncSession, caller: Principal) -> tuple[User, AuthSession]:
         """The caller and his session, both locked, so that those who change his factor at once wait for each other."""
-        user_id, session_id = own_session(caller)
-        user = await locked_user(db, user_id)
-        session = await SessionRepository(db).lock(user.id, session_id)
+        user = await locked_user(db, caller)
+        session = await SessionRepository(db).lock(user.id, session_of(caller))
         if session is None or session.ended_at is not None:
             raise EntityNotFoundError("The caller has no such session.")
         return user, session

@@ -17,7 +17,6 @@ class MfaRequired(NotAuthenticated):
 
     def __init__(self, mfa_token: str, expires_in: int) -> None:
         super().__init__("The password is right; now show the second factor at /auth/mfa/token.")
-        self.headers["Cache-Control"] = "no-store"
         self.extensions |= {"error": "mfa_required", "mfa_token": mfa_token, "expires_in": expires_in}
 
 

@@ -44,7 +44,7 @@ class TestRequire:
         assert (error.status, error.extensions["error"], error.extensions["expires_in"]) == (
             401, "mfa_required", CHALLENGE_S,
         )  # fmt: skip
-        assert error.headers == {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+        assert error.headers == {"WWW-Authenticate": "Bearer"}
         assert token.startswith("mfa_")
         assert len(token) >= 46
         assert token not in repr(error) + str(error)
