@@ -47,7 +47,7 @@ class Accounts:
             revocation=self.revocation,
             lifetimes=LIFETIMES,
             clock=self.clock,
-            mfa_roles={"admin"},
+            mfa_roles={"cpu_user"},
         )
         audit = AuditLog(self.clock)
         self.factor = SecondFactor(audit, self.clock)

@@ -1,6 +1,7 @@
 """Second factors over HTTP, on the whole service: from the QR code to the sign-in without one."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -11,7 +12,10 @@ from fastapi import FastAPI
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import create_user
 from app.core.db import Database, get_db_context
+from app.core.errors import ConfigurationError
 from app.core.security import PasswordHasher
+from app.main import create_app
+from app.settings import Settings
 
 PASSWORD = "correct horse battery staple"
 EMAIL = "ann@example.com"
@@ -38,9 +42,15 @@ MALFORMED: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 @pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(mfa={"issuer": "Gate House", "required_roles": ["admin"]})
+
+
+@pytest.fixture
 async def ann(database: Database, hasher: PasswordHasher) -> User:
     async with get_db_context(database) as db:
-        return await create_user(db, hasher, EMAIL, PASSWORD, scopes=["read:records", "write:records"])
+        rights = {"roles": ["admin", "db_reader"], "scopes": ["read:records", "write:records"]}
+        return await create_user(db, hasher, EMAIL, PASSWORD, **rights)
 
 
 class Caller:
@@ -52,6 +62,11 @@ class Caller:
 
     async def ask(self, method: str, path: str, **form: str) -> httpx2.Response:
         return await self._client.request(method, f"/auth/mfa{path}", headers=self._header, data=form or None)
+
+    async def roles(self) -> list[str]:
+        """What his token lets him be."""
+        roles: list[str] = (await self._client.get("/users/me", headers=self._header)).json()["roles"]
+        return roles
 
     async def done(self, method: str, path: str, **form: str) -> dict[str, Any]:
         answer = await self.ask(method, path, **form)
@@ -76,13 +91,15 @@ async def test_from_enrolment_to_the_second_half_of_a_sign_in_and_back(
     first = Caller(client, (await sign_in(client)).json()["access_token"])
     assert (await first.done("GET", "")) == {"enabled": False, "since": None, "recovery_codes_left": 0}
     begun = await first.done("POST", "/enrolment")
-    assert begun["uri"].startswith("otpauth://totp/Gatehouse:ann%40example.com?secret=")
+    assert begun["uri"].startswith("otpauth://totp/Gate%20House:ann%40example.com?secret=")
     assert begun["qr_svg"].startswith("<svg")
     # The machine may be slow: what is asked for last is a code of the step to come, which is good for longest.
     now = int(time.time())
     app = pyotp.TOTP(begun["secret"])
     enabled = await first.done("POST", "/enrolment/confirm", code=app.at(now))
     assert len(enabled["recovery_codes"]) == 10
+    assert await first.roles() == ["db_reader"]
+    assert await Caller(client, enabled["access_token"]).roles() == ["admin", "db_reader"]
 
     waiting = await sign_in(client, scope="read:records")
     assert (waiting.status_code, waiting.headers["cache-control"]) == (401, "no-store")
@@ -101,6 +118,7 @@ async def test_from_enrolment_to_the_second_half_of_a_sign_in_and_back(
     ).status_code == 401
 
     second = Caller(client, tokens["access_token"])
+    assert await second.roles() == ["admin", "db_reader"]
     refused = await second.ask("POST", "/step-up", password=PASSWORD)
     assert refused.status_code == 422
     renewed = await second.done("POST", "/step-up", recovery_code=enabled["recovery_codes"][0].lower())
@@ -136,3 +154,8 @@ async def test_taking_it_away_needs_it_and_enrolling_a_recent_sign_in(
         answer = await by_password.ask("POST", f"/{path}", **form)
         assert answer.status_code == 422, (path, form)
         assert not [value for value in form.values() if len(value) > 4 and value in answer.text]
+
+
+def test_a_required_role_that_there_is_not_stops_the_start(make_settings: Callable[..., Settings]) -> None:
+    with pytest.raises(ConfigurationError, match="MFA__REQUIRED_ROLES: no role has the name admim"):
+        create_app(make_settings(mfa={"required_roles": ["admim"]}))

@@ -205,7 +205,7 @@ class TestRequiredRoles:
         self, accounts: Accounts
     ) -> None:
         user = await accounts.add_user()
-        await accounts.write("UPDATE users SET roles = '{admin,db_reader}'")
+        await accounts.write("UPDATE users SET roles = '{cpu_user,db_reader}'")
         async with get_db_context(accounts.database) as db:
             opened = await accounts.sessions.begin(db, await db.get_one(type(user), user.id), SCOPES)
         for one in (opened, await accounts.refresh(opened.refresh_token)):
@@ -215,7 +215,7 @@ class TestRequiredRoles:
                 db, await db.get_one(type(user), user.id), SCOPES, methods=("pwd", "otp", "mfa")
             )
         for one in (strong, await accounts.refresh(strong.refresh_token)):
-            assert accounts.tokens.verify(one.access.token).roles == {"admin", "db_reader"}
+            assert accounts.tokens.verify(one.access.token).roles == {"cpu_user", "db_reader"}
 
 
 class TestStepUp:
