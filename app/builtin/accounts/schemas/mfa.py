@@ -84,22 +84,22 @@ class MfaStatus(BaseModel):
 class MfaEnrolment(BaseModel):
     """What the app must be told, shown once; good for ``expires_in`` seconds."""
 
-    secret: str = Field(description="Base32, for apps without a camera")
-    uri: str = Field(description="otpauth://, the content of the QR code")
-    qr_svg: str = Field(description="The QR code, as an <svg> element")
+    secret: str = Field(repr=False, description="Base32, for apps without a camera")
+    uri: str = Field(repr=False, description="otpauth://, the content of the QR code")
+    qr_svg: str = Field(repr=False, description="The QR code, as an <svg> element")
     expires_in: int
 
 
 class RecoveryCodes(BaseModel):
     """The recovery codes, shown once; each is good once, and earlier ones no longer."""
 
-    recovery_codes: list[str]
+    recovery_codes: list[str] = Field(repr=False)
 
 
 class RenewedToken(BaseModel):
     """An access token of the same session; its refresh token stays. ``expires_in`` is in seconds."""
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind of token
     expires_in: int
     scope: str

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from app.builtin.accounts.schemas import MfaStatus, StepUpForm
+from app.builtin.accounts.schemas import MfaEnrolment, MfaStatus, RecoveryCodes, StepUpForm
 from app.builtin.accounts.service import (
     AuditLog,
     BadProof,
@@ -82,6 +82,8 @@ class TestEnrolment:
             for row in await accounts.rows(f"SELECT to_jsonb(t) FROM {table} t")
         ]
         shown = [*rows, str(logs), repr(Enabled(IssuedToken("eyJ", 1, {}), ann.recovery_codes))]
+        shown.append(repr(MfaEnrolment(secret=ann.secret, uri=ann.secret, qr_svg=ann.secret, expires_in=1)))
+        shown.append(repr(RecoveryCodes(recovery_codes=list(ann.recovery_codes))))
         shown += [repr(with_code("123456")), repr(with_recovery(ann.recovery_codes[0]))]
         assert not [text for text in shown for secret in (*secrets, "123456", "eyJ") if secret in text]
 

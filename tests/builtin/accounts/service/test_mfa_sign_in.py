@@ -1,17 +1,26 @@
 """The second half of a sign-in, on a real database: single use, tries, limits, and what ends a challenge."""
 
 import asyncio
+from typing import cast
 
 import pytest
+from sqlalchemy import Table
 from structlog.testing import capture_logs
 
-from app.builtin.accounts.models import User
-from app.builtin.accounts.service import BadMfaToken, BadProof, MfaRequired, Opened, TooManyCodes
+from app.builtin.accounts.models import MfaFactor, User
+from app.builtin.accounts.service import (
+    BadMfaToken,
+    BadProof,
+    BadRefreshToken,
+    MfaRequired,
+    Opened,
+    TooManyCodes,
+)
 from app.builtin.accounts.service.mfa_factor import delay_s
 from app.builtin.accounts.service.mfa_sign_in import CHALLENGE_S, TRIES
-from app.core.db import get_db_context
+from app.core.db import ColumnRotation, get_db_context
 from app.core.errors import Unavailable
-from app.core.security import configure_encryption
+from app.core.security import InvalidToken, configure_encryption
 from tests.builtin.accounts.desks import SCOPES, Accounts
 from tests.builtin.accounts.second_factors import Protected, with_code, with_recovery
 
@@ -164,6 +173,29 @@ class TestRedeem:
         with pytest.raises(Unavailable):
             await ann.redeem(token, with_code(ann.code()))
         assert await accounts.rows("SELECT tries FROM mfa_challenges") == [(0,)]
+
+    async def test_the_secret_moves_to_a_new_key(self, accounts: Accounts) -> None:
+        ann = await Protected.enrol(accounts)
+        old, new = (
+            "a key of the tests, thirty-two bytes or more",
+            "a newer key of the tests, of more than 32 bytes",
+        )
+        configure_encryption([new, old])
+        column = cast("Table", MfaFactor.__table__).c["secret"]
+        turns = [turn.rotated async for turn in ColumnRotation(accounts.database, column).run()]
+        configure_encryption([new])
+        assert turns == [1]
+        await ann.redeem(await ann.wait(), with_code(ann.code()))
+
+    async def test_its_token_is_no_refresh_token_and_the_other_way(self, accounts: Accounts) -> None:
+        ann = await Protected.enrol(accounts)
+        opened = await ann.redeem(await ann.wait(), with_code(ann.code()))
+        with pytest.raises(BadRefreshToken):
+            await accounts.refresh(await ann.wait())
+        with pytest.raises(BadMfaToken):
+            await ann.redeem(opened.refresh_token, with_recovery(ann.recovery_codes[0]))
+        with pytest.raises(InvalidToken):
+            accounts.tokens.verify(await ann.wait())
 
 
 class TestLimits:
