@@ -46,11 +46,15 @@ bounded = hypothesis_settings(
     suppress_health_check=list(HealthCheck),
 )
 TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
+MFA_TOKEN = ("POST", "/auth/mfa/token")
 REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
 TAKING_INPUT = [
     TOKEN,
     REFRESH,
     LOGOUT,
+    MFA_TOKEN,
+    ("POST", "/auth/mfa/enrolment/confirm"),
+    ("POST", "/auth/mfa/step-up"),
     ("GET", "/auth/sessions"),
     ("DELETE", "/auth/sessions/{session_id}"),
     ("POST", "/records"),
@@ -64,9 +68,21 @@ TAKING_INPUT = [
     ("POST", "/credits/grants"),
     ("GET", "/credits/ledger"),
 ]
+NEEDING_A_SESSION = [
+    ("DELETE", "/auth/mfa"),
+    ("POST", "/auth/mfa/enrolment"),
+    ("POST", "/auth/mfa/enrolment/confirm"),
+    ("POST", "/auth/mfa/recovery-codes"),
+    ("POST", "/auth/mfa/step-up"),
+]
+"""The tokens of these tests belong to none."""
 OPERATIONS = [
     *TAKING_INPUT,
     ("GET", "/users/me"),
+    ("GET", "/auth/mfa"),
+    ("DELETE", "/auth/mfa"),
+    ("POST", "/auth/mfa/enrolment"),
+    ("POST", "/auth/mfa/recovery-codes"),
     ("GET", "/credits"),
     ("GET", "/policies"),
     ("GET", "/policies/breakers"),
@@ -162,6 +178,8 @@ async def test_good_input_by_an_administrator_gets_what_is_described(
         LOGOUT: 204,
         ("POST", "/records"): 201,
         ("POST", "/credits/grants"): 404,
+        MFA_TOKEN: 401,
+        **dict.fromkeys(NEEDING_A_SESSION, 404),
     }
     expected = known.get((method, path), 404 if "{" in path else 200)
     assert expected in statuses
@@ -194,7 +212,8 @@ async def test_bad_input_by_an_administrator_is_refused_as_described(
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(
-    ("method", "path"), [operation for operation in TAKING_INPUT if operation not in (TOKEN, REFRESH)]
+    ("method", "path"),
+    [operation for operation in TAKING_INPUT if operation not in (TOKEN, REFRESH, MFA_TOKEN)],
 )
 async def test_whatever_nobody_sends_is_401(
     service: Service, method: str, path: str, mode: GenerationMode

@@ -8,30 +8,34 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 
 from app.builtin.accounts.schemas._strict import MAX_PASSWORD, Strict
 
-_TOTP = re.compile(r"[0-9]{6}")
-_RECOVERY = re.compile(r"[A-Z2-7]{16}")
+_TOTP = r"[0-9]{3} ?[0-9]{3}"
+_RECOVERY = r"[A-Za-z2-7]{4}(-?[A-Za-z2-7]{4}){3}"
 
 
 def _totp(value: SecretStr) -> SecretStr:
-    code = value.get_secret_value().replace(" ", "")
-    if not _TOTP.fullmatch(code):
+    code = value.get_secret_value()
+    if not re.fullmatch(_TOTP, code):
         raise ValueError("a code has six digits")
-    return SecretStr(code)
+    return SecretStr(code.replace(" ", ""))
 
 
 def _recovery(value: SecretStr) -> SecretStr:
-    code = value.get_secret_value().upper().replace("-", "").replace(" ", "")
-    if not _RECOVERY.fullmatch(code):
-        raise ValueError("a recovery code has 16 letters and digits")
-    return SecretStr(code)
+    code = value.get_secret_value()
+    if not re.fullmatch(_RECOVERY, code):
+        raise ValueError("a recovery code has four groups of four letters and digits")
+    return SecretStr(code.upper().replace("-", ""))
 
 
 Totp = Annotated[
-    SecretStr, Field(max_length=16, description="Six digits, from the app"), AfterValidator(_totp)
+    SecretStr,
+    Field(description="Six digits, from the app", json_schema_extra={"pattern": f"^{_TOTP}$"}),
+    AfterValidator(_totp),
 ]
 Recovery = Annotated[
     SecretStr,
-    Field(max_length=64, description="One of the recovery codes, good once"),
+    Field(
+        description="One of the recovery codes, good once", json_schema_extra={"pattern": f"^{_RECOVERY}$"}
+    ),
     AfterValidator(_recovery),
 ]
 
