@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.builtin.accounts.jobs import periodic as accounts_periodic
-from app.builtin.accounts.models import AuditEvent, AuthSession, DeletedUser, EmailToken, RefreshToken, User
+from app.builtin.accounts.models import TABLES as ACCOUNT_TABLES
 from app.builtin.accounts.router import router as accounts
 from app.builtin.accounts.seeds import TEST_USER
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
@@ -85,7 +85,7 @@ FEATURES: tuple[Feature, ...] = (
         router=accounts,
         provides=provide_accounts,
         periodic=accounts_periodic,
-        models=(User, AuthSession, RefreshToken, AuditEvent, DeletedUser, EmailToken),
+        models=ACCOUNT_TABLES,
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
         fixture_rows=(TEST_USER,),

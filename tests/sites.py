@@ -33,9 +33,11 @@ class Site(Service):
         roles: Iterable[str] = known_roles,
         user: UUID | None = None,
     ) -> dict[str, str]:
-        """The header of the owner, or of somebody else, with these rights; all of them if none are named."""
-        tokens = self.platform.require(TokenService)
-        token = tokens.issue(str(user or self.owner), scopes=scopes, roles=roles).token
+        """The header of the owner, or of somebody else, with these rights; all of them if none are named. He has just shown a second
+        factor.
+        """
+        tokens, methods = self.platform.require(TokenService), ("pwd", "otp", "mfa")
+        token = tokens.issue(str(user or self.owner), scopes=scopes, roles=roles, methods=methods).token
         return {"Authorization": f"Bearer {token}"}
 
     async def rows(self) -> tuple[int, ...]:

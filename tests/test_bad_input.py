@@ -18,6 +18,7 @@ from tests.sites import Site, whole_site
 DEAD = "127.0.0.1:1"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 FORM = {"username": "nobody@example.com", "password": "some password"}
+MFA = {"mfa_token": "mfa_of_nobody", "code": "123456"}
 REFRESH = {"refresh_token": "rt_of_nobody"}
 CHANGE = {"current_password": "some password", "new_password": "another long passphrase"}
 WHO, MOVE = (
@@ -77,6 +78,13 @@ GATED = (
     Endpoint("DELETE", "/users/{user_id}/scopes/{scope}", scope="write:users", role="admin", closed="users_scope_take", missing=True),
     Endpoint("POST", "/users/{user_id}/sign-out", scope="write:users", role="admin", closed="users_sign_out", missing=True),
     Endpoint("GET", "/audit", scope="read:audit", role="admin"),
+    Endpoint("GET", "/auth/mfa"),
+    Endpoint("DELETE", "/auth/mfa", missing=True),
+    Endpoint("POST", "/auth/mfa/enrolment", missing=True),
+    Endpoint("POST", "/auth/mfa/enrolment/confirm", form={"code": "123456"}, missing=True),
+    Endpoint("POST", "/auth/mfa/recovery-codes", missing=True),
+    Endpoint("POST", "/auth/mfa/token", form=MFA, public=True, closed="auth_mfa_token"),
+    Endpoint("POST", "/auth/mfa/step-up", form={"code": "123456"}, missing=True, closed="auth_mfa_step_up"),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),

@@ -9,6 +9,7 @@ from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.schemas import UserQuery
 from app.builtin.accounts.service import Administration, AuditLog, Revocation
+from app.builtin.accounts.service import reset_mfa as take_mfa
 from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S
 from app.cli._sessions import one_session
 from app.core.db import AsyncSession, after_commit_idle
@@ -113,6 +114,25 @@ async def _administration(
     finally:
         await store.close()
         hasher.close()
+
+
+async def reset_mfa(settings: Settings, email: str) -> dict[str, Any]:
+    """Take a user's second factor away and end his sessions. Raises ``EntityNotFoundError``, and StoreError when Valkey does not answer."""
+    if settings.store_url is None:
+        raise ConfigurationError("VALKEY_URL is not set; sessions cannot be ended without it")
+    clock = SystemClock()
+    store = ValkeyClient(settings.store_url, timeout_s=1.0, client_name=f"{settings.app_name}-cli")
+    revocation = Revocation(EpochBook(store, grace_s=settings.revocation_grace_s), clock)
+    try:
+        async with one_session(settings) as session:
+            user = await UserRepository(session).get_by_email(email)
+            if user is None:
+                raise EntityNotFoundError("There is no user with this e-mail address.")
+            was_on = await take_mfa(session, revocation, AuditLog(clock), user.id)
+        await after_commit_idle()
+    finally:
+        await store.close()
+    return {"id": str(user.id), "email": user.email, "mfa_was_on": was_on}
 
 
 def _shown(user: User) -> dict[str, Any]:

@@ -101,9 +101,14 @@ def summary(route: Route) -> tuple[str, str, str, str]:
     who = (
         "anybody"
         if security["anonymous"]
-        else " ".join((*security["scopes"], *security["roles"])) or "a valid token"
+        else " ".join((*security["scopes"], *security["roles"], *_proof(security))) or "a valid token"
     )
     return str(route["name"]), _label(route), who, ", ".join(_parts(config, route["overridden"]))
+
+
+def _proof(security: Mapping[str, Any]) -> list[str]:
+    parts = ["mfa"] if security["mfa"] else []
+    return parts if security["max_age"] is None else [*parts, f"signed in {security['max_age']}s ago at most"]
 
 
 def _parts(config: Mapping[str, Any], overridden: list[Any]) -> list[str]:

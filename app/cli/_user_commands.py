@@ -131,6 +131,15 @@ def _check_named(roles: list[str] | None, scopes: list[str] | None) -> None:
         raise typer.BadParameter("name at least one --role or --scope")
 
 
+@users.command(name="reset-mfa")
+def reset_mfa(email: Email, as_json: Json = False) -> None:
+    """Take away the second factor of a user who lost it; all his sessions end. Make sure that he is who he says."""
+    from app.cli._accounts import reset_mfa
+    from app.settings import Settings
+
+    print_fields(asyncio.run(reset_mfa(Settings(), email)), as_json=as_json)
+
+
 def _password(from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(18)

@@ -10,6 +10,7 @@ from app.settings._groups import (
     LoginSettings,
     LogSettings,
     MetricsSettings,
+    MfaSettings,
     TokenSettings,
 )
 from app.settings._mail import MailSettings, RegistrationSettings
@@ -24,6 +25,7 @@ __all__ = [
     "LoginSettings",
     "MailSettings",
     "MetricsSettings",
+    "MfaSettings",
     "RegistrationSettings",
     "Settings",
     "TokenSettings",

@@ -136,6 +136,21 @@ class LoginSettings(Group):
         return self
 
 
+class MfaSettings(Group):
+    """Second factors."""
+
+    issuer: str = Field(
+        default="Gatehouse",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^:\x00-\x1f\x7f]+$",
+        description="Name that authenticator apps show for this service; no colon",
+    )
+    required_roles: list[str] = Field(
+        default=[], description="Roles that are only in the tokens of sessions with a second factor"
+    )
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

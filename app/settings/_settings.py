@@ -29,6 +29,7 @@ from app.settings._groups import (
     LoginSettings,
     LogSettings,
     MetricsSettings,
+    MfaSettings,
     Network,
     TokenSettings,
 )
@@ -228,6 +229,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
+    mfa: MfaSettings = MfaSettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()
     registration: RegistrationSettings = RegistrationSettings()

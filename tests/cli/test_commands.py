@@ -189,6 +189,43 @@ def test_without_the_store_that_must_know_a_user_keeps_what_he_has(command: Comm
     assert command("users", "list", "--json", VALKEY_URL="").json["items"][0]["roles"] == []
 
 
+def test_a_second_factor_is_taken_away_and_its_owner_s_sessions_end(
+    command: Command, postgres_url: str
+) -> None:
+    user = command("users", "create", "op@example.com", "--generate", "--json").json["id"]
+
+    async def ask(statement: str) -> list[Any]:
+        connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    factor = "INSERT INTO mfa_factors (user_id, secret, begun_at, confirmed_at)"
+    asyncio.run(ask(f"{factor} SELECT id, 'unreadable here', now(), now() FROM users"))
+    outcomes = [command("users", "reset-mfa", "OP@example.com", "--json") for _ in range(2)]
+    assert [outcome.json["mfa_was_on"] for outcome in outcomes] == [True, False]
+    assert asyncio.run(ask("SELECT count(*) FROM mfa_factors")) == [(0,)]
+    events = asyncio.run(ask("SELECT event, actor_kind, CAST(subject_id AS text) FROM audit_events"))
+    assert events == [("mfa.reset", "operator", user)]
+    assert asyncio.run(ask("SELECT tokens_since IS NOT NULL FROM users")) == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("email", "environment", "said"),
+    [
+        ("nobody@example.com", {}, "There is no user with this e-mail address."),
+        ("op@example.com", {"VALKEY_URL": ""}, "VALKEY_URL is not set"),
+    ],
+)
+def test_a_second_factor_that_cannot_be_taken_away_fails_in_one_line(
+    command: Command, email: str, environment: dict[str, str], said: str
+) -> None:
+    refused = command("users", "reset-mfa", email, **environment)
+    assert (refused.code, refused.errors.count("\n")) == (1, 1)
+    assert said in refused.errors
+
+
 def test_grant_to_nobody_fails(command: Command) -> None:
     assert command("users", "grant", "nobody@example.com", "--role", "admin").code == 1
 

@@ -14,6 +14,8 @@ from app.core.http._dependencies import (
     CurrentPrincipal,
     platform_of,
     provided,
+    require_mfa,
+    require_recent_sign_in,
     require_scope,
     roles_required,
 )
@@ -90,6 +92,8 @@ __all__ = [
     "problem_response",
     "provided",
     "require_credits",
+    "require_mfa",
+    "require_recent_sign_in",
     "require_scope",
     "roles_required",
     "send_problem",

@@ -54,7 +54,7 @@ class BoundGate:
         self.tracer = kit.tracer if config.tracing else None
         self.resilience = Resilience(gate.name, config, breakers=kit.breakers)
         self.changes = kit.changes
-        self._security = config.security
+        self._security, self._clock = config.security, kit.clock
         self._verify = kit.tokens.verify if kit.tokens is not None else None
         self._admitter = kit.admitter
         self.traffic = kit.traffic
@@ -101,7 +101,10 @@ class BoundGate:
             await self._charge_nameless(state, refusal)
             raise
         caller = Caller(principal, client_network(state.client_ip))
-        if principal is not None and (forbidden := self._security.refusal(principal)) is not None:
+        if (
+            principal is not None
+            and (forbidden := self._security.refusal(principal, self._clock)) is not None
+        ):
             raise await self._charged(forbidden, "forbidden", caller, state)
         if self.config.extra:
             await self._ask_extra(scope, caller, state)

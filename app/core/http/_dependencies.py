@@ -84,7 +84,7 @@ For handlers that put it into their own rows; 400 for a header that is no key. T
 """
 
 
-def require_scope(*scopes: str) -> Callable[[Principal], Any]:
+def require_scope(*scopes: str) -> Callable[[Request, Principal], Any]:
     """``Depends(require_scope("read:records"))``: the caller, if he has every scope; 401 without a token, 403 naming the scope.
 
     For routes guarded by hand; a gate's ``JobConfig.security`` does the same and counts the attempt.
@@ -92,14 +92,30 @@ def require_scope(*scopes: str) -> Callable[[Principal], Any]:
     return _requirement(Security(scopes=scopes))
 
 
-def roles_required(roles: Sequence[str]) -> Callable[[Principal], Any]:
+def roles_required(roles: Sequence[str]) -> Callable[[Request, Principal], Any]:
     """``Depends(roles_required(["db_reader"]))``: the caller, if he has any of the roles; 401 without a token, 403 otherwise."""
     return _requirement(Security(roles=tuple(roles)))
 
 
-def _requirement(security: Security) -> Callable[[Principal], Any]:
-    async def check(principal: CurrentPrincipal) -> Principal:
-        if (refusal := security.refusal(principal)) is not None:
+def require_mfa(max_age: int | None = None) -> Callable[[Request, Principal], Any]:
+    """``Depends(require_mfa(max_age=300))``: the caller, if his token says that he proved a second factor, at most ``max_age`` seconds ago;
+    401 with the challenge of RFC 9470 otherwise.
+
+    For routes guarded by hand; ``JobConfig.security`` has ``mfa`` and ``max_age``.
+    """
+    return _requirement(Security(mfa=True, max_age=max_age))
+
+
+def require_recent_sign_in(max_age: int) -> Callable[[Request, Principal], Any]:
+    """``Depends(require_recent_sign_in(300))``: the caller, if he proved who he is, by whatever means, at most ``max_age`` seconds ago; 401
+    with the challenge of RFC 9470 otherwise.
+    """
+    return _requirement(Security(max_age=max_age))
+
+
+def _requirement(security: Security) -> Callable[[Request, Principal], Any]:
+    async def check(request: Request, principal: CurrentPrincipal) -> Principal:
+        if (refusal := security.refusal(principal, platform_of(request).clock)) is not None:
             raise refusal
         return principal
 

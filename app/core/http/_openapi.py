@@ -22,7 +22,7 @@ _HEADERS = {
     "RateLimit-Policy": "Each limit with its quota (q) per window of seconds (w); a quota per day or month has no window",
     "Retry-After": "Seconds to wait before trying again",
     "Vary": "Request fields that select the answer",
-    "WWW-Authenticate": "What credentials are needed (RFC 6750)",
+    "WWW-Authenticate": "What credentials are needed (RFC 6750, RFC 9470)",
     "X-Request-ID": "Names this request in the logs",
 }
 _KEY = (

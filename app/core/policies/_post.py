@@ -60,7 +60,7 @@ class Post:
         principal = caller.principal
         refusal: GatehouseError | None = None
         if principal is not None:
-            refusal = self.config.security.refusal(principal)
+            refusal = self.config.security.refusal(principal, self.parts.clock)
         cause = type(refusal).__name__
         for rule in self.config.extra if refusal is None else ():
             refusal, cause = rule.refusal(caller, request), rule.name

@@ -9,8 +9,9 @@ _WIDTH = {"user": 0, "tenant": 1, "public": 2}
 def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
     """Raise ValueError if ``after`` lets in, or shows to others, more than ``before``.
 
-    Scopes may be added and not taken away; of several roles some may be taken away, not all, and none added; answers may be shared with
-    fewer callers and not with more; what is sealed or encrypted stays so.
+    Scopes may be added and not taken away; of several roles some may be taken away, not all, and none added; a second factor and a more
+    recent sign-in may be asked for, and never be given up; answers may be shared with fewer callers and not with more; what is sealed or
+    encrypted stays so.
     """
     old, new = before.security, after.security
     if not set(old.scopes) <= set(new.scopes):
@@ -19,6 +20,10 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
         raise ValueError(
             f"security.roles can only shrink: one or more of {', '.join(old.roles)} and no others"
         )
+    if old.mfa and not new.mfa:
+        raise ValueError("security.mfa cannot be switched off by an override")
+    if old.max_age is not None and (new.max_age is None or new.max_age > old.max_age):
+        raise ValueError(f"security.max_age can only become shorter than {old.max_age}")
     if before.encryption and not after.encryption:
         raise ValueError("encryption cannot be switched off by an override")
     if before.encrypted_fields is not None and after.encrypted_fields != before.encrypted_fields:

@@ -12,8 +12,11 @@ from app.builtin.accounts.service import (
     AccountEpochs,
     AuditLog,
     Lifetimes,
+    MfaDesk,
+    MfaSignIn,
     Opened,
     Revocation,
+    SecondFactor,
     Sessions,
     SessionUpkeep,
 )
@@ -40,7 +43,22 @@ class Accounts:
         self.tokens = TokenService([key], issuer="i", audience="a", clock=self.clock)
         self.revocation = Revocation(EpochBook(store, grace_s=60), self.clock)
         self.sessions = Sessions(
-            tokens=self.tokens, revocation=self.revocation, lifetimes=LIFETIMES, clock=self.clock
+            tokens=self.tokens,
+            revocation=self.revocation,
+            lifetimes=LIFETIMES,
+            clock=self.clock,
+            mfa_roles={"cpu_user"},
+        )
+        audit = AuditLog(self.clock)
+        self.factor = SecondFactor(audit, self.clock)
+        self.mfa_sign_in = MfaSignIn(self.sessions, self.factor, audit, self.clock)
+        self.mfa = MfaDesk(
+            factor=self.factor,
+            sessions=self.sessions,
+            revocation=self.revocation,
+            audit=audit,
+            clock=self.clock,
+            issuer="Gate house",
         )
         self.audit = AuditLog(self.clock)
         self.upkeep = SessionUpkeep(database, LIFETIMES, self.clock)

@@ -30,7 +30,7 @@ from tests.credited import CREDITS
 USER = RateLimit.token_bucket("user", max_tokens=5, refill_rate=1, charge="admit")
 IP = RateLimit.fixed_window("ip", limit=9, window=60, scope="ip", cost=lambda _: 2, on_store_down="closed")
 STRICT = JobConfig(
-    security=Security(scopes=("write:records",), roles=("admin",)),
+    security=Security(scopes=("write:records",), roles=("admin",), mfa=True, max_age=300),
     rate_limit=(USER, IP),
     timeout=5,
     max_body=100,
@@ -214,7 +214,9 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
 async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> None:
     policy = operation(document, "/strict/{number}")["x-policy"]
     assert policy == {"name": "strict", **describe(STRICT)}
-    assert policy["security"] == {"anonymous": False, "scopes": ["write:records"], "roles": ["admin"]}
+    assert policy["security"] == {
+        "anonymous": False, "scopes": ["write:records"], "roles": ["admin"], "mfa": True, "max_age": 300,
+    }  # fmt: skip
     assert (policy["timeout"], policy["max_body"], policy["cache"]) == (5, 100, None)
     user, ip = policy["rate_limit"]
     assert (user["algorithm"], user["quota"], user["burst"], user["charge"]) == (

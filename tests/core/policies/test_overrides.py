@@ -25,7 +25,7 @@ from app.core.policies import (
 from app.core.policies._overrides import Override, Overrides
 
 FULL = JobConfig(
-    security=Security(scopes=("read:records",), roles=("db_reader", "admin")),
+    security=Security(scopes=("read:records",), roles=("db_reader", "admin"), mfa=True, max_age=300),
     rate_limit=(
         RateLimit.token_bucket("user", max_tokens=60, refill_rate=10),
         RateLimit.fixed_window("ip", limit=600, window=60, scope="ip", cost=lambda _: 2),
@@ -92,6 +92,7 @@ def user(config: JobConfig) -> RateLimit:
         ("BULKHEAD__MAX", "4", lambda c: c.bulkhead, Bulkhead(max=4)),
         ("SECURITY__SCOPES", "read:records,read:more", lambda c: len(c.security.scopes), 2),
         ("SECURITY__ROLES", "admin", lambda c: c.security.roles, ("admin",)),
+        ("SECURITY__MAX_AGE", "60", lambda c: c.security.max_age, 60),
     ],
 )
 def test_an_option_is_changed_by_its_name(variable: str, value: str, read: Any, expected: Any) -> None:
@@ -162,6 +163,10 @@ class TestTokenBucket:
         ("SECURITY__ANONYMOUS", "true", "anonymous can be changed in code only"),
         ("SECURITY__SCOPES", "read:more", "security.scopes can only grow: read:records must stay"),
         ("SECURITY__ROLES", "admin,cpu_user", "security.roles can only shrink"),
+        ("SECURITY__MFA", "false", "security.mfa cannot be switched off by an override"),
+        ("SECURITY__MAX_AGE", "301", "security.max_age can only become shorter than 300"),
+        ("SECURITY__MAX_AGE", "none", "security.max_age can only become shorter than 300"),
+        ("SECURITY__MAX_AGE", "0", "Security.max_age must be 1 to 31536000 whole seconds, not 0"),
         ("ENCRYPTION", "false", "encryption cannot be switched off"),
         ("CACHE__SCOPE", "public", "shared_with_all=True"),
         ("CACHE__SHARED_WITH_ALL", "true", "shared_with_all can be changed in code only"),

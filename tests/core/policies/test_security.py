@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from app.core.context import Principal
-from app.core.policies import InsufficientScope, RoleMissing, Security
+from app.core.policies import InsufficientScope, RoleMissing, Security, StepUpRequired
+from app.core.resilience import ManualClock
 
 ALL = Security(scopes=("read:records", "write:records"), roles=("db_reader", "admin"))
 
@@ -29,6 +30,13 @@ def caller(scopes: tuple[str, ...] = (), roles: tuple[str, ...] = ()) -> Princip
         ({"scopes": ("a" * 129,)}, "is not a valid name"),
         ({"anonymous": True, "scopes": ("a",)}, "anonymous caller has no scopes or roles"),
         ({"anonymous": True, "roles": ("a",)}, "anonymous caller has no scopes or roles"),
+        ({"anonymous": True, "mfa": True}, "an anonymous caller has proved nothing"),
+        ({"anonymous": True, "max_age": 5}, "an anonymous caller has proved nothing"),
+        ({"mfa": 300}, "mfa must be True or False, not 300"),
+        ({"max_age": 0}, "max_age must be 1 to 31536000 whole seconds, not 0"),
+        ({"max_age": 31_536_001}, "max_age must be 1 to 31536000 whole seconds"),
+        ({"max_age": True}, "max_age must be 1 to 31536000 whole seconds, not True"),
+        ({"max_age": 1.5}, "max_age must be 1 to 31536000 whole seconds, not 1.5"),
     ],
 )
 def test_what_could_not_stand_in_a_challenge_is_refused(options: dict[str, Any], said: str) -> None:
@@ -71,3 +79,57 @@ def test_a_missing_scope_is_told_before_a_missing_role() -> None:
 def test_equal_requirements_are_equal() -> None:
     assert Security(scopes=("a",)) == Security(scopes=("a",))
     assert Security(scopes=("a",)) != Security(scopes=("b",))
+
+
+NOW = 1_800_000_000.0
+
+
+def proved(*methods: str, ago: float = 0, scopes: tuple[str, ...] = ()) -> Principal:
+    return Principal("someone", scopes=frozenset(scopes), methods=methods, authenticated_at=NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("security", "passes", "refused"),
+    [
+        (Security(mfa=True), proved("pwd", "otp", "mfa", ago=1e6), proved("pwd", "otp")),
+        (Security(max_age=300), proved("pwd", ago=300), proved("pwd", "otp", "mfa", ago=300.5)),
+        (Security(mfa=True, max_age=60), proved("mfa", ago=60), proved("mfa", ago=61)),
+        (Security(mfa=True, max_age=60), proved("mfa", ago=0), proved("pwd", ago=0)),
+        (Security(max_age=31_536_000), proved(), Principal("a key, which never signed in")),
+        (Security(mfa=True), proved("mfa"), proved("MFA", "mfa ", "xmfa")),
+    ],
+)
+def test_what_is_too_weak_or_too_old_is_refused(
+    security: Security, passes: Principal, refused: Principal
+) -> None:
+    clock = ManualClock(NOW)
+    assert security.refusal(passes, clock) is None
+    assert isinstance(security.refusal(refused, clock), StepUpRequired)
+
+
+@pytest.mark.parametrize(
+    ("security", "header", "body"),
+    [
+        (Security(mfa=True), ', acr_values="mfa"', {"acr_values": "mfa"}),
+        (Security(max_age=300), ', max_age="300"', {"max_age": 300}),
+        (
+            Security(mfa=True, max_age=5),
+            ', acr_values="mfa", max_age="5"',
+            {"acr_values": "mfa", "max_age": 5},
+        ),
+    ],
+)
+def test_the_challenge_says_what_must_be_proved(
+    security: Security, header: str, body: dict[str, Any]
+) -> None:
+    refusal = security.refusal(proved(ago=1000), ManualClock(NOW))
+    assert refusal is not None
+    assert refusal.status == 401
+    assert refusal.headers == {"WWW-Authenticate": f'Bearer error="insufficient_user_authentication"{header}'}
+    assert refusal.extensions == {"error": "insufficient_user_authentication", **body}
+
+
+def test_a_missing_right_is_told_before_a_missing_proof() -> None:
+    security = Security(scopes=("a",), mfa=True)
+    assert isinstance(security.refusal(proved(), ManualClock(NOW)), InsufficientScope)
+    assert isinstance(security.refusal(proved(scopes=("a",)), ManualClock(NOW)), StepUpRequired)

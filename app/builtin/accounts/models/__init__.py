@@ -1,11 +1,35 @@
-"""The tables of users, their sessions, and what was done to accounts."""
+"""The tables of users, their second factors, their sessions, and what was done to accounts."""
 
 from app.builtin.accounts.models.audit import AuditEvent
+from app.builtin.accounts.models.deleted import DeletedUser
 from app.builtin.accounts.models.email_tokens import EmailToken
+from app.builtin.accounts.models.mfa import MfaChallenge, MfaFactor, RecoveryCode
 from app.builtin.accounts.models.sessions import AuthSession, RefreshToken
 from app.builtin.accounts.models.users import MAX_EMAIL, User, email_key
 
-__all__ = ["MAX_EMAIL", "AuditEvent", "AuthSession", "EmailToken", "RefreshToken", "User", "email_key"]
-from app.builtin.accounts.models.deleted import DeletedUser
+TABLES = (
+    User,
+    DeletedUser,
+    AuthSession,
+    RefreshToken,
+    MfaFactor,
+    RecoveryCode,
+    MfaChallenge,
+    EmailToken,
+    AuditEvent,
+)
 
-__all__ = ["MAX_EMAIL", "AuditEvent", "AuthSession", "DeletedUser", "RefreshToken", "User", "email_key"]
+__all__ = [
+    "MAX_EMAIL",
+    "TABLES",
+    "AuditEvent",
+    "AuthSession",
+    "DeletedUser",
+    "EmailToken",
+    "MfaChallenge",
+    "MfaFactor",
+    "RecoveryCode",
+    "RefreshToken",
+    "User",
+    "email_key",
+]

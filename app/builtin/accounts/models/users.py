@@ -1,5 +1,6 @@
 """Who can sign in."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from unicodedata import normalize
 
@@ -46,7 +47,11 @@ class User(UUIDPrimaryKey, Timestamps, Base):
     @property
     def all_scopes(self) -> frozenset[str]:
         """What he may do: his own scopes and those of his roles."""
-        return frozenset(self.scopes) | scopes_of(self.roles)
+        return self.scopes_with(self.roles)
+
+    def scopes_with(self, roles: Iterable[str]) -> frozenset[str]:
+        """His own scopes, and those that these roles carry."""
+        return frozenset(self.scopes) | scopes_of(roles)
 
     @validates("email")
     def _set_key(self, _: str, email: str) -> str:

@@ -4,6 +4,7 @@ from app.builtin.accounts.repository.audit import AuditRepository
 from app.builtin.accounts.repository.deleted import DeletedUserRepository
 from app.builtin.accounts.repository.email_tokens import EmailTokenRepository
 from app.builtin.accounts.repository.epochs import read_epoch
+from app.builtin.accounts.repository.mfa import MfaRepository
 from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
@@ -12,6 +13,7 @@ __all__ = [
     "DeletedUserRepository",
     "EmailTaken",
     "EmailTokenRepository",
+    "MfaRepository",
     "SessionRepository",
     "UserRepository",
     "read_epoch",

@@ -35,6 +35,14 @@ class SessionRepository:
         with translate_errors():
             return await self._session.scalar(query, execution_options={"populate_existing": True})
 
+    async def lock(self, user_id: UUID, session_id: UUID) -> AuthSession | None:
+        """This session of the user; others who would lock or end it wait until we are done."""
+        query = select(AuthSession).where(AuthSession.id == session_id, AuthSession.user_id == user_id)
+        with translate_errors():
+            return await self._session.scalar(
+                query.with_for_update(), execution_options={"populate_existing": True}
+            )
+
     async def token(self, token_hash: bytes) -> RefreshToken | None:
         """The refresh token with this hash, without its successor."""
         query = select(RefreshToken).where(RefreshToken.hash == token_hash)
@@ -66,12 +74,20 @@ class SessionRepository:
             )
 
     async def end(
-        self, user_id: UUID, at: datetime, reason: str, *, only: UUID | None = None
+        self,
+        user_id: UUID,
+        at: datetime,
+        reason: str,
+        *,
+        only: UUID | None = None,
+        besides: UUID | None = None,
     ) -> Sequence[UUID]:
-        """End the user's sessions, or ``only`` this one of his; those that were not ended before."""
+        """End the user's sessions, ``only`` this one of his, or all ``besides`` this one; those that were not ended before."""
         ending = update(AuthSession).where(AuthSession.user_id == user_id, AuthSession.ended_at.is_(None))
         if only is not None:
             ending = ending.where(AuthSession.id == only)
+        if besides is not None:
+            ending = ending.where(AuthSession.id != besides)
         ended = ending.values(ended_at=at, end_reason=reason).returning(AuthSession.id)
         with translate_errors():
             return (await self._session.scalars(ended)).all()

@@ -3,6 +3,7 @@
 from app.builtin.accounts.router.administration import router as administration
 from app.builtin.accounts.router.audit import router as audit
 from app.builtin.accounts.router.email import router as email
+from app.builtin.accounts.router.mfa import router as mfa
 from app.builtin.accounts.router.passwords import router as passwords
 from app.builtin.accounts.router.registration import router as registration
 from app.builtin.accounts.router.sessions import router as sessions
@@ -11,7 +12,7 @@ from app.builtin.accounts.router.users import router as users
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (tokens, sessions, users, passwords, email, registration, administration, audit):
+for part in (tokens, mfa, sessions, users, passwords, email, registration, administration, audit):
     router.include_router(part)
 
 __all__ = ["router"]

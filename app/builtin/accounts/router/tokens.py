@@ -41,14 +41,15 @@ async def create_token(
     """Exchange an e-mail address and a password for a bearer token and a refresh token: a new session.
 
     The token carries those of the scopes asked for that the user has; without `scope` all of them. None of
-    them: 400. Wrong attempts are limited by account and network: 429 says when to try again. The cookie that comes with the answer lets the
-    next sign-in from this browser be known; it proves nothing.
+    them: 400. A user with a second factor gets 401 with `error` `mfa_required` and an `mfa_token`, for
+    /auth/mfa/token. Wrong attempts are limited by account and network: 429 says when to try again. The cookie that comes with the answer
+    lets the next sign-in from this browser be known; it proves nothing.
     """
     opened = await sign_in.with_password(
         session, form.username, form.password.get_secret_value(), form.scope, device=known_device(request)
     )
     keep_device(request, response, opened.device, life_s=sign_in.device_life_s)
-    return _answer(opened, response)
+    return answer_of(opened, response)
 
 
 @router.post(
@@ -67,10 +68,11 @@ async def refresh_token(
     once: tried again after some seconds, it ends its session.
     """
     opened = await sessions.refresh(session, form.refresh_token.get_secret_value(), form.scope)
-    return _answer(opened, response)
+    return answer_of(opened, response)
 
 
-def _answer(opened: Opened, response: Response) -> TokenAnswer:
+def answer_of(opened: Opened, response: Response) -> TokenAnswer:
+    """The tokens as a client gets them, and as nobody on the way keeps them."""
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return TokenAnswer(
         access_token=opened.access.token,

@@ -10,6 +10,17 @@ from app.builtin.accounts.schemas.administration import (
 )
 from app.builtin.accounts.schemas.audit import AuditOut, AuditPage, AuditQuery
 from app.builtin.accounts.schemas.email import EmailChange, EmailConfirmation
+from app.builtin.accounts.schemas.mfa import (
+    MfaConfirmation,
+    MfaEnabled,
+    MfaEnrolment,
+    MfaGrant,
+    MfaProof,
+    MfaStatus,
+    RecoveryCodes,
+    RenewedToken,
+    StepUpForm,
+)
 from app.builtin.accounts.schemas.passwords import (
     PasswordChangeIn,
     PasswordResetConfirmation,
@@ -29,16 +40,25 @@ __all__ = [
     "EmailConfirmation",
     "LogoutQuery",
     "Me",
+    "MfaConfirmation",
+    "MfaEnabled",
+    "MfaEnrolment",
+    "MfaGrant",
+    "MfaProof",
+    "MfaStatus",
     "PasswordChangeIn",
     "PasswordGrant",
     "PasswordResetConfirmation",
     "PasswordResetRequest",
+    "RecoveryCodes",
     "RefreshGrant",
     "RegistrationConfirmation",
     "RegistrationRequest",
+    "RenewedToken",
     "SessionOut",
     "SessionPage",
     "SessionQuery",
+    "StepUpForm",
     "TokenAnswer",
     "UserChange",
     "UserCreate",

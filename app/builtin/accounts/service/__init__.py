@@ -29,6 +29,12 @@ from app.builtin.accounts.service.known_places import KnownPlaces
 from app.builtin.accounts.service.letters import Letters, MailIsOff
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.mail_texts import MailTexts
+from app.builtin.accounts.service.mfa import Enabled, MfaDesk, reset_mfa
+from app.builtin.accounts.service.mfa_errors import BadMfaToken, BadProof, MfaRequired, TooManyCodes
+from app.builtin.accounts.service.mfa_factor import SecondFactor
+from app.builtin.accounts.service.mfa_provide import MfaSettings
+from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
+from app.builtin.accounts.service.mfa_step_up import StepUp
 from app.builtin.accounts.service.new_password import NewPassword
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.password_change import PasswordChange
@@ -64,6 +70,8 @@ __all__ = [
     "AuditLog",
     "BadCredentials",
     "BadEmailToken",
+    "BadMfaToken",
+    "BadProof",
     "BadRefreshToken",
     "DevelopmentUser",
     "DeviceTokens",
@@ -71,6 +79,7 @@ __all__ = [
     "EmailTokenUpkeep",
     "EmailTokens",
     "EmailVerification",
+    "Enabled",
     "EndReason",
     "InvalidScope",
     "KnownPlaces",
@@ -79,6 +88,10 @@ __all__ = [
     "Lifetimes",
     "MailIsOff",
     "MailTexts",
+    "MfaDesk",
+    "MfaRequired",
+    "MfaSettings",
+    "MfaSignIn",
     "NewPassword",
     "NotWithApiKey",
     "Opened",
@@ -91,13 +104,16 @@ __all__ = [
     "RegistrationIsOff",
     "Revocation",
     "RightsNotHeld",
+    "SecondFactor",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",
     "SignIn",
     "SignInGuard",
     "SignInLimits",
+    "StepUp",
     "TokenLives",
+    "TooManyCodes",
     "UnfitPassword",
     "WrongPassword",
     "check_password",
@@ -108,6 +124,7 @@ __all__ = [
     "get_password_hash",
     "grant",
     "provide_accounts",
+    "reset_mfa",
     "script_functions",
     "seed_accounts",
     "seed_development",

@@ -11,6 +11,8 @@ from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S, AccountEpochs
 from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.mfa_provide import MfaParts, MfaSettings, mfa_roles, provide_mfa
+from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
 from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
 from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
@@ -39,6 +41,7 @@ class AccountSettings(LifecycleSettings, Protocol):
     secret_key: SecretStr
     token: _Token
     login: LoginLimits
+    mfa: MfaSettings
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -63,17 +66,25 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
-    sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
-    passwords = PasswordHasher()
+    sessions = Sessions(
+        tokens=tokens,
+        revocation=revocation,
+        lifetimes=lifetimes,
+        clock=platform.clock,
+        mfa_roles=mfa_roles(settings.mfa),
+    )
+    passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     functions = AccountFunctions(
         platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
     )
     platform.on_stop += [configure_functions(functions), passwords.close, after_commit_idle]
-    guard, audit = sign_in_guard(platform, settings.login, secret), AuditLog(platform.clock)
+    guard = sign_in_guard(platform, settings.login, secret)
+    mfa = provide_mfa(MfaParts(sessions, revocation, passwords, audit, platform.clock), settings.mfa)
     sign_in = SignIn(
         sessions=sessions,
         passwords=passwords,
         guard=guard,
+        second_factor=mfa[MfaSignIn],
         verified_only=settings.registration.verified_sign_in,
     )
     shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
@@ -82,6 +93,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         TokenService: tokens,
         SignIn: sign_in,
         AccountFunctions: functions,
+        **mfa,
         Sessions: sessions,
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),

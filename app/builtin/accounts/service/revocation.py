@@ -22,6 +22,7 @@ EndReason = Literal[
     "rights_changed",
     "signed_out",
     "deleted",
+    "mfa_changed",
 ]
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +53,18 @@ class Revocation:
         await self._tell(db, user_id, ended)
         _log.info("session.ended", session=str(session_id), user=str(user_id), reason=reason)
         return True
+
+    async def end_other_sessions(self, db: AsyncSession, user_id: UUID, kept: UUID, reason: EndReason) -> int:
+        """End every session of the user but ``kept``, with their access tokens; how many.
+
+        For a change that its owner makes himself, in the session that goes on.
+        """
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        ended = await SessionRepository(db).end(user_id, now, reason, besides=kept)
+        if ended:
+            await self._tell(db, user_id, ended)
+        _log.info("session.others_ended", user=str(user_id), sessions=len(ended), reason=reason)
+        return len(ended)
 
     async def end_all_sessions(self, db: AsyncSession, user_id: UUID, reason: EndReason) -> int:
         """End every session of the user and every access token he has, also those of no session; how many sessions.

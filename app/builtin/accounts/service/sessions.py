@@ -1,9 +1,10 @@
 """Sessions: begun by a sign-in, kept going by refresh tokens that are exchanged one after the other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NoReturn
+from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -16,9 +17,9 @@ from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
-from app.core.errors import NotAuthenticated, PolicyRejected, Unavailable
+from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejected, Unavailable
 from app.core.resilience import Clock
-from app.core.security import DecryptionFailed, TokenService
+from app.core.security import DecryptionFailed, IssuedToken, TokenService
 
 _log = structlog.get_logger(__name__)
 
@@ -41,16 +42,25 @@ class Sessions:
     A refresh token is good once. Tried again within ``Lifetimes.grace_s``, and before its successor was used, it answers with the same
     successor; tried later it is taken for stolen, and ends its session with all tokens of it (RFC 9700 section 4.14). Callers with one
     token at the same time wait for each other. Needs encryption keys, for the successor that may be asked for once more.
+
+    ``mfa_roles``: roles that are in the tokens of sessions with a second factor only.
     """
 
     def __init__(
-        self, *, tokens: TokenService, revocation: Revocation, lifetimes: Lifetimes, clock: Clock
+        self,
+        *,
+        tokens: TokenService,
+        revocation: Revocation,
+        lifetimes: Lifetimes,
+        clock: Clock,
+        mfa_roles: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
         self._revocation = revocation
         self._lifetimes = lifetimes
         self._clock = clock
         self._audit = AuditLog(clock)
+        self._mfa_roles = frozenset(mfa_roles)
 
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
@@ -99,6 +109,21 @@ class Sessions:
             successor = await self._rotate(rows, session, held, now)
         session.used_at = now
         return self._opened(user, session, granted, successor, now)
+
+    async def renew(
+        self, db: AsyncSession, user: User, session_id: UUID, scopes: frozenset[str], methods: Sequence[str]
+    ) -> IssuedToken:
+        """An access token of the session, whose user, locked by the caller, has just proved who he is by ``methods`` too.
+
+        ``scopes`` are those of the token that he presented; he gets those of them that are still his. Raises EntityNotFoundError for a
+        session that is not his or is over.
+        """
+        now, session = self._now(), await SessionRepository(db).lock(user.id, session_id)
+        if session is None or self._lifetimes.is_over(session, now):
+            raise EntityNotFoundError("The caller has no such session.")
+        session.authenticated_at = session.used_at = now
+        session.methods = list(dict.fromkeys((*session.methods, *methods)))
+        return self._access(user, session, _narrowed(scopes, session, user))
 
     async def _repeated(
         self, rows: SessionRepository, held: RefreshToken, used_at: datetime, now: datetime
@@ -151,15 +176,20 @@ class Sessions:
     def _opened(
         self, user: User, session: AuthSession, scopes: frozenset[str], token: str, now: datetime
     ) -> Opened:
-        access = self._tokens.issue(
+        access = self._access(user, session, scopes)
+        return Opened(access, token, self._lifetimes.seconds_left(session, now))
+
+    def _access(self, user: User, session: AuthSession, scopes: frozenset[str]) -> IssuedToken:
+        withheld = frozenset() if "mfa" in session.methods else self._mfa_roles
+        roles = [role for role in user.roles if role not in withheld]
+        return self._tokens.issue(
             str(user.id),
-            scopes=scopes,
-            roles=user.roles,
+            scopes=scopes & user.scopes_with(roles),
+            roles=roles,
             session_id=str(session.id),
             methods=session.methods,
             authenticated_at=session.authenticated_at.timestamp(),
         )
-        return Opened(access, token, self._lifetimes.seconds_left(session, now))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)

@@ -1,5 +1,6 @@
 """Signing in, and finding the user behind a token."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
@@ -22,6 +23,14 @@ class AttemptLimiter(Protocol):
 
     async def spend(self, name: str) -> object:
         """Charge one attempt. Raises ``PolicyRejected`` (429), or ``Unavailable`` (503) when nobody can count."""
+        ...
+
+
+class SecondHalf(Protocol):
+    """What a sign-in waits for after the password. ``MfaSignIn`` is one."""
+
+    async def require(self, db: AsyncSession, user: User, scopes: Iterable[str]) -> None:
+        """Raises ``MfaRequired`` (401) for a user who has more to show."""
         ...
 
 
@@ -57,11 +66,13 @@ class SignIn:
         sessions: Sessions,
         passwords: PasswordHasher,
         guard: SignInGuard,
+        second_factor: SecondHalf | None = None,
         verified_only: bool = False,
     ) -> None:
         self._sessions = sessions
         self._passwords = passwords
         self._guard = guard
+        self._second_factor = second_factor
         self._verified_only = verified_only
 
     @property
@@ -78,7 +89,8 @@ class SignIn:
         request in hand.
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
-        (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that is weaker than
+        (401), ``MfaRequired`` (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that
+        is weaker than
         today's.
         """
         asked, users = asked_scopes(scope), UserRepository(db)
@@ -87,6 +99,8 @@ class SignIn:
         granted = asked & user.all_scopes if asked else user.all_scopes
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
+        if self._second_factor is not None:
+            await self._second_factor.require(db, user, granted)
         return replace(await self._sessions.begin(db, user, granted), device=known)
 
     async def _enter(self, users: UserRepository, email: str, device: str | None) -> Entry:
