@@ -3,8 +3,16 @@
 Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``.
 """
 
+from app.core.security._api_key_text import API_KEY_PREFIX, api_key_hash, new_api_key, read_api_key
+from app.core.security._api_keys import ApiKeyRecord, ApiKeys, ApiKeyStore
 from app.core.security._encryptor import DataEncryptor, configure_encryption
-from app.core.security._errors import DecryptionFailed, InvalidToken, KeysNotLoaded
+from app.core.security._errors import (
+    ApiKeyNotLoaded,
+    DecryptionFailed,
+    InvalidApiKey,
+    InvalidToken,
+    KeysNotLoaded,
+)
 from app.core.security._files import exposed_files
 from app.core.security._keys import Algorithm, TokenKey
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
@@ -25,12 +33,18 @@ from app.core.security._supabase import SupabaseTokens
 from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenService
 
 __all__ = [
+    "API_KEY_PREFIX",
     "Algorithm",
+    "ApiKeyNotLoaded",
+    "ApiKeyRecord",
+    "ApiKeyStore",
+    "ApiKeys",
     "Clock",
     "DataEncryptor",
     "Decrypted",
     "DecryptionFailed",
     "Encrypted",
+    "InvalidApiKey",
     "InvalidToken",
     "IssuedToken",
     "KeysNotLoaded",
@@ -41,13 +55,16 @@ __all__ = [
     "SupabaseTokens",
     "TokenKey",
     "TokenService",
+    "api_key_hash",
     "configure_encryption",
     "exposed_files",
     "format_scope",
     "is_role",
     "known_roles",
     "known_scopes",
+    "new_api_key",
     "parse_scope",
+    "read_api_key",
     "register_role",
     "register_scope",
     "unknown_roles",
