@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.builtin.accounts.jobs import periodic as accounts_periodic
-from app.builtin.accounts.models import AuditEvent, AuthSession, RefreshToken, User
+from app.builtin.accounts.models import ApiKey, ApiKeySecret, AuditEvent, AuthSession, RefreshToken, User
 from app.builtin.accounts.router import router as accounts
 from app.builtin.accounts.seeds import TEST_USER
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
@@ -85,7 +85,7 @@ FEATURES: tuple[Feature, ...] = (
         router=accounts,
         provides=provide_accounts,
         periodic=accounts_periodic,
-        models=(User, AuthSession, RefreshToken, AuditEvent),
+        models=(User, AuthSession, RefreshToken, AuditEvent, ApiKey, ApiKeySecret),
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
         fixture_rows=(TEST_USER,),

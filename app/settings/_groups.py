@@ -99,6 +99,13 @@ class LoginSettings(Group):
     )
 
 
+class ApiKeySettings(Group):
+    """API keys of users."""
+
+    max_days: int = Field(default=365, ge=1, le=3650, description="Days an API key lives at most")
+    per_user: int = Field(default=50, ge=1, le=1000, description="API keys that a user may have at once")
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

@@ -24,6 +24,7 @@ from app.core import db
 from app.core.errors import ConfigurationError
 from app.settings._files import refuse_exposed
 from app.settings._groups import (
+    ApiKeySettings,
     CorsSettings,
     ExternalDataSettings,
     LoginSettings,
@@ -227,6 +228,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
+    api_key: ApiKeySettings = ApiKeySettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
 
     @classmethod

@@ -21,6 +21,13 @@ class InsufficientScope(PermissionDenied):
         )
 
 
+class ApiKeyRefused(PermissionDenied):
+    """An API key is good for much, but not for this."""
+
+    def __init__(self) -> None:
+        super().__init__("This cannot be done with an API key; sign in, and present a token.")
+
+
 class RoleMissing(PermissionDenied):
     """The caller has none of the roles that may do this."""
 
@@ -35,12 +42,14 @@ class Security:
     """A valid token is always required; on top of it every scope of ``scopes`` and any one role of ``roles``.
 
     ``anonymous`` lets callers without credentials pass; only ``JobConfig.public()`` sets it. A token that is presented all the same is
-    verified: a bad one is 401. Raises ValueError for names that could not stand in a challenge header.
+    verified: a bad one is 401. ``api_keys=False``: only a token will do, an API key is 403; for what a person does to his own account,
+    which whoever finds a key must not be able to do. Raises ValueError for names that could not stand in a challenge header.
     """
 
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     anonymous: bool = False
+    api_keys: bool = True
     _scope_set: frozenset[str] = field(init=False, repr=False, compare=False)
     _role_set: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -60,6 +69,8 @@ class Security:
 
     def refusal(self, principal: Principal) -> PermissionDenied | None:
         """Why this caller may not pass, or None. Returned rather than raised: the gate charges attempt limits first."""
+        if not self.api_keys and principal.api_key_id is not None:
+            return ApiKeyRefused()
         if not self._scope_set <= principal.scopes:
             return InsufficientScope(tuple(s for s in self.scopes if s not in principal.scopes), self.scopes)
         if self._role_set and self._role_set.isdisjoint(principal.roles):

@@ -3,7 +3,13 @@
 Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``.
 """
 
-from app.core.security._api_key_text import API_KEY_PREFIX, api_key_hash, new_api_key, read_api_key
+from app.core.security._api_key_text import (
+    API_KEY_PREFIX,
+    api_key_hash,
+    api_key_prefix,
+    new_api_key,
+    read_api_key,
+)
 from app.core.security._api_keys import ApiKeyRecord, ApiKeys, ApiKeyStore
 from app.core.security._encryptor import DataEncryptor, configure_encryption
 from app.core.security._errors import (
@@ -56,6 +62,7 @@ __all__ = [
     "TokenKey",
     "TokenService",
     "api_key_hash",
+    "api_key_prefix",
     "configure_encryption",
     "exposed_files",
     "format_scope",

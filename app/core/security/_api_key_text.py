@@ -35,7 +35,7 @@ class ApiKeyText(NamedTuple):
 
 def new_api_key(owner: UUID, secret_id: UUID) -> str:
     """A text with 256 new random bits. It is shown once; keep ``api_key_hash`` of it."""
-    head = f"{API_KEY_PREFIX}{_encode(owner.int, _ID)}_{api_key_name(secret_id)}_{_encode(secrets.randbits(256), _SECRET)}"
+    head = f"{api_key_prefix(owner, secret_id)}_{_encode(secrets.randbits(256), _SECRET)}"
     return head + _checksum(head)
 
 
@@ -61,6 +61,11 @@ def api_key_hash(text: str) -> bytes:
 def api_key_name(secret_id: UUID) -> str:
     """How the id stands in the text."""
     return _encode(secret_id.int, _ID)
+
+
+def api_key_prefix(owner: UUID, secret_id: UUID) -> str:
+    """How the text begins: everything before the secret. It may be shown."""
+    return f"{API_KEY_PREFIX}{_encode(owner.int, _ID)}_{api_key_name(secret_id)}"
 
 
 def name_in(text: str) -> str:

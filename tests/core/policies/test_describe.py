@@ -36,7 +36,7 @@ def test_every_field_is_there_by_its_own_name_as_json() -> None:
     described = describe(CONFIG)
     assert list(described) == [field.name for field in fields(JobConfig)]
     assert json.loads(json.dumps(described)) == described
-    assert described["security"] == {"scopes": ["a"], "roles": [], "anonymous": False}
+    assert described["security"] == {"scopes": ["a"], "roles": [], "anonymous": False, "api_keys": True}
     assert described["rate_limit"][0]["scope"] == ["ip"]
     assert described["quota"][0]["limit"] == {"default": 1, "pro": 2}
     assert described["retry"]["exceptions"] == ["OSError"]

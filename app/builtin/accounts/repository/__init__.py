@@ -1,8 +1,19 @@
 """Reads and writes of accounts, in a session that the caller commits."""
 
+from app.builtin.accounts.repository.api_keys import ApiKeyRepository, FoundKey, find_key, write_uses
 from app.builtin.accounts.repository.audit import AuditRepository
 from app.builtin.accounts.repository.epochs import read_epoch
 from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
-__all__ = ["AuditRepository", "EmailTaken", "SessionRepository", "UserRepository", "read_epoch"]
+__all__ = [
+    "ApiKeyRepository",
+    "AuditRepository",
+    "EmailTaken",
+    "FoundKey",
+    "SessionRepository",
+    "UserRepository",
+    "find_key",
+    "read_epoch",
+    "write_uses",
+]

@@ -8,7 +8,9 @@ from app.core.db import Database
 _EPOCH = """
 SELECT CAST(coalesce(round(extract(epoch FROM u.tokens_since) * 1000), 0) AS bigint),
     ARRAY(SELECT CAST(s.id AS text) FROM auth_sessions s
-        WHERE s.user_id = u.id AND s.ended_at IS NOT NULL AND s.used_at > $2)
+        WHERE s.user_id = u.id AND s.ended_at IS NOT NULL AND s.used_at > $2
+        UNION ALL SELECT CAST(s.id AS text) FROM api_keys k JOIN api_key_secrets s ON s.key_id = k.id
+        WHERE k.user_id = u.id AND s.ended_at > $2)
 FROM users u WHERE u.id = $1
 """
 
@@ -16,7 +18,8 @@ FROM users u WHERE u.id = $1
 async def read_epoch(
     database: Database, user_id: UUID, used_after: datetime
 ) -> tuple[int, tuple[str, ...]] | None:
-    """``tokens_since`` in ms (0: never set), and the ended sessions that were last used after that time; None for an unknown user.
+    """``tokens_since`` in ms (0: never set), and the ended sessions that were last used after that time with the secrets of API keys that
+    ended after it; None for an unknown user.
 
     Raises a DatabaseError (503).
     """

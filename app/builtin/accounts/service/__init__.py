@@ -8,6 +8,9 @@ from app.builtin.accounts.service.administration import (
     seed_accounts,
     seed_development,
 )
+from app.builtin.accounts.service.api_key_store import AccountApiKeys
+from app.builtin.accounts.service.api_key_upkeep import ApiKeyUpkeep
+from app.builtin.accounts.service.api_keys import ApiKeyDesk, ApiKeyRules
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
@@ -22,8 +25,12 @@ from app.builtin.accounts.service.upkeep import SessionUpkeep
 
 __all__ = [
     "DEVELOPMENT_USERS",
+    "AccountApiKeys",
     "AccountEpochs",
     "AccountSettings",
+    "ApiKeyDesk",
+    "ApiKeyRules",
+    "ApiKeyUpkeep",
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",

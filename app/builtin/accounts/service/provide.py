@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from app.builtin.accounts.service.api_keys_provide import ApiKeySettings, provide_api_keys
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
@@ -39,6 +40,7 @@ class AccountSettings(Protocol):
     secret_key: SecretStr
     token: _Token
     login: _Login
+    api_key: ApiKeySettings
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -63,7 +65,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
-    passwords = PasswordHasher()
+    passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     platform.on_stop += [passwords.close, after_commit_idle]
     return {
         TokenVerifier: tokens,
@@ -73,8 +75,9 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
-        AuditLog: AuditLog(platform.clock),
+        AuditLog: audit,
         EpochSource: AccountEpochs(platform.database, platform.clock),
+        **provide_api_keys(platform, settings.api_key, book, audit),
     }
 
 
