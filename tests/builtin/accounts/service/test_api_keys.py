@@ -112,7 +112,7 @@ class TestCreate:
         created = await office.create(ann)
         principal = await office.verify(created.key)
         assert (principal.id, principal.api_key_id) == (str(ann.id), str(created.id))
-        assert (principal.scopes, principal.roles) == ({"read:records"}, frozenset())
+        assert (principal.scopes, principal.roles) == (frozenset({"read:records"}), frozenset())
         assert principal.expires_at == office.clock.time() + 30 * DAY
         assert (principal.authenticated_at, principal.methods) == (0.0, ())
 
@@ -375,7 +375,7 @@ class TestOwner:
             "UPDATE users SET scopes = '{write:records,write:credits}', roles = '{admin}'"
         )
         principal = await office.verify(created.key)
-        assert (principal.scopes, principal.roles) == ({"write:records"}, frozenset())
+        assert (principal.scopes, principal.roles) == (frozenset({"write:records"}), frozenset())
 
 
 class TestUse:
