@@ -47,6 +47,11 @@ GATED = (
     Endpoint("POST", "/auth/logout", missing=True),
     Endpoint("GET", "/auth/sessions"),
     Endpoint("DELETE", "/auth/sessions/{session_id}", missing=True),
+    Endpoint("POST", "/api-keys", json={"name": "new", "scopes": []}),
+    Endpoint("GET", "/api-keys"),
+    Endpoint("GET", "/api-keys/{key_id}", missing=True),
+    Endpoint("DELETE", "/api-keys/{key_id}", missing=True),
+    Endpoint("POST", "/api-keys/{key_id}/rotate", json={"overlap_s": 60}, missing=True),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),
@@ -70,7 +75,7 @@ OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", 
 JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
 
 
-SAMPLES = {"name": "records_get", "dependency": "external_data", "session_id": NOBODY}
+SAMPLES = {"name": "records_get", "dependency": "external_data", "session_id": NOBODY, "key_id": NOBODY}
 """Values of path parameters that are the same on every site."""
 
 

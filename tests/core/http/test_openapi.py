@@ -214,7 +214,12 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
 async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> None:
     policy = operation(document, "/strict/{number}")["x-policy"]
     assert policy == {"name": "strict", **describe(STRICT)}
-    assert policy["security"] == {"anonymous": False, "scopes": ["write:records"], "roles": ["admin"], "api_keys": True}
+    assert policy["security"] == {
+        "anonymous": False,
+        "scopes": ["write:records"],
+        "roles": ["admin"],
+        "api_keys": True,
+    }
     assert (policy["timeout"], policy["max_body"], policy["cache"]) == (5, 100, None)
     user, ip = policy["rate_limit"]
     assert (user["algorithm"], user["quota"], user["burst"], user["charge"]) == (

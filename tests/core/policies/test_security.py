@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.core.context import Principal
-from app.core.policies import InsufficientScope, RoleMissing, Security
+from app.core.policies import ApiKeyRefused, InsufficientScope, RoleMissing, Security
 
 ALL = Security(scopes=("read:records", "write:records"), roles=("db_reader", "admin"))
 
@@ -71,3 +71,14 @@ def test_a_missing_scope_is_told_before_a_missing_role() -> None:
 def test_equal_requirements_are_equal() -> None:
     assert Security(scopes=("a",)) == Security(scopes=("a",))
     assert Security(scopes=("a",)) != Security(scopes=("b",))
+
+
+def test_an_api_key_will_do_unless_only_a_token_does() -> None:
+    key, token = Principal("ann", api_key_id="k"), Principal("ann")
+    assert Security().refusal(key) is None
+    only_tokens = Security(scopes=("read:records",), api_keys=False)
+    refusal = only_tokens.refusal(key)
+    assert isinstance(refusal, ApiKeyRefused)
+    assert refusal.status == 403
+    assert isinstance(only_tokens.refusal(token), InsufficientScope)
+    assert Security(api_keys=False).refusal(token) is None

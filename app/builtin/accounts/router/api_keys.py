@@ -28,7 +28,7 @@ from app.core.db import AsyncSession, get_db
 router = APIRouter(prefix="/api-keys", tags=["accounts"])
 
 # No API key makes, changes or sees keys: whoever finds one must not be able to keep what he has when it is revoked.
-BY_TOKEN = JobConfig(security=Security(api_keys=False))
+BY_TOKEN = JobConfig(security=Security(api_keys=False), max_body=65_536)
 REFUSED: dict[int | str, Any] = {
     400: {"description": "The presented token cannot give a scope or role that was asked for"},
     409: {"description": "The caller has as many keys as he may have"},
