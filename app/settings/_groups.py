@@ -24,7 +24,7 @@ class CorsSettings(Group):
         default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins"
     )
     headers: list[str] = Field(
-        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        default=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-ID"],
         description="Request headers allowed across origins",
     )
     credentials: bool = Field(default=False, description="Let browsers send cookies across origins")
