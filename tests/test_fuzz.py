@@ -45,7 +45,7 @@ bounded = hypothesis_settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
+TOKEN, RECORD, KEY = ("POST", "/auth/token"), "/records/{record_id}", "/api-keys/{key_id}"
 REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
 TAKING_INPUT = [
     TOKEN,
@@ -53,6 +53,11 @@ TAKING_INPUT = [
     LOGOUT,
     ("GET", "/auth/sessions"),
     ("DELETE", "/auth/sessions/{session_id}"),
+    ("POST", "/api-keys"),
+    ("GET", "/api-keys"),
+    ("GET", KEY),
+    ("DELETE", KEY),
+    ("POST", f"{KEY}/rotate"),
     ("POST", "/records"),
     ("GET", "/records"),
     ("GET", RECORD),
@@ -161,6 +166,7 @@ async def test_good_input_by_an_administrator_gets_what_is_described(
         REFRESH: 401,
         LOGOUT: 204,
         ("POST", "/records"): 201,
+        ("POST", "/api-keys"): 201,
         ("POST", "/credits/grants"): 404,
     }
     expected = known.get((method, path), 404 if "{" in path else 200)
