@@ -12,7 +12,14 @@ from typing import Any
 from starlette.types import Receive
 
 from app.core.context import Principal
-from app.core.errors import BadRequest, GatehouseError, NotAuthenticated, Unavailable, Unprocessable
+from app.core.errors import (
+    BadRequest,
+    GatehouseError,
+    NotAuthenticated,
+    PolicyRejected,
+    Unavailable,
+    Unprocessable,
+)
 from app.core.http._answer import Answer
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
@@ -121,14 +128,16 @@ class BoundGate:
         try:
             try:
                 return self._identify(scope, state)
-            except KeysNotLoaded as missing:
-                is_key = isinstance(missing, ApiKeyNotLoaded)
-                if is_key and self._denied.wait_s(client_network(state.client_ip)) > 0:
-                    raise InvalidApiKey(
-                        "denied"
-                    ) from None  # it has guessed enough: no look-up for it, which becomes a 429
+            except ApiKeyNotLoaded as missing:
+                if self._denied.wait_s(client_network(state.client_ip)) > 0:
+                    # It has guessed enough: 429, and no look-up for it.
+                    await self._charge_nameless(state, InvalidApiKey("denied"))
                 await missing.load()
-                return self._identify(scope, state)
+            except KeysNotLoaded as missing:
+                await missing.load()
+            return self._identify(scope, state)
+        except PolicyRejected:
+            raise
         except GatehouseError as refusal:
             await self._charge_nameless(state, refusal)
             raise
