@@ -10,7 +10,7 @@ from app.core.security._api_key_text import (
     new_api_key,
     read_api_key,
 )
-from app.core.security._api_keys import ApiKeyRecord, ApiKeys, ApiKeyStore
+from app.core.security._api_keys import API_KEY_TTL_S, ApiKeyRecord, ApiKeys, ApiKeyStore
 from app.core.security._encryptor import DataEncryptor, configure_encryption
 from app.core.security._errors import (
     ApiKeyNotLoaded,
@@ -40,6 +40,7 @@ from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenServ
 
 __all__ = [
     "API_KEY_PREFIX",
+    "API_KEY_TTL_S",
     "Algorithm",
     "ApiKeyNotLoaded",
     "ApiKeyRecord",

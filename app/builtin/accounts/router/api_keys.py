@@ -18,6 +18,7 @@ from app.core import (
     APIRouter,
     CurrentPrincipal,
     JobConfig,
+    RateLimit,
     Security,
     api_worker,
     enforce_all_policies,
@@ -28,7 +29,13 @@ from app.core.db import AsyncSession, get_db
 router = APIRouter(prefix="/api-keys", tags=["accounts"])
 
 # No API key makes, changes or sees keys: whoever finds one must not be able to keep what he has when it is revoked.
-BY_TOKEN = JobConfig(security=Security(api_keys=False), max_body=65_536)
+BY_TOKEN = JobConfig(security=Security(api_keys=False))
+# Each of these leaves a row and a line in the audit log, and ended secrets have to be told to everybody: nobody needs many of them.
+CHANGE = JobConfig(
+    security=Security(api_keys=False),
+    rate_limit=RateLimit.fixed_window("changes", limit=30, window=60, shared="api_key_changes"),
+    max_body=65_536,
+)
 REFUSED: dict[int | str, Any] = {
     400: {"description": "The presented token cannot give a scope or role that was asked for"},
     409: {"description": "The caller has as many keys as he may have"},
@@ -40,9 +47,9 @@ Desk = Annotated[ApiKeyDesk, Depends(provided(ApiKeyDesk))]
 
 
 @router.post(
-    "", status_code=201, responses=REFUSED, dependencies=[enforce_all_policies("api_keys_create", BY_TOKEN)]
+    "", status_code=201, responses=REFUSED, dependencies=[enforce_all_policies("api_keys_create", CHANGE)]
 )
-@api_worker(BY_TOKEN)
+@api_worker(CHANGE)
 async def create_api_key(
     body: ApiKeyRequest, desk: Desk, session: Session, caller: CurrentPrincipal, response: Response
 ) -> ApiKeyCreated:
@@ -72,9 +79,9 @@ async def read_api_key(key_id: UUID, desk: Desk, session: Session, caller: Curre
     "/{key_id}",
     status_code=204,
     responses=NO_KEY,
-    dependencies=[enforce_all_policies("api_keys_revoke", BY_TOKEN)],
+    dependencies=[enforce_all_policies("api_keys_revoke", CHANGE)],
 )
-@api_worker(BY_TOKEN)
+@api_worker(CHANGE)
 async def revoke_api_key(key_id: UUID, desk: Desk, session: Session, caller: CurrentPrincipal) -> None:
     """End a key for good; it is refused from the next request on."""
     await desk.revoke(session, caller, key_id)
@@ -83,9 +90,9 @@ async def revoke_api_key(key_id: UUID, desk: Desk, session: Session, caller: Cur
 @router.post(
     "/{key_id}/rotate",
     responses=NOT_ROTATED,
-    dependencies=[enforce_all_policies("api_keys_rotate", BY_TOKEN)],
+    dependencies=[enforce_all_policies("api_keys_rotate", CHANGE)],
 )
-@api_worker(BY_TOKEN)
+@api_worker(CHANGE)
 async def rotate_api_key(
     key_id: UUID,
     *,

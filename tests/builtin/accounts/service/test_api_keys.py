@@ -264,6 +264,16 @@ class TestRevoke:
         await office.verify(created.key)
         assert [event for event, *_ in await office.audited()] == ["api_key.created"]
 
+    async def test_what_ended_minutes_ago_is_named_no_more(
+        self, office: Office, ann: User, accounts: Accounts
+    ) -> None:
+        created = await office.create(ann)
+        await office.revoke(ann, created.id)
+        office.clock.advance(300)
+        assert len((await accounts.epochs.epoch_of(str(ann.id))).ended) == 1
+        office.clock.advance(60)
+        assert (await accounts.epochs.epoch_of(str(ann.id))).ended == ()
+
 
 class TestRotate:
     async def test_both_secrets_are_good_until_the_overlap_is_over(self, office: Office, ann: User) -> None:
