@@ -134,7 +134,7 @@ def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
             app.include_router(feature.router)
     app.include_router(_metrics(settings, metrics))
     install_problem_handlers(app, foreign=(SQLAlchemyError,), translate=translate)
-    describe_gates(app, lambda: platform.routes, "/auth/token")
+    describe_gates(app, lambda: platform.routes, "/auth/token", api_keys=platform.api_keys is not None)
     _add_middleware(app, settings, platform, reports)
     return app
 
@@ -263,6 +263,7 @@ def _audit(
         get_tracer("gatehouse") if settings.tracing else None,
         platform.overrides,
         platform.switches,
+        platform.api_keys,
     )
     work = WorkAudit(platform.work, platform.engine)
     return BootAudit(app, kit, platform.database, open_routes, work).run()

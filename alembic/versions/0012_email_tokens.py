@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012_email_tokens"
-down_revision = "0010_mfa"
+down_revision = "0011_api_keys"
 branch_labels = None
 depends_on = None
 

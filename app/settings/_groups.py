@@ -24,7 +24,7 @@ class CorsSettings(Group):
         default=["GET", "POST", "PUT", "PATCH", "DELETE"], description="Methods allowed across origins"
     )
     headers: list[str] = Field(
-        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        default=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-ID"],
         description="Request headers allowed across origins",
     )
     credentials: bool = Field(default=False, description="Let browsers send cookies across origins")
@@ -149,6 +149,13 @@ class MfaSettings(Group):
     required_roles: list[str] = Field(
         default=[], description="Roles that are only in the tokens of sessions with a second factor"
     )
+
+
+class ApiKeySettings(Group):
+    """API keys of users."""
+
+    max_days: int = Field(default=365, ge=1, le=3650, description="Days an API key lives at most")
+    per_user: int = Field(default=50, ge=1, le=1000, description="API keys that a user may have at once")
 
 
 class ExternalDataSettings(Group):

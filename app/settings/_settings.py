@@ -24,6 +24,7 @@ from app.core import db
 from app.core.errors import ConfigurationError
 from app.settings._files import refuse_exposed
 from app.settings._groups import (
+    ApiKeySettings,
     CorsSettings,
     ExternalDataSettings,
     LoginSettings,
@@ -230,6 +231,7 @@ class Settings(BaseSettings):
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
     mfa: MfaSettings = MfaSettings()
+    api_key: ApiKeySettings = ApiKeySettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()
     registration: RegistrationSettings = RegistrationSettings()

@@ -206,7 +206,9 @@ def test_a_second_factor_is_taken_away_and_its_owner_s_sessions_end(
     outcomes = [command("users", "reset-mfa", "OP@example.com", "--json") for _ in range(2)]
     assert [outcome.json["mfa_was_on"] for outcome in outcomes] == [True, False]
     assert asyncio.run(ask("SELECT count(*) FROM mfa_factors")) == [(0,)]
-    events = asyncio.run(ask("SELECT event, actor_kind, CAST(subject_id AS text) FROM audit_events ORDER BY id"))
+    events = asyncio.run(
+        ask("SELECT event, actor_kind, CAST(subject_id AS text) FROM audit_events ORDER BY id")
+    )
     assert events == [("user.created", "operator", user), ("mfa.reset", "operator", user)]
     assert asyncio.run(ask("SELECT tokens_since IS NOT NULL FROM users")) == [(True,)]
 

@@ -83,6 +83,8 @@ def _check_provider(gate: Gate, kit: GateKit) -> Iterator[str]:
         yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
     if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
         yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
+    if kit.api_keys is None and any("api_key" in limit.scopes for limit in config.limits):
+        yield f"the gate {gate.name} counts by API key and no feature provides ApiKeys; keep builtin/accounts or count by user"
     if config.encryption and (keeping.sealer is None or keeping.encryptor is None):
         yield f"the gate {gate.name} encrypts or seals and there are no keys; set ENCRYPTION_KEYS"
 

@@ -1,4 +1,4 @@
-"""The one place that reads ``Authorization``."""
+"""The one place that reads ``Authorization`` and ``X-API-Key``."""
 
 from collections.abc import Iterable
 
@@ -17,6 +17,21 @@ def authorization(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
                 raise BadRequest("More than one Authorization header.")
             found = value
     return found
+
+
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
+    """What stands in ``Authorization`` and in ``X-API-Key``. Raises BadRequest for two of either."""
+    value = key = None
+    for name, field in headers:
+        if name == b"authorization":
+            if value is not None:
+                raise BadRequest("More than one Authorization header.")
+            value = field
+        elif name == b"x-api-key":
+            if key is not None:
+                raise BadRequest("More than one X-API-Key header.")
+            key = field
+    return value, key
 
 
 def bearer_token(value: bytes) -> str | None:

@@ -12,18 +12,26 @@ from typing import Any
 from starlette.types import Receive
 
 from app.core.context import Principal
-from app.core.errors import BadRequest, GatehouseError, NotAuthenticated, Unavailable, Unprocessable
+from app.core.errors import (
+    BadRequest,
+    GatehouseError,
+    NotAuthenticated,
+    PolicyRejected,
+    Unavailable,
+    Unprocessable,
+)
 from app.core.http._answer import Answer
-from app.core.http._bearer import authorization, bearer_token
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
+from app.core.http._credentials import Credentials, being_changed
 from app.core.http._denials import Denials
 from app.core.http._field_encryption import FieldEncryption
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._gate_kit import GateKit
 from app.core.http._incoming import Incoming
+from app.core.http._rewound import Rewound
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import Overloaded
 from app.core.http._turnstile import Turnstile
@@ -37,7 +45,7 @@ from app.core.policies import (
     Resilience,
     shadowed,
 )
-from app.core.security import KeysNotLoaded
+from app.core.security import ApiKeyNotLoaded, InvalidApiKey, InvalidToken, KeysNotLoaded
 
 Scope = Mapping[str, Any]
 
@@ -55,7 +63,7 @@ class BoundGate:
         self.resilience = Resilience(gate.name, config, breakers=kit.breakers)
         self.changes = kit.changes
         self._security, self._clock = config.security, kit.clock
-        self._verify = kit.tokens.verify if kit.tokens is not None else None
+        self._credentials = Credentials(kit.tokens, kit.api_keys)
         self._admitter = kit.admitter
         self.traffic = kit.traffic
         self._switches = kit.switches
@@ -91,15 +99,52 @@ class BoundGate:
     ) -> Ticket | Answer:
         """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
         self._begin(state)
+        principal = await self._who(scope, state)
+        if principal is None or principal.api_key_id is None:
+            return await self._let_in(principal, scope, receive, state, template)
+        return await self._let_in_by_key(principal, scope, receive, state, template)
+
+    async def _let_in_by_key(
+        self, principal: Principal, scope: Scope, receive: Receive, state: RequestState, template: str
+    ) -> Ticket | Answer:
+        """Once more when ADMIT says that something of the owner has ended: the key may go on, which the database knows."""
+        first = Rewound(receive)
+        try:
+            return await self._let_in(principal, scope, first, state, template)
+        except InvalidToken as refusal:
+            if refusal.reason != "revoked" or not self._credentials.looked_up_anew(principal):
+                raise
+        finally:
+            again = first.rewind()
+        try:
+            return await self._let_in(await self._who(scope, state), scope, again, state, template)
+        except InvalidToken as refusal:
+            if refusal.reason != "revoked":
+                raise
+            raise being_changed() from None
+
+    async def _who(self, scope: Scope, state: RequestState) -> Principal | None:
+        """Who is calling; a bad credential, or none where one is needed, is charged to the network."""
         try:
             try:
-                principal = self._identify(scope, state)
+                return self._identify(scope, state)
+            except ApiKeyNotLoaded as missing:
+                if self._denied.wait_s(client_network(state.client_ip)) > 0:
+                    # It has guessed enough: 429, and no look-up for it.
+                    await self._charge_nameless(state, InvalidApiKey("denied"))
+                await missing.load()
             except KeysNotLoaded as missing:
                 await missing.load()
-                principal = self._identify(scope, state)
+            return self._identify(scope, state)
+        except PolicyRejected:
+            raise
         except GatehouseError as refusal:
             await self._charge_nameless(state, refusal)
             raise
+
+    async def _let_in(
+        self, principal: Principal | None, scope: Scope, receive: Receive, state: RequestState, template: str
+    ) -> Ticket | Answer:
         caller = Caller(principal, client_network(state.client_ip))
         if (
             principal is not None
@@ -207,12 +252,10 @@ class BoundGate:
         state.headers += with_quotas(fields, admission) if self._shows_quotas else fields
 
     def _identify(self, scope: Scope, state: RequestState) -> Principal | None:
-        value = authorization(scope["headers"])
-        token = bearer_token(value) if value is not None else None
-        if token is not None and self._verify is not None:
-            state.principal = self._verify(token)
-            return state.principal
-        # Another scheme is a client's own credentials, as OAuth2 sends them to a token endpoint: they say nothing to us.
+        principal = self._credentials.principal(scope["headers"], state.client_ip)
+        if principal is not None:
+            state.principal = principal
+            return principal
         if self._security.anonymous:
             return None
         raise NotAuthenticated("This needs a bearer token.")

@@ -73,7 +73,7 @@ class CachedAnswers:
         self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
         self._fresh_until: dict[str, int] = {}
         self._who = b"public" if config.scope == "public" else b"private"
-        self._vary_field = b", ".join((b"Authorization", *self._vary))
+        self._vary_field = b", ".join((b"Authorization", b"X-API-Key", *self._vary))
 
     def seek(self, scope: Scope, caller: Caller) -> Sought | None:
         """What this request would be answered with; None when it is not a GET or HEAD."""
@@ -211,7 +211,7 @@ class CachedAnswers:
     def _varies(self, response: Response) -> bool:
         """Whether the answer says of itself that it depends on what the key does not hold (RFC 9111 section 4.1)."""
         said = b",".join(values_of(response.raw_headers, b"vary")).lower()
-        known = {b"", *self._vary, *((b"authorization",) if self.config.scope == "user" else ())}
+        known = {b"", *self._vary, *((b"authorization", b"x-api-key") if self.config.scope == "user" else ())}
         return not {name.strip() for name in said.split(b",")} <= known
 
     def fresh(self, response: Response, answer: Answer, scope: Scope, sought: Sought) -> Response:
@@ -285,7 +285,7 @@ def _rights(scope: Scope, caller: Caller) -> str:
     if caller.principal is not None:
         return caller.principal.rights
     # Of one network, but perhaps not one person: what a handler knows him by keeps them apart.
-    known = [pair for pair in scope["headers"] if pair[0] in (b"authorization", b"cookie")]
+    known = [pair for pair in scope["headers"] if pair[0] in (b"authorization", b"x-api-key", b"cookie")]
     return repr(known) if known else ""
 
 

@@ -7,12 +7,12 @@ from fastapi import Depends, Request
 
 from app.core.context import Principal, current_context, set_context
 from app.core.errors import ConfigurationError, NotAuthenticated
-from app.core.http._bearer import authorization, bearer_token
+from app.core.http._credentials import Credentials, being_changed
 from app.core.http._idempotency_key import key_in
 from app.core.http._platform import Platform
 from app.core.http._state import SCOPE_KEY
 from app.core.policies import Caller, Plan, Security
-from app.core.security import KeysNotLoaded
+from app.core.security import InvalidToken
 
 T = TypeVar("T")
 _NO_LIMITS = Plan("by_hand", [])
@@ -37,29 +37,42 @@ def provided(kind: type[T]) -> Callable[[Request], Any]:
 
 
 async def _caller(request: Request) -> Principal:
-    """The authenticated caller: the one the gate found, or for a route without a gate the bearer token's, in a round trip that asks
-    whether the token was revoked. Raises 401; 503 while that cannot be told, or the keys of its issuer cannot be had.
+    """The authenticated caller: the one the gate found, or for a route without a gate the token's or API key's, in a round trip
+    that asks whether it was revoked. Raises 401; 503 while that cannot be told, or the keys of its issuer cannot be had.
     """
     principal = current_context().principal
     if principal is not None:
         return principal
-    value = authorization(request.scope["headers"])
-    token = bearer_token(value) if value is not None else None
-    tokens = platform_of(request).tokens
-    if tokens is None:
+    platform = platform_of(request)
+    if platform.tokens is None:
         raise ConfigurationError("No feature provides a TokenVerifier")
-    if token is None:
-        raise NotAuthenticated("This needs a bearer token.")
+    credentials = platform.credentials
+    principal = await _presented(request, credentials)
     try:
-        principal = tokens.verify(token)
-    except KeysNotLoaded as missing:
-        await missing.load()
-        principal = tokens.verify(token)
-    await _refuse_revoked(request, principal)
+        await _refuse_revoked(request, principal)
+    except InvalidToken:
+        if not credentials.looked_up_anew(principal):
+            raise
+        principal = await _presented(request, credentials)
+        await _refuse_changing(request, principal)
     tenant_id, user_id = principal.tenant_id, principal.id
     set_context(current_context()._replace(principal=principal, tenant_id=tenant_id, user_id=user_id))
     request.scope[SCOPE_KEY].principal = principal
     return principal
+
+
+async def _presented(request: Request, credentials: Credentials) -> Principal:
+    principal = await credentials.found(request.scope["headers"], request.scope[SCOPE_KEY].client_ip)
+    if principal is None:
+        raise NotAuthenticated("This needs a bearer token.")
+    return principal
+
+
+async def _refuse_changing(request: Request, principal: Principal) -> None:
+    try:
+        await _refuse_revoked(request, principal)
+    except InvalidToken:
+        raise being_changed() from None
 
 
 async def _refuse_revoked(request: Request, principal: Principal) -> None:

@@ -20,7 +20,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock, Deadlines
-from app.core.security import DataEncryptor, Sealer
+from app.core.security import ApiKeys, DataEncryptor, Sealer
 from app.core.valkey import Cache
 
 
@@ -62,3 +62,4 @@ class GateKit(NamedTuple):
     tracer: Tracer | None = None
     overrides: Overrides | None = None
     switches: Switches | None = None
+    api_keys: ApiKeys | None = None

@@ -48,7 +48,10 @@ class IdempotencyKeys:
         if principal is not None:
             who = f"{principal.api_key_id or ''}\0{principal.tenant_id or ''}"
         else:  # of one network; a client's own credentials, as OAuth2 sends them, keep clients apart
-            who = b",".join(values_of(scope["headers"], b"authorization")).decode("latin-1")
+            names = b"authorization", b"x-api-key"
+            who = b",".join([v for name in names for v in values_of(scope["headers"], name)]).decode(
+                "latin-1"
+            )
         place = _digest("\0".join((scope["method"], template, who, key)).encode())
         return Claim(
             f"{{{user_partition(caller)}}}:v1:i:{self._policy}:{place}",

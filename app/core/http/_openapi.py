@@ -8,9 +8,16 @@ from fastapi import FastAPI
 from app.core.http._audit import AuditedRoute
 from app.core.http._bound import BoundGate
 from app.core.http._problem import Problem, title_of
-from app.core.policies import Idempotency, JobConfig, ResponseCache, describe
+from app.core.policies import Idempotency, JobConfig, ResponseCache, Security, describe
 
 _SCHEME = "token"
+_API_KEY = "api_key"
+_API_KEY_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
+    "description": "An API key; it may stand behind `Authorization: Bearer` instead",
+}
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _HEADERS = {
     "Age": "Seconds since a kept answer was made (RFC 9111)",
@@ -35,8 +42,16 @@ _NEVER_REPLAYED = frozenset({304, 400, 402, 408, 413, 422, 429, 503})
 _KEPT = frozenset({200, 203, 204, 301, 304, 404, 410})
 
 
-def describe_gates(app: FastAPI, routes: Callable[[], Iterable[AuditedRoute]], token_url: str | None) -> None:
-    """Make ``app.openapi()`` include what the audited gates do. ``token_url`` is where a password is exchanged for a token."""
+def describe_gates(
+    app: FastAPI,
+    routes: Callable[[], Iterable[AuditedRoute]],
+    token_url: str | None,
+    *,
+    api_keys: bool = False,
+) -> None:
+    """Make ``app.openapi()`` include what the audited gates do. ``token_url`` is where a password is exchanged for a token; ``api_keys``:
+    whether there are API keys too.
+    """
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -50,11 +65,13 @@ def describe_gates(app: FastAPI, routes: Callable[[], Iterable[AuditedRoute]], t
         }
         if token_url is not None:
             components["securitySchemes"] = {_SCHEME: _scheme(token_url, routes())}
+        if api_keys:
+            components.setdefault("securitySchemes", {})[_API_KEY] = _API_KEY_SCHEME
         for route in routes():
             for method in route.methods:
                 operation = document["paths"].get(route.path, {}).get(method.lower())
                 if operation is not None:
-                    _describe(operation, method, route.gate)
+                    _describe(operation, method, route.gate, api_keys=api_keys)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -68,7 +85,7 @@ def _scheme(token_url: str, routes: Iterable[AuditedRoute]) -> dict[str, Any]:
     }
 
 
-def _describe(operation: dict[str, Any], method: str, gate: BoundGate | None) -> None:
+def _describe(operation: dict[str, Any], method: str, gate: BoundGate | None, *, api_keys: bool) -> None:
     responses = operation.setdefault("responses", {})
     asked = _Operation(method, gate.config if gate else None, "requestBody" in operation, "422" in responses)
     for status in asked.statuses():
@@ -85,9 +102,17 @@ def _describe(operation: dict[str, Any], method: str, gate: BoundGate | None) ->
         return
     if parameters := asked.request_fields():
         operation["parameters"] = [*operation.get("parameters", []), *parameters]
-    security = gate.config.security
-    operation["security"] = [{}, {_SCHEME: []}] if security.anonymous else [{_SCHEME: list(security.scopes)}]
+    operation["security"] = list(_ways_in(gate.config.security, api_keys=api_keys))
     operation["x-policy"] = {"name": gate.name, **describe(gate.config)}
+
+
+def _ways_in(security: Security, *, api_keys: bool) -> Iterator[dict[str, list[str]]]:
+    """What a caller may present, each by itself."""
+    if security.anonymous:
+        yield {}
+    yield {_SCHEME: list(security.scopes)}
+    if api_keys and security.api_keys:
+        yield {_API_KEY: list(security.scopes)}
 
 
 class _Operation(NamedTuple):
@@ -120,7 +145,7 @@ class _Operation(NamedTuple):
         if config is None:
             return
         yield from (400, 401, 429)
-        if config.security.scopes or config.security.roles:
+        if config.security.scopes or config.security.roles or not config.security.api_keys:
             yield 403
         if config.credits is not None:
             yield 402

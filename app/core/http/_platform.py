@@ -9,6 +9,7 @@ from app.core.db import Database
 from app.core.errors import ConfigurationError
 from app.core.http._audit import AuditedRoute
 from app.core.http._background import Background
+from app.core.http._credentials import Credentials
 from app.core.http._gate_kit import Keeping, TokenVerifier
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
@@ -26,7 +27,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock
-from app.core.security import DataEncryptor, Sealer
+from app.core.security import ApiKeys, DataEncryptor, Sealer
 from app.core.valkey import Cache, ValkeyClient
 
 T = TypeVar("T")
@@ -95,6 +96,16 @@ class Platform:
     def tokens(self) -> TokenVerifier | None:
         """Who verifies bearer tokens, if a feature provides it."""
         return cast("TokenVerifier | None", self.services.get(TokenVerifier))
+
+    @property
+    def api_keys(self) -> ApiKeys | None:
+        """Who verifies API keys, if a feature provides it."""
+        return cast("ApiKeys | None", self.services.get(ApiKeys))
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """What callers may present. Made when it is first asked for: features provide parts of it."""
+        return Credentials(self.tokens, self.api_keys)
 
     def keeping(self) -> Keeping:
         """What the gates settle with."""

@@ -29,6 +29,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\beyJ[\w-]{5,}(?:\.[\w-]*){1,4}", REDACTED),
         (r"\b[er]t_[\w-]{43}", REDACTED),
+        (r"\bsk_[0-9A-Za-z]{1,22}_[0-9A-Za-z_-]{16,200}", REDACTED),
         (r"(?i)\b(bearer|basic)\s+(?=\S{0,200}[\d=])[\w.~+/=-]{8,}", rf"\1 {REDACTED}"),
         (r"(://[^\s:/@]{0,256}:)\S{1,256}@", rf"\1{REDACTED}@"),
         (

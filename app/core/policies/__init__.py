@@ -65,7 +65,13 @@ from app.core.policies._renewals import Renewals
 from app.core.policies._resilience import Attempt, Resilience
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
-from app.core.policies._security import InsufficientScope, RoleMissing, Security, StepUpRequired
+from app.core.policies._security import (
+    ApiKeyRefused,
+    InsufficientScope,
+    RoleMissing,
+    Security,
+    StepUpRequired,
+)
 from app.core.policies._settlement import EXTEND, SETTLE, SETTLE_AND_KEEP, Settled
 from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
@@ -87,6 +93,7 @@ __all__ = [
     "Admission",
     "Admitter",
     "Allowance",
+    "ApiKeyRefused",
     "Ask",
     "Attempt",
     "AttemptLimit",

@@ -58,7 +58,7 @@ class Epochs:
     """What ADMIT is asked about a caller's token, and what is done when it does not know.
 
     ``grace_s``: for so long after store or database went away a token counts as good that nobody can look up; then ``RevocationUnknown``.
-    It bounds how long a revoked token may be of use in an outage, and is of no use to one without a session (API keys, jobs), which is
+    It bounds how long a revoked token may be of use in an outage, and is of no use to one without a session (jobs), which is
     not asked about.
     """
 

@@ -19,7 +19,7 @@ from app.core.policies._rate_limit import RateLimit, is_policy_name
 from app.core.policies._stricter import refuse_weaker
 
 PREFIX = "POLICIES__"
-_ONLY_IN_CODE = frozenset({"name", "dependency", "retry_safe", "shared_with_all", "anonymous"})
+_ONLY_IN_CODE = frozenset({"name", "dependency", "retry_safe", "shared_with_all", "anonymous", "api_keys"})
 _BUCKET_WORDS = {"max_tokens": int, "refill_rate": float}
 _HINTS = get_type_hints(JobConfig)
 _FIELDS = tuple(field.name for field in fields(JobConfig))

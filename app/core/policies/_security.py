@@ -27,6 +27,13 @@ class InsufficientScope(PermissionDenied):
         )
 
 
+class ApiKeyRefused(PermissionDenied):
+    """An API key is good for much, but not for this."""
+
+    def __init__(self) -> None:
+        super().__init__("This cannot be done with an API key; sign in, and present a token.")
+
+
 class RoleMissing(PermissionDenied):
     """The caller has none of the roles that may do this."""
 
@@ -64,7 +71,8 @@ class Security:
     recent. What has no sign-in behind it, such as an API key, passes neither.
 
     ``anonymous`` lets callers without credentials pass; only ``JobConfig.public()`` sets it. A token that is presented all the same is
-    verified: a bad one is 401. Raises ValueError for names that could not stand in a challenge header.
+    verified: a bad one is 401. ``api_keys=False``: only a token will do, an API key is 403; for what a person does to his own account,
+    which whoever finds a key must not be able to do. Raises ValueError for names that could not stand in a challenge header.
     """
 
     scopes: tuple[str, ...] = ()
@@ -72,6 +80,7 @@ class Security:
     anonymous: bool = False
     mfa: bool = False
     max_age: int | None = None
+    api_keys: bool = True
     _proves: bool = field(init=False, repr=False, compare=False)
     _scope_set: frozenset[str] = field(init=False, repr=False, compare=False)
     _role_set: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -111,6 +120,8 @@ class Security:
 
         ``clock`` tells how long ago he signed in.
         """
+        if not self.api_keys and principal.api_key_id is not None:
+            return ApiKeyRefused()
         if not self._scope_set <= principal.scopes:
             return InsufficientScope(tuple(s for s in self.scopes if s not in principal.scopes), self.scopes)
         if self._role_set and self._role_set.isdisjoint(principal.roles):

@@ -3,8 +3,22 @@
 Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``.
 """
 
+from app.core.security._api_key_text import (
+    API_KEY_PREFIX,
+    api_key_hash,
+    api_key_prefix,
+    new_api_key,
+    read_api_key,
+)
+from app.core.security._api_keys import API_KEY_TTL_S, ApiKeyRecord, ApiKeys, ApiKeyStore
 from app.core.security._encryptor import DataEncryptor, configure_encryption
-from app.core.security._errors import DecryptionFailed, InvalidToken, KeysNotLoaded
+from app.core.security._errors import (
+    ApiKeyNotLoaded,
+    DecryptionFailed,
+    InvalidApiKey,
+    InvalidToken,
+    KeysNotLoaded,
+)
 from app.core.security._files import exposed_files
 from app.core.security._keys import Algorithm, TokenKey
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
@@ -26,12 +40,19 @@ from app.core.security._supabase import SupabaseTokens
 from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenService
 
 __all__ = [
+    "API_KEY_PREFIX",
+    "API_KEY_TTL_S",
     "Algorithm",
+    "ApiKeyNotLoaded",
+    "ApiKeyRecord",
+    "ApiKeyStore",
+    "ApiKeys",
     "Clock",
     "DataEncryptor",
     "Decrypted",
     "DecryptionFailed",
     "Encrypted",
+    "InvalidApiKey",
     "InvalidToken",
     "IssuedToken",
     "KeysNotLoaded",
@@ -42,13 +63,17 @@ __all__ = [
     "SupabaseTokens",
     "TokenKey",
     "TokenService",
+    "api_key_hash",
+    "api_key_prefix",
     "configure_encryption",
     "exposed_files",
     "format_scope",
     "is_role",
     "known_roles",
     "known_scopes",
+    "new_api_key",
     "parse_scope",
+    "read_api_key",
     "register_role",
     "register_scope",
     "scopes_of",

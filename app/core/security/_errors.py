@@ -29,6 +29,22 @@ class KeysNotLoaded(Unavailable):
         self.load = load
 
 
+class InvalidApiKey(InvalidToken):
+    """The presented API key proves nothing, here and now. The caller gets the same words for every ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        NotAuthenticated.__init__(self, "The API key is not valid.", challenge='Bearer error="invalid_token"')
+        self.reason = reason
+
+
+class ApiKeyNotLoaded(KeysNotLoaded):
+    """Whether an API key is good has to be looked up; otherwise as ``KeysNotLoaded``."""
+
+    def __init__(self, load: Callable[[], Awaitable[None]]) -> None:
+        Unavailable.__init__(self, "This API key cannot be looked up at present.")
+        self.load = load
+
+
 class DecryptionFailed(GatehouseError):
     """Something encrypted cannot be read: none of our keys opens it, or somebody changed it. Never answered with garbage.
 

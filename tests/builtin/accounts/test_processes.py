@@ -205,3 +205,29 @@ async def test_a_process_that_is_killed_before_its_commit_leaves_a_session_that_
         await flush(private_valkey)
         assert await ann.ask(other) == 200
         assert (await ann.refresh(other)).status_code == 200
+
+
+async def test_an_api_key_that_one_process_ends_is_refused_by_the_other_with_the_next_request(
+    environment: dict[str, str], private_valkey: PrivateServer
+) -> None:
+    async def status(api: Api, key: str) -> int:
+        return (await api.client.get("/users/me", headers={"X-API-Key": key})).status_code
+
+    async with api_process(environment) as one, api_process(environment) as two:
+        ann = await Client.signed_in(one)
+        body = {"name": "n", "scopes": ["read:records"]}
+        made = [(await one.client.post("/api-keys", json=body, headers=ann.header)).json() for _ in range(3)]
+        gone, rotated, stays = (key["key"] for key in made)
+        for api in (one, two):
+            assert [await status(api, key) for key in (gone, rotated, stays)] == [200] * 3
+
+        path = f"/api-keys/{made[1]['id']}/rotate"
+        answer = await one.client.post(path, json={"overlap_s": 0}, headers=ann.header)
+        assert await ann.ask(one, "DELETE", f"/api-keys/{made[0]['id']}") == 204
+        assert [await status(two, key) for key in (gone, rotated, stays)] == [401, 401, 200]
+        assert await status(two, answer.json()["key"]) == 200
+
+        assert await ann.ask(one, "POST", "/auth/logout?everywhere=true") == 204
+        await flush(private_valkey)
+        for api in (two, one):
+            assert [await status(api, key) for key in (gone, rotated, stays)] == [401, 401, 200]

@@ -69,6 +69,13 @@ class TestRefusals:
             settings, router
         )
 
+    async def test_a_limit_per_api_key_where_there_are_none(self, settings: Settings) -> None:
+        router = APIRouter()
+        config = JobConfig(rate_limit=RateLimit.fixed_window("key", limit=1, window=60, scope="api_key"))
+        add(router, config=config, dependencies=[enforce_all_policies("things", config)])
+        found = await findings(settings, router)
+        assert "the gate things counts by API key and no feature provides ApiKeys" in found
+
     async def test_a_handler_without_api_worker(self, settings: Settings) -> None:
         router = APIRouter()
         add(router, config=None, dependencies=[enforce_all_policies("things", CONFIG)])

@@ -3,7 +3,7 @@
 import pytest
 
 from app.core.errors import BadRequest
-from app.core.http._bearer import authorization, bearer_token
+from app.core.http._bearer import authorization, bearer_token, presented
 
 
 def test_no_field_is_none_and_one_is_its_value() -> None:
@@ -14,6 +14,18 @@ def test_no_field_is_none_and_one_is_its_value() -> None:
 def test_two_fields_are_refused_even_when_they_are_equal() -> None:
     with pytest.raises(BadRequest, match="More than one"):
         authorization([(b"authorization", b"Bearer t"), (b"authorization", b"Bearer t")])
+
+
+def test_a_key_may_stand_in_a_field_of_its_own() -> None:
+    assert presented([(b"host", b"x")]) == (None, None)
+    assert presented([(b"host", b"x"), (b"x-api-key", b"k")]) == (None, b"k")
+    assert presented([(b"authorization", b"Bearer t"), (b"x-api-key", b"k")]) == (b"Bearer t", b"k")
+
+
+@pytest.mark.parametrize(("name", "said"), [(b"authorization", "Authorization"), (b"x-api-key", "X-API-Key")])
+def test_two_of_either_are_refused(name: bytes, said: str) -> None:
+    with pytest.raises(BadRequest, match=f"More than one {said}"):
+        presented([(name, b"x"), (name, b"x")])
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ async def test_the_policy_is_told_under_its_name(document: dict[str, Any]) -> No
     policy = operation(document, "/strict/{number}")["x-policy"]
     assert policy == {"name": "strict", **describe(STRICT)}
     assert policy["security"] == {
-        "anonymous": False, "scopes": ["write:records"], "roles": ["admin"], "mfa": True, "max_age": 300,
+        "anonymous": False, "scopes": ["write:records"], "roles": ["admin"], "mfa": True, "max_age": 300, "api_keys": True,
     }  # fmt: skip
     assert (policy["timeout"], policy["max_body"], policy["cache"]) == (5, 100, None)
     user, ip = policy["rate_limit"]

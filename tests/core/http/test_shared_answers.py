@@ -139,7 +139,7 @@ async def test_what_the_handler_refuses_now_is_not_hidden_behind_what_it_said_be
         assert [(await shop.get()).json() for _ in range(2)] == [{"run": 1}] * 2
 
 
-@pytest.mark.parametrize("header", ["authorization", "cookie"])
+@pytest.mark.parametrize("header", ["authorization", "x-api-key", "cookie"])
 async def test_anonymous_callers_of_one_network_whom_the_handler_knows_apart_share_nothing(
     settings: Settings, header: str
 ) -> None:
@@ -154,12 +154,15 @@ async def test_anonymous_callers_of_one_network_whom_the_handler_knows_apart_sha
         assert runs == [1, 2, 1, 3]
 
 
-async def test_a_key_is_of_one_client_also_where_several_are_on_one_network(settings: Settings) -> None:
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_a_key_is_of_one_client_also_where_several_are_on_one_network(
+    settings: Settings, header: str
+) -> None:
     shop = Workshop(JobConfig.public(idempotency=Idempotency()))
     async with shop.open(settings):
         runs = []
         for said in ("Basic YTph", "Basic YjpiCg==", "Basic YTph"):
-            headers = {"authorization": said, "idempotency-key": "k"}
+            headers = {header: said, "idempotency-key": "k"}
             runs.append(
                 (await shop.client.post("/work", headers=headers, json={"name": "tea"})).json()["run"]
             )

@@ -37,7 +37,7 @@ def test_every_field_is_there_by_its_own_name_as_json() -> None:
     assert list(described) == [field.name for field in fields(JobConfig)]
     assert json.loads(json.dumps(described)) == described
     assert described["security"] == {
-        "scopes": ["a"], "roles": [], "anonymous": False, "mfa": False, "max_age": None,
+        "scopes": ["a"], "roles": [], "anonymous": False, "mfa": False, "max_age": None, "api_keys": True,
     }  # fmt: skip
     assert described["rate_limit"][0]["scope"] == ["ip"]
     assert described["quota"][0]["limit"] == {"default": 1, "pro": 2}

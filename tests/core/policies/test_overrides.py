@@ -161,6 +161,7 @@ class TestTokenBucket:
         ("QUOTA__DAY__LIMIT", '{"pro": 1}', "must say what 'default' gets"),
         ("SECURITY", "off", "security cannot be switched off"),
         ("SECURITY__ANONYMOUS", "true", "anonymous can be changed in code only"),
+        ("SECURITY__API_KEYS", "true", "api_keys can be changed in code only"),
         ("SECURITY__SCOPES", "read:more", "security.scopes can only grow: read:records must stay"),
         ("SECURITY__ROLES", "admin,cpu_user", "security.roles can only shrink"),
         ("SECURITY__MFA", "false", "security.mfa cannot be switched off by an override"),

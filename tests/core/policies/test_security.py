@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.core.context import Principal
-from app.core.policies import InsufficientScope, RoleMissing, Security, StepUpRequired
+from app.core.policies import ApiKeyRefused, InsufficientScope, RoleMissing, Security, StepUpRequired
 from app.core.resilience import ManualClock
 
 ALL = Security(scopes=("read:records", "write:records"), roles=("db_reader", "admin"))
@@ -133,3 +133,14 @@ def test_a_missing_right_is_told_before_a_missing_proof() -> None:
     security = Security(scopes=("a",), mfa=True)
     assert isinstance(security.refusal(proved(), ManualClock(NOW)), InsufficientScope)
     assert isinstance(security.refusal(proved(scopes=("a",)), ManualClock(NOW)), StepUpRequired)
+
+
+def test_an_api_key_will_do_unless_only_a_token_does() -> None:
+    key, token = Principal("ann", api_key_id="k"), Principal("ann")
+    assert Security().refusal(key) is None
+    only_tokens = Security(scopes=("read:records",), api_keys=False)
+    refusal = only_tokens.refusal(key)
+    assert isinstance(refusal, ApiKeyRefused)
+    assert refusal.status == 403
+    assert isinstance(only_tokens.refusal(token), InsufficientScope)
+    assert Security(api_keys=False).refusal(token) is None

@@ -1,5 +1,6 @@
-"""The tables of users, their second factors, their sessions, and what was done to accounts."""
+"""The tables of users, their second factors, their sessions and API keys, and what was done to accounts."""
 
+from app.builtin.accounts.models.api_keys import ApiKey, ApiKeySecret
 from app.builtin.accounts.models.audit import AuditEvent
 from app.builtin.accounts.models.deleted import DeletedUser
 from app.builtin.accounts.models.email_tokens import EmailToken
@@ -15,6 +16,8 @@ TABLES = (
     MfaFactor,
     RecoveryCode,
     MfaChallenge,
+    ApiKey,
+    ApiKeySecret,
     EmailToken,
     AuditEvent,
 )
@@ -22,6 +25,8 @@ TABLES = (
 __all__ = [
     "MAX_EMAIL",
     "TABLES",
+    "ApiKey",
+    "ApiKeySecret",
     "AuditEvent",
     "AuthSession",
     "DeletedUser",

@@ -1,5 +1,6 @@
 """Reads and writes of accounts, in a session that the caller commits."""
 
+from app.builtin.accounts.repository.api_keys import ApiKeyRepository, FoundKey, find_key, write_uses
 from app.builtin.accounts.repository.audit import AuditRepository
 from app.builtin.accounts.repository.deleted import DeletedUserRepository
 from app.builtin.accounts.repository.email_tokens import EmailTokenRepository
@@ -9,12 +10,16 @@ from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
 __all__ = [
+    "ApiKeyRepository",
     "AuditRepository",
     "DeletedUserRepository",
     "EmailTaken",
     "EmailTokenRepository",
+    "FoundKey",
     "MfaRepository",
     "SessionRepository",
     "UserRepository",
+    "find_key",
     "read_epoch",
+    "write_uses",
 ]

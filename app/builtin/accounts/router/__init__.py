@@ -1,6 +1,7 @@
 """The paths of accounts, one module a noun."""
 
 from app.builtin.accounts.router.administration import router as administration
+from app.builtin.accounts.router.api_keys import router as api_keys
 from app.builtin.accounts.router.audit import router as audit
 from app.builtin.accounts.router.email import router as email
 from app.builtin.accounts.router.mfa import router as mfa
@@ -12,7 +13,9 @@ from app.builtin.accounts.router.users import router as users
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (tokens, mfa, sessions, users, passwords, email, registration, administration, audit):
+for part in (
+    tokens, mfa, sessions, users, passwords, email, registration, api_keys, administration, audit,
+):  # fmt: skip
     router.include_router(part)
 
 __all__ = ["router"]

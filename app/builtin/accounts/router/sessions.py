@@ -7,12 +7,21 @@ from fastapi import Depends, Query
 
 from app.builtin.accounts.schemas import LogoutQuery, SessionPage, SessionQuery
 from app.builtin.accounts.service import SessionDesk
-from app.core import APIRouter, CurrentPrincipal, JobConfig, api_worker, enforce_all_policies, provided
+from app.core import (
+    APIRouter,
+    CurrentPrincipal,
+    JobConfig,
+    Security,
+    api_worker,
+    enforce_all_policies,
+    provided,
+)
 from app.core.db import AsyncSession, get_db
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
 
-ME = JobConfig()
+# A key that somebody found must not sign its owner out.
+ME = JobConfig(security=Security(api_keys=False))
 NO_SESSION: dict[int | str, Any] = {404: {"description": "The caller has no such session"}}
 Session = Annotated[AsyncSession, Depends(get_db)]
 Desk = Annotated[SessionDesk, Depends(provided(SessionDesk))]

@@ -8,6 +8,14 @@ from app.builtin.accounts.schemas.administration import (
     UserPage,
     UserQuery,
 )
+from app.builtin.accounts.schemas.api_keys import (
+    ApiKeyCreated,
+    ApiKeyOut,
+    ApiKeyPage,
+    ApiKeyQuery,
+    ApiKeyRequest,
+    ApiKeyRotation,
+)
 from app.builtin.accounts.schemas.audit import AuditOut, AuditPage, AuditQuery
 from app.builtin.accounts.schemas.email import EmailChange, EmailConfirmation
 from app.builtin.accounts.schemas.mfa import (
@@ -33,6 +41,12 @@ from app.builtin.accounts.schemas.users import Me
 
 __all__ = [
     "MAX_PASSWORD",
+    "ApiKeyCreated",
+    "ApiKeyOut",
+    "ApiKeyPage",
+    "ApiKeyQuery",
+    "ApiKeyRequest",
+    "ApiKeyRotation",
     "AuditOut",
     "AuditPage",
     "AuditQuery",

@@ -5,6 +5,9 @@ from app.builtin.accounts.service.administration import (
     create_user,
     user_out,
 )
+from app.builtin.accounts.service.api_key_store import AccountApiKeys
+from app.builtin.accounts.service.api_key_upkeep import ApiKeyUpkeep
+from app.builtin.accounts.service.api_keys import ApiKeyDesk, ApiKeyRules
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.development import (
@@ -62,10 +65,14 @@ __all__ = [
     "ADMIN",
     "DEVELOPMENT_USERS",
     "MIN_PASSWORD",
+    "AccountApiKeys",
     "AccountEpochs",
     "AccountFunctions",
     "AccountSettings",
     "Administration",
+    "ApiKeyDesk",
+    "ApiKeyRules",
+    "ApiKeyUpkeep",
     "AttemptLimiter",
     "AuditLog",
     "BadCredentials",

@@ -21,10 +21,13 @@ class AuditLog:
     async def record(self, db: AsyncSession, event: str, subject: UUID | None, **detail: Any) -> None:
         """Write down that ``event`` (``noun.what_happened``) was done to the user ``subject`` by the caller of this request.
 
-        Outside a request it was an operator; in one without a caller, somebody anonymous. ``detail`` is JSON, and holds no secrets.
+        Outside a request it was an operator; in one without a caller, somebody anonymous. ``detail`` is JSON, and holds no
+        secrets; an API key that the caller came with is added to it.
         """
         context = current_context()
         caller = context.principal
+        if caller is not None and caller.api_key_id is not None:
+            detail["by_api_key"] = caller.api_key_id
         await AuditRepository(db).add(
             AuditEvent(
                 at=datetime.fromtimestamp(self._clock.time(), UTC),

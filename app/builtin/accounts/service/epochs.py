@@ -7,11 +7,14 @@ from app.builtin.accounts.repository import read_epoch
 from app.core.db import Database
 from app.core.policies import Epoch, EpochSource
 from app.core.resilience import Clock
+from app.core.security import API_KEY_TTL_S
 
 LONGEST_TOKEN_S = 86_400.0
 """No access token lives longer (see TokenService), so that a session which was last used longer ago need not be named."""
 CLOCKS_DIFFER_S = 60.0
 """What the clocks of processes and servers may differ by."""
+_KEYS_KNOWN_S = 10 * API_KEY_TTL_S
+"""No process remembers an API key for that long without looking it up again."""
 
 
 class AccountEpochs(EpochSource):
@@ -27,6 +30,10 @@ class AccountEpochs(EpochSource):
             user_id = UUID(account)
         except ValueError:
             return Epoch()
-        used_after = self._clock.time() - LONGEST_TOKEN_S - CLOCKS_DIFFER_S
-        found = await read_epoch(self._database, user_id, datetime.fromtimestamp(used_after, UTC))
+        found = await read_epoch(
+            self._database, user_id, self._before(LONGEST_TOKEN_S), self._before(_KEYS_KNOWN_S)
+        )
         return Epoch() if found is None else Epoch(*found)
+
+    def _before(self, seconds: float) -> datetime:
+        return datetime.fromtimestamp(self._clock.time() - seconds - CLOCKS_DIFFER_S, UTC)

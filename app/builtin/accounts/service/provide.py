@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from app.builtin.accounts.service.administration import Administration
+from app.builtin.accounts.service.api_keys_provide import ApiKeySettings, provide_api_keys
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S, AccountEpochs
@@ -42,6 +43,7 @@ class AccountSettings(LifecycleSettings, Protocol):
     token: _Token
     login: LoginLimits
     mfa: MfaSettings
+    api_key: ApiKeySettings
     supabase_url: str | None
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
@@ -102,6 +104,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Administration: Administration(revocation, passwords, audit),
         EpochSource: AccountEpochs(platform.database, platform.clock),
         **provide_lifecycle(platform, settings, shared),
+        **provide_api_keys(platform, settings.api_key, book, audit),
     }
 
 

@@ -21,10 +21,11 @@ class TestRecord:
         ("context", "kind", "actor"),
         [
             (RequestContext(request_id="r-1", principal=Principal("u-1")), "user", "u-1"),
+            (RequestContext(request_id="r-1", principal=Principal("u-1", api_key_id="k-1")), "user", "u-1"),
             (RequestContext(request_id="r-1"), "anonymous", None),
             (RequestContext(), "operator", None),
         ],
-        ids=["a caller", "nobody signed in", "outside a request"],
+        ids=["a caller", "an API key", "nobody signed in", "outside a request"],
     )
     async def test_who_did_it_follows_from_the_context(
         self, accounts: Accounts, context: RequestContext, kind: str, actor: str | None
@@ -39,7 +40,8 @@ class TestRecord:
             "SELECT event, actor_kind, actor_id, subject_id, request_id, detail,"
             " CAST(extract(epoch FROM at) AS float) FROM audit_events"
         )
-        detail = {"roles": ["admin"]}
+        by_key = {"by_api_key": "k-1"} if context.principal and context.principal.api_key_id else {}
+        detail = {"roles": ["admin"], **by_key}
         assert row == ("roles.granted", kind, actor, SUBJECT, context.request_id, detail, START)
 
     @pytest.mark.parametrize(
