@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.core import JobConfig, RateLimit
+from app.core import JobConfig, RateLimit, Security
 
 MAX_BODY = 65_536
 # Who is nobody yet: limited by network, and refused while Valkey is down, because nobody could count what is sent then. The limit per
@@ -13,11 +13,15 @@ ASK = JobConfig.public(
 )
 # A user who is signed in, and who gives his password or has mail sent.
 OWN = JobConfig(
-    rate_limit=RateLimit.fixed_window("user", limit=20, window=60, on_store_down="closed"), max_body=MAX_BODY
+    security=Security(api_keys=False),
+    rate_limit=RateLimit.fixed_window("user", limit=20, window=60, on_store_down="closed"),
+    max_body=MAX_BODY,
 )
 # One who only has mail sent, to himself.
 REMIND = JobConfig(
-    rate_limit=RateLimit.fixed_window("user", limit=5, window=900, on_store_down="closed"), max_body=MAX_BODY
+    security=Security(api_keys=False),
+    rate_limit=RateLimit.fixed_window("user", limit=5, window=900, on_store_down="closed"),
+    max_body=MAX_BODY,
 )
 
 NO_LINK: dict[int | str, Any] = {

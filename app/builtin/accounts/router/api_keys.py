@@ -1,5 +1,6 @@
 """``/api-keys``: the caller's API keys."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -36,6 +37,8 @@ CHANGE = JobConfig(
     rate_limit=RateLimit.fixed_window("changes", limit=30, window=60, shared="api_key_changes"),
     max_body=65_536,
 )
+# A key outlives the sign-in: whoever found a device unlocked must not be able to make one.
+CREATE = replace(CHANGE, security=Security(api_keys=False, max_age=3600))
 REFUSED: dict[int | str, Any] = {
     400: {"description": "The presented token cannot give a scope or role that was asked for"},
     409: {"description": "The caller has as many keys as he may have"},
@@ -47,9 +50,9 @@ Desk = Annotated[ApiKeyDesk, Depends(provided(ApiKeyDesk))]
 
 
 @router.post(
-    "", status_code=201, responses=REFUSED, dependencies=[enforce_all_policies("api_keys_create", CHANGE)]
+    "", status_code=201, responses=REFUSED, dependencies=[enforce_all_policies("api_keys_create", CREATE)]
 )
-@api_worker(CHANGE)
+@api_worker(CREATE)
 async def create_api_key(
     body: ApiKeyRequest, desk: Desk, session: Session, caller: CurrentPrincipal, response: Response
 ) -> ApiKeyCreated:

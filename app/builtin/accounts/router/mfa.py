@@ -32,19 +32,22 @@ from app.core.security import IssuedToken
 
 router = APIRouter(prefix="/auth/mfa", tags=["accounts"])
 
-ME = JobConfig()
+ME = JobConfig(security=Security(api_keys=False))
 # Beside the limits in the service, which are per sign-in and user; refuses while Valkey is down, as the sign-in does.
 SIGN_IN = JobConfig.public(
     rate_limit=RateLimit.fixed_window("ip", limit=20, window=60, scope="ip", on_store_down="closed")
 )
 # Whoever changes how the caller signs in must be the caller, and not somebody who found his device unlocked.
 ENROL = JobConfig(
-    security=Security(max_age=600),
+    security=Security(max_age=600, api_keys=False),
     rate_limit=RateLimit.fixed_window("user", limit=20, window=600),
 )
-CHANGE = JobConfig(security=Security(mfa=True, max_age=300))
+CHANGE = JobConfig(security=Security(mfa=True, max_age=300, api_keys=False))
 # Codes and passwords could be tried by whoever stole a token: counted per user, and he must hold a token to be counted.
-STEP_UP = JobConfig(rate_limit=RateLimit.fixed_window("user", limit=10, window=900, on_store_down="closed"))
+STEP_UP = JobConfig(
+    security=Security(api_keys=False),
+    rate_limit=RateLimit.fixed_window("user", limit=10, window=900, on_store_down="closed"),
+)
 
 NO_SESSION: dict[int | str, Any] = {
     404: {"description": "The caller has no such session, or no second factor"}

@@ -12,7 +12,7 @@ from app.core.context import Principal
 from app.core.db import Database
 from app.core.errors import Unavailable
 from app.core.resilience import Clock
-from app.core.security import ApiKeyRecord, ApiKeyStore
+from app.core.security import ApiKeyRecord, ApiKeyStore, scopes_of
 
 _MOST_USES = 10_000
 _log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class AccountApiKeys(ApiKeyStore):
 def _principal(found: FoundKey, secret_id: UUID) -> Principal:
     return Principal(
         str(found.user_id),
-        scopes=key_rights(found.scopes, found.owner_scopes),
+        scopes=key_rights(found.scopes, scopes_of(found.owner_roles).union(found.owner_scopes)),
         roles=key_rights(found.roles, found.owner_roles),
         api_key_id=str(found.key_id),
         session_id=str(secret_id),

@@ -121,7 +121,7 @@ class ApiKeyDesk:
         if key.expires_at <= now:
             raise Conflict("This API key has expired; create another.")
         if not (
-            key_rights(key.scopes, user.scopes) <= caller.scopes
+            key_rights(key.scopes, user.all_scopes) <= caller.scopes
             and key_rights(key.roles, user.roles) <= caller.roles
         ):
             raise PermissionDenied("This API key may do more than the presented token.")
@@ -175,7 +175,7 @@ class ApiKeyDesk:
 
 
 def _granted(asked: ApiKeyRequest, caller: Principal, user: User) -> tuple[list[str], list[str]]:
-    if lacking := _beyond(asked.scopes, key_rights(caller.scopes, user.scopes)):
+    if lacking := _beyond(asked.scopes, key_rights(caller.scopes, user.all_scopes)):
         raise InvalidScope(f"The presented token cannot give these scopes: {lacking}.")
     if lacking := _beyond(asked.roles, key_rights(caller.roles, user.roles)):
         raise BadRequest(f"The presented token cannot give these roles: {lacking}.")
