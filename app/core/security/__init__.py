@@ -6,6 +6,9 @@ Limits on attempts belong to ``core/policies``, accounts to ``builtin/accounts``
 from app.core.security._encryptor import DataEncryptor, configure_encryption
 from app.core.security._errors import DecryptionFailed, InvalidToken, KeysNotLoaded
 from app.core.security._files import exposed_files
+from app.core.security._key_folder import KeyFolder
+from app.core.security._key_rotation import KeyRotation, KeyStatus
+from app.core.security._key_set import KeySet, KeySource, KeyState, KeyTerm
 from app.core.security._keys import Algorithm, TokenKey
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
@@ -33,6 +36,13 @@ __all__ = [
     "Encrypted",
     "InvalidToken",
     "IssuedToken",
+    "KeyFolder",
+    "KeyRotation",
+    "KeySet",
+    "KeySource",
+    "KeyState",
+    "KeyStatus",
+    "KeyTerm",
     "KeysNotLoaded",
     "OtherIssuer",
     "PasswordHasher",
