@@ -334,3 +334,22 @@ class TestReplica:
         with pytest.raises(ConfigurationError, match="DATABASE_REPLICA_URL must name") as refusal:
             settings.replica()
         assert "hidden" not in str(refusal.value)
+
+
+class TestAcceptedSecrets:
+    def test_they_stand_behind_the_secret_key_each_once(self, read: Any) -> None:
+        settings = read(SECRET_KEY=SECRET, SECRET_KEYS_ACCEPTED=f"{'n' * 32}, {SECRET}")
+        assert settings.secrets == [SECRET, "n" * 32]
+        assert settings.sealing_keys[:2] == [SECRET, "n" * 32]
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [("n" * 31, "must be 32 bytes or more"), ("\udcff" * 40, "must be text: UTF-8")],
+    )
+    def test_a_bad_one_is_refused_without_being_shown(self, read: Any, value: str, message: str) -> None:
+        found = refusal(read, SECRET_KEYS_ACCEPTED=f"{'g' * 32},{value}")
+        assert found == f"Each of SECRET_KEYS_ACCEPTED {message}"
+
+    def test_production_does_not_accept_the_development_secret(self, read: Any) -> None:
+        settings = read(SECRET_KEYS_ACCEPTED=DEVELOPMENT_SECRET, SECRET_KEY=SECRET)
+        assert "SECRET_KEYS_ACCEPTED holds the development secret" in settings.unsafe_for_production()

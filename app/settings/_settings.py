@@ -48,6 +48,15 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _check_secret(name: str, secret: SecretStr) -> None:
+    try:
+        size = len(secret.get_secret_value().encode())
+    except UnicodeEncodeError:  # bytes that are no text; the error would show them
+        raise ValueError(f"{name} must be text: UTF-8") from None
+    if size < 32:
+        raise ValueError(f"{name} must be 32 bytes or more")
+
+
 class Settings(BaseSettings):
     """The service's whole configuration; frozen. Raises ``pydantic.ValidationError`` that names the variable."""
 
@@ -77,6 +86,10 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr = Field(
         default=SecretStr(DEVELOPMENT_SECRET), description="Signs tokens; 32 bytes or more"
+    )
+    secret_keys_accepted: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        description="Further secrets whose tokens and cursors are accepted: the next SECRET_KEY or the last, comma separated",
     )
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[], description="Keys of field encryption, newest first, comma separated"
@@ -243,7 +256,9 @@ class Settings(BaseSettings):
         overrides = PolicyVariables(settings_cls, dotenv_settings, env_settings)
         return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
-    @field_validator("encryption_keys", "db_query_tags", "trusted_proxies", mode="before")
+    @field_validator(
+        "encryption_keys", "secret_keys_accepted", "db_query_tags", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return _split(value)
@@ -300,13 +315,10 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _secret_is_long_enough(self) -> Self:
-        try:
-            size = len(self.secret_key.get_secret_value().encode())
-        except UnicodeEncodeError:  # bytes that are no text; the error would show them
-            raise ValueError("SECRET_KEY must be text: UTF-8") from None
-        if size < 32:
-            raise ValueError("SECRET_KEY must be 32 bytes or more")
+    def _secrets_are_long_enough(self) -> Self:
+        _check_secret("SECRET_KEY", self.secret_key)
+        for secret in self.secret_keys_accepted:
+            _check_secret("Each of SECRET_KEYS_ACCEPTED", secret)
         return self
 
     @model_validator(mode="after")
@@ -340,8 +352,14 @@ class Settings(BaseSettings):
         """What ``Sealer`` is made of, newest first; ``SECRET_KEY`` alone serves outside production."""
         keys = [*self.encryption_keys, *([self.db_encryption_key] if self.db_encryption_key else [])]
         if not keys and not self.is_production:
-            keys = [self.secret_key]
+            keys = [self.secret_key, *self.secret_keys_accepted]
         return [key.get_secret_value() for key in keys]
+
+    @property
+    def secrets(self) -> list[str]:
+        """``SECRET_KEY``, then those of ``SECRET_KEYS_ACCEPTED``."""
+        keys = [self.secret_key, *self.secret_keys_accepted]
+        return list(dict.fromkeys(key.get_secret_value() for key in keys))
 
     @property
     def pool_size(self) -> int:
@@ -398,6 +416,10 @@ class Settings(BaseSettings):
             (
                 self.secret_key.get_secret_value() == DEVELOPMENT_SECRET,
                 "SECRET_KEY is the development secret",
+            ),
+            (
+                DEVELOPMENT_SECRET in self.secrets[1:],
+                "SECRET_KEYS_ACCEPTED holds the development secret",
             ),
             (self.debug, "DEBUG is on"),
             (

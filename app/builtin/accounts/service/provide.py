@@ -1,6 +1,7 @@
 """What accounts provide to the application: who verifies tokens, who signs in and out, and who knows that."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -12,15 +13,17 @@ from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
+from app.builtin.accounts.service.signing import token_keys
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
 from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
-from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
+from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenService
 
 
 class _Token(Protocol):
     ttl_s: int
+    keys_dir: Path | None
     issuer: str
     audience: str
     session_s: int
@@ -43,12 +46,18 @@ class AccountSettings(Protocol):
     supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
 
+    @property
+    def secrets(self) -> list[str]:
+        """``SECRET_KEY``, then those that are accepted beside it."""
+        ...
+
 
 def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
-    """The services of this feature, by type. Raises ConfigurationError for a secret that is too short."""
-    secret = settings.secret_key.get_secret_value()
+    """The services of this feature, by type. Raises ConfigurationError for keys that cannot serve."""
     tokens = TokenService(
-        [TokenKey.from_secret(secret)],
+        token_keys(
+            settings.secrets, settings.token.keys_dir, ttl_s=settings.token.ttl_s, clock=platform.clock
+        ),
         issuer=settings.token.issuer,
         audience=settings.token.audience,
         ttl_s=settings.token.ttl_s,
