@@ -12,6 +12,7 @@ from app.settings._groups import (
     MetricsSettings,
     TokenSettings,
 )
+from app.settings._oidc import OidcNames, OidcSettings
 from app.settings._script import load_environment_files
 from app.settings._settings import DEVELOPMENT_SECRET, Settings, describe_errors
 
@@ -22,6 +23,8 @@ __all__ = [
     "LogSettings",
     "LoginSettings",
     "MetricsSettings",
+    "OidcNames",
+    "OidcSettings",
     "Settings",
     "TokenSettings",
     "describe_errors",

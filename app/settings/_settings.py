@@ -32,6 +32,7 @@ from app.settings._groups import (
     Network,
     TokenSettings,
 )
+from app.settings._oidc import OidcSettings, read_issuers
 from app.settings._sources import PolicyVariables
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
@@ -115,6 +116,11 @@ class Settings(BaseSettings):
     )
     supabase_jwt_secret: SecretStr | None = Field(
         default=None, description="Its legacy JWT secret, for tokens signed with HS256; needs SUPABASE_URL"
+    )
+    oidc: Annotated[list[OidcSettings], NoDecode] = Field(
+        default=[],
+        max_length=16,
+        description='Issuers whose access tokens are accepted beside ours, JSON: [{"issuer": "https://...", "audience": "..."}]',
     )
     db_client: Literal["auto", "postgresql", "supabase"] = Field(
         default="auto",
@@ -262,6 +268,11 @@ class Settings(BaseSettings):
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return _split(value)
+
+    @field_validator("oidc", mode="before")
+    @classmethod
+    def _issuers(cls, value: Any) -> Any:
+        return read_issuers(value)
 
     @field_validator("db_repeat_limit")
     @classmethod
@@ -425,6 +436,10 @@ class Settings(BaseSettings):
             (
                 self.supabase_url is not None and not self.supabase_url.startswith("https://"),
                 "SUPABASE_URL is not https: whoever stands between could sign tokens",
+            ),
+            (
+                not all(each.options().is_encrypted for each in self.oidc),
+                "OIDC names an address that is not https: whoever stands between could sign tokens",
             ),
             ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
             (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),

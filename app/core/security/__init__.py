@@ -10,6 +10,8 @@ from app.core.security._key_folder import KeyFolder
 from app.core.security._key_rotation import KeyRotation, KeyStatus
 from app.core.security._key_set import KeySet, KeySource, KeyState, KeyTerm
 from app.core.security._keys import Algorithm, TokenKey
+from app.core.security._oidc import OidcTokens
+from app.core.security._oidc_issuer import NameMapping, OidcIssuer, oidc_user_id
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
 from app.core.security._scopes import (
@@ -44,6 +46,9 @@ __all__ = [
     "KeyStatus",
     "KeyTerm",
     "KeysNotLoaded",
+    "NameMapping",
+    "OidcIssuer",
+    "OidcTokens",
     "OtherIssuer",
     "PasswordHasher",
     "SealBroken",
@@ -57,6 +62,7 @@ __all__ = [
     "is_role",
     "known_roles",
     "known_scopes",
+    "oidc_user_id",
     "parse_scope",
     "register_role",
     "register_scope",

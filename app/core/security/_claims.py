@@ -75,6 +75,20 @@ def check_addressee(claims: Mapping[str, Any], issuer: str, audience: str) -> No
         raise InvalidToken("aud")
 
 
+def check_foreign_times(claims: Mapping[str, Any], now: float, leeway_s: int) -> tuple[int, int]:
+    """``iat`` and ``exp`` of a token of others: both are there, it lives a day at most, and that is now. Raises ``InvalidToken``."""
+    issued, expires = seconds(claims, "iat"), seconds(claims, "exp")
+    if not issued < expires <= issued + MAX_LIFETIME_S:
+        raise InvalidToken("exp")
+    if issued > now + leeway_s:
+        raise InvalidToken("iat")
+    if claims.get("nbf") is not None and seconds(claims, "nbf") > now + leeway_s:
+        raise InvalidToken("nbf")
+    if expires <= now:
+        raise InvalidToken("expired")
+    return issued, expires
+
+
 def seconds(claims: Mapping[str, Any], name: str, *, scale: int = 1) -> int:
     """A NumericDate as we issue it: a positive whole number. ``True`` is an ``int`` too, and no date."""
     value = claims.get(name)

@@ -1,6 +1,6 @@
 """What accounts provide to the application: who verifies tokens, who signs in and out, and who knows that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.issuers import IssuerSettings, other_issuers
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
@@ -18,7 +19,7 @@ from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
 from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
-from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenService
+from app.core.security import PasswordHasher, TokenService
 
 
 class _Token(Protocol):
@@ -36,14 +37,12 @@ class _Login(Protocol):
     account_window_s: int
 
 
-class AccountSettings(Protocol):
+class AccountSettings(IssuerSettings, Protocol):
     """The settings that accounts read; the service's ``Settings`` has them."""
 
     secret_key: SecretStr
     token: _Token
     login: _Login
-    supabase_url: str | None
-    supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
 
     @property
@@ -62,7 +61,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         audience=settings.token.audience,
         ttl_s=settings.token.ttl_s,
         clock=platform.clock,
-        others=_others(platform, settings),
+        others=other_issuers(platform, settings),
     )
     lifetimes = Lifetimes(
         life_s=settings.token.session_s,
@@ -96,18 +95,3 @@ def _attempts(platform: Platform, settings: AccountSettings) -> AttemptLimit:
     )
     secret = settings.secret_key.get_secret_value().encode()
     return AttemptLimit(platform.admitter, "auth_token", limit, secret=secret)
-
-
-def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:
-    """The Supabase project whose tokens are accepted beside ours, if there is one; closed with the application."""
-    if settings.supabase_url is None:
-        return ()
-    secret = settings.supabase_jwt_secret
-    project = SupabaseTokens(
-        settings.supabase_url,
-        clock=platform.clock,
-        hub=platform.hub,
-        secret=secret.get_secret_value() if secret is not None else None,
-    )
-    platform.on_stop.append(project.aclose)
-    return (project,)
