@@ -61,8 +61,8 @@ class TokenSettings(Group):
     """Access tokens, and the sessions that they belong to."""
 
     ttl_s: int = Field(default=900, ge=60, le=86400, description="Seconds an access token lives")
-    issuer: str = Field(default="gatehouse", description="The `iss` of our tokens")
-    audience: str = Field(default="gatehouse", description="The `aud` of our tokens")
+    issuer: str = Field(default="gatehouse", max_length=255, description="The `iss` of our tokens")
+    audience: str = Field(default="gatehouse", max_length=255, description="The `aud` of our tokens")
     keys_dir: Path | None = Field(
         default=None,
         description="Folder of signing keys (`keys signing rotate`); none: SECRET_KEY signs, as HS256",

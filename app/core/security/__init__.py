@@ -15,6 +15,7 @@ from app.core.security._oidc_issuer import NameMapping, OidcIssuer, oidc_user_id
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
 from app.core.security._scopes import (
+    check_rights,
     format_scope,
     is_role,
     known_roles,
@@ -56,6 +57,7 @@ __all__ = [
     "SupabaseTokens",
     "TokenKey",
     "TokenService",
+    "check_rights",
     "configure_encryption",
     "exposed_files",
     "format_scope",

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.core.context import Principal
 from app.core.security._errors import InvalidToken
-from app.core.security._scopes import is_role, parse_scope
+from app.core.security._scopes import MAX_ROLES, is_role, parse_scope
 
 MAX_LIFETIME_S = 86_400
 MAX_LEEWAY_S = 30
@@ -15,7 +15,6 @@ _LATEST = (
     253_402_300_799  # The last second of the year 9999; larger numbers break date arithmetic downstream.
 )
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
-_MAX_ROLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
 
 def _roles(claims: Mapping[str, Any]) -> frozenset[str]:
     roles = _strings(claims, "roles")
-    if len(roles) > _MAX_ROLES or not all(map(is_role, roles)):
+    if len(roles) > MAX_ROLES or not all(map(is_role, roles)):
         raise InvalidToken("roles")
     return frozenset(roles)
 

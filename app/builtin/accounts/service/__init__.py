@@ -15,6 +15,7 @@ from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.rights import RightsDoNotFit, refuse_too_many
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
 from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
@@ -34,6 +35,7 @@ __all__ = [
     "Lifetimes",
     "Opened",
     "Revocation",
+    "RightsDoNotFit",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",
@@ -42,6 +44,7 @@ __all__ = [
     "current_user",
     "grant",
     "provide_accounts",
+    "refuse_too_many",
     "seed_accounts",
     "seed_development",
 ]

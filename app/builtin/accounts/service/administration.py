@@ -9,6 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.schemas import MAX_PASSWORD
+from app.builtin.accounts.service.rights import refuse_too_many
 from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.security import PasswordHasher, known_roles, known_scopes, unknown_roles, unknown_scopes
 
@@ -47,10 +48,11 @@ async def create_user(
 ) -> User:
     """Add a user; the caller commits. The password has 8 to 128 characters.
 
-    Raises ``Unprocessable`` for a bad address, password, role or scope, and ``EmailTaken`` (409).
+    Raises ``Unprocessable`` for a bad address, password, role or scope, for more of these than a token carries, and ``EmailTaken`` (409).
     """
     roles, scopes = sorted(set(roles)), sorted(set(scopes))
     _check_known(roles, scopes)
+    refuse_too_many(roles, scopes)
     _check_password(password)
     user = User(
         email=_checked_email(email),
@@ -66,15 +68,17 @@ async def grant(
 ) -> User:
     """Add roles and scopes to those that the user has; the caller commits. Tokens that are out keep what they carry.
 
-    Raises ``EntityNotFoundError`` for an unknown address and ``Unprocessable`` for an unknown role or scope.
+    Raises ``EntityNotFoundError`` for an unknown address and ``Unprocessable`` for an unknown role or scope and for more than a token
+    carries.
     """
     roles, scopes = set(roles), set(scopes)
     _check_known(roles, scopes)
     user = await UserRepository(session).get_by_email(email, for_update=True)
     if user is None:
         raise EntityNotFoundError("There is no user with this e-mail address.")
-    user.roles = sorted(roles.union(user.roles))
-    user.scopes = sorted(scopes.union(user.scopes))
+    roles, scopes = roles.union(user.roles), scopes.union(user.scopes)
+    refuse_too_many(roles, scopes)
+    user.roles, user.scopes = sorted(roles), sorted(scopes)
     return user
 
 

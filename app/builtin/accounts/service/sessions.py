@@ -12,6 +12,7 @@ from app.builtin.accounts.repository import SessionRepository, UserRepository
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.rights import RightsDoNotFit
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
 from app.core.errors import NotAuthenticated, Unavailable
@@ -48,7 +49,10 @@ class Sessions:
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
     ) -> Opened:
-        """A new session of ``user``, who has just proved who he is by ``methods`` (RFC 8176)."""
+        """A new session of ``user``, who has just proved who he is by ``methods`` (RFC 8176).
+
+        Raises ``RightsDoNotFit`` (409) when a token cannot carry his rights; ``refresh`` does too.
+        """
         now, token = self._now(), new_token()
         session = AuthSession(
             id=uuid7(),
@@ -126,14 +130,18 @@ class Sessions:
     def _opened(
         self, user: User, session: AuthSession, scopes: frozenset[str], token: str, now: datetime
     ) -> Opened:
-        access = self._tokens.issue(
-            str(user.id),
-            scopes=scopes,
-            roles=user.roles,
-            session_id=str(session.id),
-            methods=session.methods,
-            authenticated_at=session.authenticated_at.timestamp(),
-        )
+        try:
+            access = self._tokens.issue(
+                str(user.id),
+                scopes=scopes,
+                roles=user.roles,
+                session_id=str(session.id),
+                methods=session.methods,
+                authenticated_at=session.authenticated_at.timestamp(),
+            )
+        except ValueError as error:
+            _log.error("session.rights_do_not_fit", user=str(user.id), reason=str(error))
+            raise RightsDoNotFit from error
         return Opened(access, token, self._lifetimes.seconds_left(session, now))
 
     def _now(self) -> datetime:
