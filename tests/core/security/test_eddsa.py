@@ -72,7 +72,9 @@ def test_another_key_or_a_changed_signature_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", [spki(EDWARDS), PUBLIC.public_bytes(Encoding.Raw, PublicFormat.Raw), pem(EDWARDS)]
+    "secret",
+    [spki(EDWARDS), PUBLIC.public_bytes(Encoding.Raw, PublicFormat.Raw), pem(EDWARDS)],
+    ids=["public PEM", "public bytes", "private PEM"],
 )
 def test_the_public_key_is_no_secret_for_hmac(secret: bytes) -> None:
     both = service(MAIN, TokenKey("hmac", "HS256", SECRET.encode()))

@@ -160,6 +160,7 @@ class TestFile:
             (b"\xff" + HEAD + PEM, "no PEM"),
             (HEAD + b" " * 20_000 + PEM, "longer"),
         ],
+        ids=lambda value: value if isinstance(value, str) else "file",  # the keys are others in each process
     )
     def test_what_is_no_key_is_refused_in_words_that_show_nothing_of_it(
         self, document: bytes, message: str
