@@ -8,8 +8,8 @@ from app.core.observability import EventHub
 from app.core.security._compact import CompactToken
 from app.core.security._errors import InvalidToken
 from app.core.security._oidc_claims import OidcRules
-from app.core.security._oidc_discovery import OidcKeys
 from app.core.security._oidc_issuer import OidcIssuer
+from app.core.security._oidc_keys import OidcKeys
 from app.core.security._remote_keys import RemoteKeys
 from app.core.security._verified import VerifiedTokens
 

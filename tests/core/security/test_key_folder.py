@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock
 from app.core.security import Algorithm, InvalidToken, KeyFolder, KeyRotation, TokenKey, TokenService
+from app.core.security._compact import read_compact
 from app.core.security._key_file import KeyFile
 from app.core.security._key_folder import CHECK_S, MARGIN_S, MAX_FILES
 
@@ -52,8 +53,6 @@ def place(tmp_path: Path) -> Place:
 
 
 def kid_of(tokens: TokenService) -> str:
-    from app.core.security._compact import read_compact
-
     return str(read_compact(tokens.issue("u").token).header["kid"])
 
 
@@ -350,6 +349,14 @@ class TestFiles:
         assert stat.S_IMODE(place.path.stat().st_mode) == 0o700
         assert stat.S_IMODE((place.path / f"{kid}.pem").stat().st_mode) == 0o600
         assert place.files() == [f"{kid}.pem"]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+    def test_what_root_makes_belongs_to_the_folders_owner(self, place: Place) -> None:
+        place.path.mkdir(mode=0o700)
+        os.chown(place.path, 12_345, 12_346)
+        kid = place.rotation.rotate().kid
+        made = (place.path / f"{kid}.pem").stat()
+        assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (12_345, 12_346, 0o600)
 
     @pytest.mark.parametrize("mode", [0o701, 0o704, 0o755, 0o777])
     def test_a_folder_that_others_may_use_is_refused(self, place: Place, mode: int) -> None:

@@ -1,17 +1,24 @@
 """Which key signs when, for how long it verifies, and what of it is published."""
 
+import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from app.core.errors import ConfigurationError
 from app.core.security import Algorithm, KeySet, KeyTerm, TokenKey
 from app.core.security._jwk_set import parse_jwk_set
 from app.core.security._key_file import KeyFile
 from app.core.security._public_jwk import public_jwk
-from tests.core.security.supabase import EDWARDS, ELLIPTIC, RSA_KEY, jwk, key_set
+from tests.core.security.supabase import EDWARDS, ELLIPTIC, RSA_KEY, b64, jwk, key_set
 
 SECRET = TokenKey.from_secret("a-secret-of-the-tests-with-more-than-32-bytes")
 PRIVATE_KEYS: dict[Algorithm, Any] = {"EdDSA": EDWARDS, "ES256": ELLIPTIC, "RS256": RSA_KEY}
@@ -83,8 +90,6 @@ class TestPublished:
             names = {"ES256": ["private_value"], "RS256": ["d", "p", "q", "dmp1", "dmq1", "iqmp"]}[algorithm]
             values = [getattr(numbers, name) for name in names]
             secrets = [value.to_bytes((value.bit_length() + 7) // 8, "big") for value in values]
-        from tests.core.security.supabase import b64
-
         text = repr(public_jwk(private(algorithm)))
         assert [b64(part)[:20] for part in secrets if b64(part)[:20] in text] == []
 
@@ -109,8 +114,6 @@ class TestPublished:
         assert kids == [["old", "new"], ["old", "new"], ["new"]]
 
     def test_others_who_read_key_sets_as_we_do_take_them(self) -> None:
-        import json
-
         keys = KeySet([KeyTerm(private(each, each), 0) for each in PRIVATE_KEYS])
         found = parse_jwk_set(json.dumps(key_set(*keys.published(0))).encode())
         assert {kid: key.algorithm for kid, key in found.items()} == {each: each for each in PRIVATE_KEYS}
@@ -170,8 +173,6 @@ class TestFile:
         assert self.PEM.split(b"\n")[1][:30].decode() not in str(refused.value)
 
     def test_an_encrypted_key_is_refused(self) -> None:
-        from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
-
         pem = EDWARDS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
         with pytest.raises(ConfigurationError, match="without a password"):
             KeyFile.parse("k", self.HEAD + pem)

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.core.errors import ConfigurationError
+from app.core.observability import EventHub
 from app.core.resilience import ManualClock
 from app.core.security import (
     InvalidToken,
@@ -217,8 +218,6 @@ class TestTwoIssuers:
         assert await refused(verifier, issuer.token(alg="HS256", kid=ours.kid, key=OUR_KEY.encode())) == "alg"
 
     def test_two_of_one_name_stop_the_start(self) -> None:
-        from app.core.observability import EventHub
-
         clock = ManualClock(start=NOW)
         options = OidcIssuer(issuer="https://id.example", audience=AUDIENCE)
         others = [OidcTokens(options, clock=clock, hub=EventHub()) for _ in range(2)]

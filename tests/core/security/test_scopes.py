@@ -24,6 +24,7 @@ from app.core.security import (
     unknown_scopes,
 )
 from app.core.security._scopes import _roles, _scopes
+from tests.core.security.test_key_set import private
 
 ROOT = Path(security.__file__).parents[2]
 
@@ -125,8 +126,6 @@ class TestCheckRights:
 
     @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
     def test_what_it_lets_pass_fits_into_a_token(self, algorithm: str) -> None:
-        from tests.core.security.test_key_set import private
-
         key = private("RS256") if algorithm == "RS256" else TokenKey.from_secret("s" * 32)
         tokens = TokenService(
             [key], issuer="i" * 255, audience="a" * 255, clock=ManualClock(start=1_800_000_000)
