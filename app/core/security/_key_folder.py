@@ -18,7 +18,7 @@ MARGIN_S = 60.0
 MAX_FILES = 32
 
 _log = structlog.get_logger(__name__)
-_State = tuple[tuple[str, int, int, int], ...]
+_State = tuple[tuple[str, int, int, int, int], ...]
 
 
 class _Clock(Protocol):
@@ -135,4 +135,4 @@ def _state_of(path: Path) -> _State:
         found = [(name.name, name.stat()) for name in _names(path)]
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be looked at: {error.strerror}") from None
-    return tuple((name, stat.st_ctime_ns, stat.st_size, stat.st_ino) for name, stat in found)
+    return tuple((name, stat.st_ctime_ns, stat.st_mode, stat.st_size, stat.st_ino) for name, stat in found)

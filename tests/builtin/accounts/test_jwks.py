@@ -8,8 +8,10 @@ import pytest
 
 from app.builtin.accounts.router.jwks import router
 from app.builtin.accounts.service import provide_accounts
+from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock, SystemClock
 from app.core.security import InvalidToken, KeyRotation, TokenKey, TokenService
+from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings, TokenSettings
 from tests.gated import serving
@@ -61,3 +63,12 @@ async def test_of_secrets_nothing_is_published_and_the_next_one_is_accepted_befo
         assert tokens.verify(other.issue(str(user)).token).id == str(user)
         with pytest.raises(InvalidToken):
             other.verify(tokens.issue(str(user)).token)
+
+
+def test_a_folder_that_cannot_serve_stops_the_start_and_names_the_setting(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    for folder, reason in ((tmp_path, "holds no key"), (tmp_path / "nowhere", "No such file")):
+        settings = make_settings(token=TokenSettings(keys_dir=folder))
+        with pytest.raises(ConfigurationError, match=rf"^TOKEN__KEYS_DIR: .*{reason}"):
+            create_app(settings, registry=[ACCOUNTS])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.core.errors import ConfigurationError
 from app.core.resilience import Clock
 from app.core.security import KeyFolder, KeySource, TokenKey
 
@@ -15,4 +16,9 @@ def token_keys(
     Raises ConfigurationError for a secret that is too short and a folder that cannot serve.
     """
     keys = [TokenKey.from_secret(secret) for secret in secrets]
-    return KeyFolder(folder, ttl_s=ttl_s, clock=clock, secrets=keys) if folder is not None else keys
+    if folder is None:
+        return keys
+    try:
+        return KeyFolder(folder, ttl_s=ttl_s, clock=clock, secrets=keys)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"TOKEN__KEYS_DIR: {error}") from None
