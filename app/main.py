@@ -277,7 +277,7 @@ def _lifespan(
         deadlines = Deadlines()
         platform.routes = _audit(app, settings, features, platform, deadlines)
         configure_encryption(settings.sealing_keys)
-        configure_cursors(CursorSigner([settings.secret_key.get_secret_value()]))
+        configure_cursors(CursorSigner(settings.secrets))
         periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
         lifecycle = Lifecycle(platform, deadlines, periodic)
         await lifecycle.start(threads=settings.threads)

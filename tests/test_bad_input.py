@@ -54,6 +54,7 @@ class Endpoint(NamedTuple):
 GATED = (
     Endpoint("POST", "/auth/token", form=FORM, public=True, closed="auth_token"),
     Endpoint("GET", "/users/me"),
+    Endpoint("GET", "/.well-known/jwks.json", public=True, needs_database=False),
     Endpoint("POST", "/auth/refresh", form=REFRESH, public=True, closed="auth_refresh"),
     Endpoint("POST", "/auth/logout", missing=True),
     Endpoint("GET", "/auth/sessions"),

@@ -1,8 +1,9 @@
 """Settings: names, aliases, defaults, and what production refuses."""
 
+import json
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -416,4 +417,74 @@ class TestMail:
         assert (mail.sender, mail.base_url) == (
             "Gatehouse <no-reply@example.com>",
             "https://app.example.com/account",
+        )
+
+
+class TestAcceptedSecrets:
+    def test_they_stand_behind_the_secret_key_each_once(self, read: Any) -> None:
+        settings = read(SECRET_KEY=SECRET, SECRET_KEYS_ACCEPTED=f"{'n' * 32}, {SECRET}")
+        assert settings.secrets == [SECRET, "n" * 32]
+        assert settings.sealing_keys[:2] == [SECRET, "n" * 32]
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [("n" * 31, "must be 32 bytes or more"), ("\udcff" * 40, "must be text: UTF-8")],
+    )
+    def test_a_bad_one_is_refused_without_being_shown(self, read: Any, value: str, message: str) -> None:
+        found = refusal(read, SECRET_KEYS_ACCEPTED=f"{'g' * 32},{value}")
+        assert found == f"Each of SECRET_KEYS_ACCEPTED {message}"
+
+    def test_production_does_not_accept_the_development_secret(self, read: Any) -> None:
+        settings = read(SECRET_KEYS_ACCEPTED=DEVELOPMENT_SECRET, SECRET_KEY=SECRET)
+        assert "SECRET_KEYS_ACCEPTED holds the development secret" in settings.unsafe_for_production()
+
+
+class TestIssuers:
+    ONE: ClassVar[dict[str, Any]] = {"issuer": "https://id.example/realm", "audience": "https://api.example"}
+
+    def test_none_are_trusted_by_default(self, read: Any) -> None:
+        assert read().oidc == []
+
+    def test_a_list_or_a_single_one_is_read_with_what_it_gives(self, read: Any) -> None:
+        roles = {"claim": ["realm_access", "roles"], "names": {"reader": "db_reader"}}
+        scopes = {"claim": "scope", "prefix": "gh:", "names": ["read:records"]}
+        for text in (
+            json.dumps([{**self.ONE, "roles": roles, "scopes": scopes}]),
+            json.dumps({**self.ONE, "roles": roles, "scopes": scopes}),
+        ):
+            (issuer,) = read(OIDC=text).oidc
+            options = issuer.options()
+            assert (options.issuer, options.plain_jwt, options.trust_authentication) == (
+                self.ONE["issuer"],
+                False,
+                False,
+            )
+            assert options.roles.claim == ("realm_access", "roles")
+            assert (options.scopes.claim, options.scopes.names) == (
+                ("scope",),
+                {"read:records": "read:records"},
+            )
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ("https://id.example", "OIDC: must be a JSON list"),
+            ("[1]", "OIDC__0: "),
+            ('{"issuer": "https://id.example"}', "OIDC__0__AUDIENCE: Field required"),
+            ('{"issuer": "http://id.example", "audience": "a"}', "OIDC__0: issuer must be https"),
+            ('{"issuer": "https://id.example", "audience": "a", "jwks_url": "http://id.example"}', "OIDC__0: jwks_url must be"),
+            ('{"issuer": "https://id.example", "audience": "a", "algorithms": ["HS256"]}', "OIDC__0__ALGORITHMS__0"),
+            ('{"issuer": "https://id.example", "audience": "a", "algorithms": []}', "OIDC__0: algorithms"),
+            ('{"issuer": "https://id.example", "audience": "a", "secret": "x"}', "OIDC__0__SECRET"),
+            ('{"issuer": "https://id.example", "audience": "a", "roles": {"claim": "x", "names": []}}', "OIDC__0: a mapping"),
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_named(self, read: Any, value: str, message: str) -> None:
+        assert message in refusal(read, OIDC=value)
+
+    def test_production_refuses_an_issuer_without_tls(self, read: Any) -> None:
+        local = {"issuer": "http://localhost:8080/realm", "audience": "a"}
+        assert any("OIDC" in problem for problem in read(OIDC=json.dumps([local])).unsafe_for_production())
+        assert not any(
+            "OIDC" in problem for problem in read(OIDC=json.dumps([self.ONE])).unsafe_for_production()
         )

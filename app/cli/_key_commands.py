@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from app.cli._output import Json, print_lines
+from app.cli._signing_key_commands import signing
 
-keys = typer.Typer(help="Keys of encryption.", no_args_is_help=True)
+keys = typer.Typer(help="Keys of encryption, and those that sign tokens.", no_args_is_help=True)
+keys.add_typer(signing, name="signing")
 
 
 @keys.command()
@@ -16,7 +18,10 @@ def rotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is left to do.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Re-encrypt all encrypted columns with the first key of ENCRYPTION_KEYS. Stop it as you like: it goes on where it was."""
+    """Re-encrypt all encrypted columns with the first key of ENCRYPTION_KEYS. Stop it as you like: it goes on where it was.
+
+    The keys that sign tokens are another matter: `keys signing rotate`.
+    """
     from app.cli._keys import rotate
     from app.cli._progress import progress
     from app.settings import Settings

@@ -14,6 +14,7 @@ from app.settings._groups import (
     TokenSettings,
 )
 from app.settings._mail import MailSettings, RegistrationSettings
+from app.settings._oidc import OidcNames, OidcSettings
 from app.settings._script import load_environment_files
 from app.settings._settings import DEVELOPMENT_SECRET, Settings, describe_errors
 
@@ -26,6 +27,8 @@ __all__ = [
     "MailSettings",
     "MetricsSettings",
     "MfaSettings",
+    "OidcNames",
+    "OidcSettings",
     "RegistrationSettings",
     "Settings",
     "TokenSettings",

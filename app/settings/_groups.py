@@ -1,6 +1,7 @@
 """Settings that belong together: ``GROUP__NAME`` in the environment."""
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -60,8 +61,12 @@ class TokenSettings(Group):
     """Access tokens, and the sessions that they belong to."""
 
     ttl_s: int = Field(default=900, ge=60, le=86400, description="Seconds an access token lives")
-    issuer: str = Field(default="gatehouse", description="The `iss` of our tokens")
-    audience: str = Field(default="gatehouse", description="The `aud` of our tokens")
+    issuer: str = Field(default="gatehouse", max_length=255, description="The `iss` of our tokens")
+    audience: str = Field(default="gatehouse", max_length=255, description="The `aud` of our tokens")
+    keys_dir: Path | None = Field(
+        default=None,
+        description="Folder of signing keys (`keys signing rotate`); none: SECRET_KEY signs, as HS256",
+    )
     session_s: int = Field(
         default=2_592_000,
         ge=60,

@@ -35,6 +35,7 @@ from app.settings._groups import (
     TokenSettings,
 )
 from app.settings._mail import MailSettings, RegistrationSettings
+from app.settings._oidc import OidcSettings, read_issuers
 from app.settings._sources import PolicyVariables
 
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-in-production"  # noqa: S105 - refused in production
@@ -49,6 +50,15 @@ def _split(value: Any) -> Any:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _check_secret(name: str, secret: SecretStr) -> None:
+    try:
+        size = len(secret.get_secret_value().encode())
+    except UnicodeEncodeError:  # bytes that are no text; the error would show them
+        raise ValueError(f"{name} must be text: UTF-8") from None
+    if size < 32:
+        raise ValueError(f"{name} must be 32 bytes or more")
 
 
 class Settings(BaseSettings):
@@ -81,6 +91,10 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         default=SecretStr(DEVELOPMENT_SECRET), description="Signs tokens; 32 bytes or more"
     )
+    secret_keys_accepted: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        description="Further secrets whose tokens and cursors are accepted: the next SECRET_KEY or the last, comma separated",
+    )
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[], description="Keys of field encryption, newest first, comma separated"
     )
@@ -105,6 +119,11 @@ class Settings(BaseSettings):
     )
     supabase_jwt_secret: SecretStr | None = Field(
         default=None, description="Its legacy JWT secret, for tokens signed with HS256; needs SUPABASE_URL"
+    )
+    oidc: Annotated[list[OidcSettings], NoDecode] = Field(
+        default=[],
+        max_length=16,
+        description='Issuers whose access tokens are accepted beside ours, JSON: [{"issuer": "https://...", "audience": "..."}]',
     )
     db_client: Literal["auto", "postgresql", "supabase"] = Field(
         default="auto",
@@ -250,10 +269,17 @@ class Settings(BaseSettings):
         overrides = PolicyVariables(settings_cls, dotenv_settings, env_settings)
         return init_settings, overrides, env_settings, dotenv_settings, file_secret_settings
 
-    @field_validator("encryption_keys", "db_query_tags", "trusted_proxies", mode="before")
+    @field_validator(
+        "encryption_keys", "secret_keys_accepted", "db_query_tags", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return _split(value)
+
+    @field_validator("oidc", mode="before")
+    @classmethod
+    def _issuers(cls, value: Any) -> Any:
+        return read_issuers(value)
 
     @field_validator("db_repeat_limit")
     @classmethod
@@ -307,13 +333,10 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _secret_is_long_enough(self) -> Self:
-        try:
-            size = len(self.secret_key.get_secret_value().encode())
-        except UnicodeEncodeError:  # bytes that are no text; the error would show them
-            raise ValueError("SECRET_KEY must be text: UTF-8") from None
-        if size < 32:
-            raise ValueError("SECRET_KEY must be 32 bytes or more")
+    def _secrets_are_long_enough(self) -> Self:
+        _check_secret("SECRET_KEY", self.secret_key)
+        for secret in self.secret_keys_accepted:
+            _check_secret("Each of SECRET_KEYS_ACCEPTED", secret)
         return self
 
     @model_validator(mode="after")
@@ -353,13 +376,19 @@ class Settings(BaseSettings):
         """What ``Sealer`` is made of, newest first; ``SECRET_KEY`` alone serves outside production."""
         keys = [*self.encryption_keys, *([self.db_encryption_key] if self.db_encryption_key else [])]
         if not keys and not self.is_production:
-            keys = [self.secret_key]
+            keys = [self.secret_key, *self.secret_keys_accepted]
         return [key.get_secret_value() for key in keys]
 
     @property
     def mail_backend(self) -> Literal["smtp", "console", "none"]:
         """``MAIL__BACKEND``, or what ``auto`` means here."""
         return self.mail.chosen(is_production=self.is_production)
+
+    @property
+    def secrets(self) -> list[str]:
+        """``SECRET_KEY``, then those of ``SECRET_KEYS_ACCEPTED``."""
+        keys = [self.secret_key, *self.secret_keys_accepted]
+        return list(dict.fromkeys(key.get_secret_value() for key in keys))
 
     @property
     def pool_size(self) -> int:
@@ -417,10 +446,18 @@ class Settings(BaseSettings):
                 self.secret_key.get_secret_value() == DEVELOPMENT_SECRET,
                 "SECRET_KEY is the development secret",
             ),
+            (
+                DEVELOPMENT_SECRET in self.secrets[1:],
+                "SECRET_KEYS_ACCEPTED holds the development secret",
+            ),
             (self.debug, "DEBUG is on"),
             (
                 self.supabase_url is not None and not self.supabase_url.startswith("https://"),
                 "SUPABASE_URL is not https: whoever stands between could sign tokens",
+            ),
+            (
+                not all(each.options().is_encrypted for each in self.oidc),
+                "OIDC names an address that is not https: whoever stands between could sign tokens",
             ),
             ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
             (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),

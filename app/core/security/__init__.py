@@ -20,10 +20,16 @@ from app.core.security._errors import (
     KeysNotLoaded,
 )
 from app.core.security._files import exposed_files
+from app.core.security._key_folder import KeyFolder
+from app.core.security._key_rotation import KeyRotation, KeyStatus
+from app.core.security._key_set import KeySet, KeySource, KeyState, KeyTerm
 from app.core.security._keys import Algorithm, TokenKey
+from app.core.security._oidc import OidcTokens
+from app.core.security._oidc_issuer import NameMapping, OidcIssuer, oidc_user_id
 from app.core.security._parameters import Decrypted, Encrypted, with_encrypted_parameters
 from app.core.security._passwords import PasswordHasher
 from app.core.security._scopes import (
+    check_rights,
     format_scope,
     is_role,
     known_roles,
@@ -55,7 +61,17 @@ __all__ = [
     "InvalidApiKey",
     "InvalidToken",
     "IssuedToken",
+    "KeyFolder",
+    "KeyRotation",
+    "KeySet",
+    "KeySource",
+    "KeyState",
+    "KeyStatus",
+    "KeyTerm",
     "KeysNotLoaded",
+    "NameMapping",
+    "OidcIssuer",
+    "OidcTokens",
     "OtherIssuer",
     "PasswordHasher",
     "SealBroken",
@@ -65,6 +81,7 @@ __all__ = [
     "TokenService",
     "api_key_hash",
     "api_key_prefix",
+    "check_rights",
     "configure_encryption",
     "exposed_files",
     "format_scope",
@@ -72,6 +89,7 @@ __all__ = [
     "known_roles",
     "known_scopes",
     "new_api_key",
+    "oidc_user_id",
     "parse_scope",
     "read_api_key",
     "register_role",

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.core.context import Principal
 from app.core.security._errors import InvalidToken
-from app.core.security._scopes import is_role, parse_scope
+from app.core.security._scopes import MAX_ROLES, is_role, parse_scope
 
 MAX_LIFETIME_S = 86_400
 MAX_LEEWAY_S = 30
@@ -15,7 +15,6 @@ _LATEST = (
     253_402_300_799  # The last second of the year 9999; larger numbers break date arithmetic downstream.
 )
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
-_MAX_ROLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,20 @@ def check_addressee(claims: Mapping[str, Any], issuer: str, audience: str) -> No
         raise InvalidToken("aud")
 
 
+def check_foreign_times(claims: Mapping[str, Any], now: float, leeway_s: int) -> tuple[int, int]:
+    """``iat`` and ``exp`` of a token of others: both are there, it lives a day at most, and that is now. Raises ``InvalidToken``."""
+    issued, expires = seconds(claims, "iat"), seconds(claims, "exp")
+    if not issued < expires <= issued + MAX_LIFETIME_S:
+        raise InvalidToken("exp")
+    if issued > now + leeway_s:
+        raise InvalidToken("iat")
+    if claims.get("nbf") is not None and seconds(claims, "nbf") > now + leeway_s:
+        raise InvalidToken("nbf")
+    if expires <= now:
+        raise InvalidToken("expired")
+    return issued, expires
+
+
 def seconds(claims: Mapping[str, Any], name: str, *, scale: int = 1) -> int:
     """A NumericDate as we issue it: a positive whole number. ``True`` is an ``int`` too, and no date."""
     value = claims.get(name)
@@ -103,7 +116,7 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
 
 def _roles(claims: Mapping[str, Any]) -> frozenset[str]:
     roles = _strings(claims, "roles")
-    if len(roles) > _MAX_ROLES or not all(map(is_role, roles)):
+    if len(roles) > MAX_ROLES or not all(map(is_role, roles)):
         raise InvalidToken("roles")
     return frozenset(roles)
 

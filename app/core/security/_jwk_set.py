@@ -2,11 +2,11 @@
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.core.errors import ConfigurationError
@@ -16,7 +16,11 @@ MAX_KEYS = 32
 _MAX_RSA_BITS = 8192
 _MAX_EXPONENT_BITS = 32  # a longer one makes every check slow
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
-_ALGORITHMS: dict[str, Algorithm] = {"EC": "ES256", "RSA": "RS256"}
+_ALGORITHMS: dict[str, Algorithm] = {"EC": "ES256", "RSA": "RS256", "OKP": "EdDSA"}
+_FIELD = 2**255 - 19
+_NO_SIGN = 2**255 - 1
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of two points of order 8
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
 
 
 class KeysNotRead(Exception):
@@ -28,7 +32,8 @@ class KeysNotRead(Exception):
 
 
 def parse_jwk_set(document: bytes) -> dict[str, TokenKey]:
-    """The usable keys of a set by ``kid``: public EC keys on P-256 and RSA keys of 2048 to 8192 bits, meant for signatures.
+    """The usable keys of a set by ``kid``: public EC keys on P-256, RSA keys of 2048 to 8192 bits and Ed25519
+    keys (RFC 8037), meant for signatures.
 
     Every other key is passed over, as RFC 7517 asks: one without ``kid``, of another kind, for another use or algorithm, with its
     private part in it, or none at all. Raises ``KeysNotRead`` when the document is no key set (``json``, ``form``), has more than 32
@@ -57,7 +62,7 @@ def _usable(jwk: Mapping[str, Any]) -> TokenKey | None:
     if algorithm is None or not isinstance(kid, str) or "d" in jwk or not _is_meant(jwk, algorithm):
         return None
     try:
-        public = _elliptic(jwk) if kind == "EC" else _rsa(jwk)
+        public = _READERS[algorithm](jwk)
         return TokenKey(kid, algorithm, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     except (ValueError, ConfigurationError):
         return None
@@ -86,8 +91,30 @@ def _rsa(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
+def _edwards(jwk: Mapping[str, Any]) -> ed25519.Ed25519PublicKey:
+    if jwk.get("crv") != "Ed25519":
+        raise ValueError("another curve")
+    point = _bytes(jwk, "x")
+    # Of these keys (points of small order) anybody can make a signature of any message, and the library takes them.
+    if (int.from_bytes(point, "little") & _NO_SIGN) % _FIELD in _SMALL_ORDER:
+        raise ValueError("no key")
+    return ed25519.Ed25519PublicKey.from_public_bytes(point)
+
+
 def _number(jwk: Mapping[str, Any], name: str) -> int:
+    return int.from_bytes(_bytes(jwk, name), "big")
+
+
+def _bytes(jwk: Mapping[str, Any], name: str) -> bytes:
     text = jwk.get(name)
     if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
         raise ValueError(name)
-    return int.from_bytes(urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+_Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+_READERS: dict[Algorithm, Callable[[Mapping[str, Any]], _Public]] = {
+    "ES256": _elliptic,
+    "RS256": _rsa,
+    "EdDSA": _edwards,
+}

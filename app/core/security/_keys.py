@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, Self
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from app.core.errors import ConfigurationError
 
-Algorithm = Literal["HS256", "RS256", "ES256"]
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
@@ -28,9 +28,9 @@ _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class TokenKey:
     """One key under its ``kid``, bound to one algorithm.
 
-    ``material`` is a secret of 32 bytes or more for HS256, and a PEM document for RS256 (2048 bits or more)
-    and ES256: a private key signs and verifies, a public key only verifies. Raises ``ConfigurationError`` for
-    anything else, in particular for a public key in whatever encoding that is offered as an HMAC secret:
+    ``material`` is a secret of 32 bytes or more for HS256, and a PEM document for RS256 (2048 bits or more),
+    ES256 (P-256) and EdDSA (Ed25519, RFC 8037): a private key signs and verifies, a public key only verifies.
+    Raises ``ConfigurationError`` for anything else, in particular for a public key in whatever encoding that is offered as an HMAC secret:
     everybody knows public keys, so everybody could sign with it.
     """
 
@@ -45,10 +45,10 @@ class TokenKey:
             )
         if self.algorithm == "HS256":
             _check_secret(self.material)
-        elif self.algorithm in ("RS256", "ES256"):
+        elif self.algorithm in ("RS256", "ES256", "EdDSA"):
             _check_pem(self.material, self.algorithm)
         else:
-            raise ConfigurationError("A token key's algorithm is HS256, RS256 or ES256.")
+            raise ConfigurationError("A token key's algorithm is HS256, RS256, ES256 or EdDSA.")
 
     @classmethod
     def from_secret(cls, secret: str) -> Self:
@@ -100,16 +100,25 @@ def _check_pem(material: bytes, algorithm: Algorithm) -> None:
     if not material.lstrip().startswith(b"-----BEGIN"):
         raise ConfigurationError(f"An {algorithm} key is a PEM document.")
     try:
-        private = b"PRIVATE KEY" in material
-        key = load_pem_private_key(material, password=None) if private else load_pem_public_key(material)
+        found = algorithm_of(material)
     except Exception as exc:
         raise ConfigurationError(f"The {algorithm} key is not a readable PEM key.") from exc
-    if algorithm == "RS256":
-        fits = isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS
-    else:
-        fits = (
-            isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey)
-            and key.curve.name == "secp256r1"
+    if found != algorithm:
+        raise ConfigurationError(
+            "RS256 takes an RSA key of 2048 bits or more, ES256 a P-256 key, EdDSA an Ed25519 key."
         )
-    if not fits:
-        raise ConfigurationError("RS256 takes an RSA key of 2048 bits or more, ES256 a P-256 key.")
+
+
+def algorithm_of(pem: bytes) -> Algorithm | None:
+    """The one algorithm that this PEM key, private or public, may serve; none for a key of another kind or too small a one.
+
+    Raises whatever the parser dislikes about it.
+    """
+    key = load_pem_private_key(pem, password=None) if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return "RS256" if key.key_size >= MIN_RSA_BITS else None
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return "ES256" if key.curve.name == "secp256r1" else None
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+        return "EdDSA"
+    return None

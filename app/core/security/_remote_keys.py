@@ -16,7 +16,7 @@ from app.core.security._signature import VerifyingKey
 
 TTL_S = 600.0
 STALE_S = 86_400.0
-COOL_DOWN_S = 30.0
+COOL_DOWN_S = 60.0
 RETRY_S = 5.0
 MAX_WAITING = 256
 
@@ -35,7 +35,7 @@ class RemoteKeys:
     """The verifying keys of one issuer by ``kid``.
 
     Keys older than ``TTL_S`` seconds (600) are fetched anew in the background and used meanwhile, for ``STALE_S`` (a day) if they cannot be
-    had. An unknown ``kid`` is a reason to fetch too, once in ``COOL_DOWN_S`` (30); a failed fetch is tried again after ``RETRY_S`` (5).
+    had. An unknown ``kid`` is a reason to fetch too, once in ``COOL_DOWN_S`` (60); a failed fetch is tried again after ``RETRY_S`` (5).
     There is one fetch at a time, and at most ``MAX_WAITING`` callers wait for it. ``forget`` is called when a key is gone or changed:
     whatever it has verified no longer holds. Belongs to one event loop; ``aclose`` at the end.
     """

@@ -13,6 +13,8 @@ from types import MappingProxyType
 
 _NAME = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 MAX_SCOPES = 64
+MAX_ROLES = 64
+MAX_RIGHTS_CHARACTERS = 4000  # of all names together: more of them would not fit into a token of 8 KiB
 
 _scopes: dict[str, str] = {
     "read:records": "Read records",
@@ -43,20 +45,20 @@ known_roles: Mapping[str, str] = MappingProxyType(_roles)
 
 def register_scope(name: str, description: str, *, roles: Iterable[str] = ()) -> None:
     """Make a scope known, and put it into what ``roles`` carry. Raises ``ValueError`` if the name is not a scope's, or is known with
-    another description, or a role is unknown.
+    another description, a role is unknown, or 64 others are known: a user may have all.
     """
     roles = _all_known("role", roles, _roles)
-    _register(_scopes, name, description)
+    _register(_scopes, name, description, MAX_SCOPES)
     for role in roles:
         _carried.setdefault(role, set()).add(name)
 
 
 def register_role(name: str, description: str, *, scopes: Iterable[str] = ()) -> None:
     """Make a role known that carries ``scopes``, besides those that are registered for it. Raises ``ValueError`` if the name is not a
-    role's, or is known with another description, or a scope is unknown.
+    role's, or is known with another description, a scope is unknown, or 64 others are known: a user may have all.
     """
     scopes = _all_known("scope", scopes, _scopes)
-    _register(_roles, name, description)
+    _register(_roles, name, description, MAX_ROLES)
     _carried.setdefault(name, set()).update(scopes)
 
 
@@ -73,6 +75,20 @@ def unknown_scopes(scopes: Iterable[str]) -> list[str]:
 def unknown_roles(roles: Iterable[str]) -> list[str]:
     """Those of ``roles`` that nobody has registered, sorted."""
     return sorted(set(roles) - _roles.keys())
+
+
+def check_rights(roles: Iterable[str], scopes: Iterable[str]) -> None:
+    """Raises ``ValueError``, which says what is too much, for rights that no token can carry: more than 64 roles or 64 scopes, or names of
+    more than 4,000 characters together. Ask before rights are given; whether names are known is another question.
+    """
+    roles, scopes = set(roles), set(scopes)
+    for kind, names, most in (("roles", roles, MAX_ROLES), ("scopes", scopes, MAX_SCOPES)):
+        if len(names) > most:
+            raise ValueError(f"Nobody can have more than {most} {kind}.")
+    if sum(len(name) for name in [*roles, *scopes]) > MAX_RIGHTS_CHARACTERS:
+        raise ValueError(
+            f"The names of somebody's roles and scopes have {MAX_RIGHTS_CHARACTERS} characters together at most."
+        )
 
 
 def is_role(name: str) -> bool:
@@ -105,8 +121,10 @@ def _all_known(kind: str, names: Iterable[str], known: Mapping[str, str]) -> lis
     return names
 
 
-def _register(known: dict[str, str], name: str, description: str) -> None:
+def _register(known: dict[str, str], name: str, description: str, most: int) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a name: a lower-case letter, then up to 63 of a-z, 0-9 and _.:-")
+    if name not in known and len(known) >= most:
+        raise ValueError(f"{name!r} is one too many: a token carries {most} at most")
     if known.setdefault(name, description) != description:
         raise ValueError(f"{name!r} is registered with another description")

@@ -60,11 +60,7 @@ class SupabaseTokens:
     def remembered(self, key: bytes) -> Principal | None:
         """The principal of a token that was verified before, by ``VerifiedTokens.key``. Raises ``InvalidToken`` when it has expired."""
         self._keys.freshen()
-        principal = self._verified.get(key)
-        if principal is not None and principal.expires_at <= self._clock.time():
-            self._verified.drop(key)
-            raise InvalidToken("expired")
-        return principal
+        return self._verified.live(key, self._clock.time())
 
     def verify(self, key: bytes, token: str, compact: CompactToken) -> Principal:
         """The user whom ``token``, taken apart as ``compact``, proves; remembered as ``key``.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.context import Principal
-from app.core.security._claims import MAX_LIFETIME_S, check_addressee, identifier, seconds
+from app.core.security._claims import check_addressee, check_foreign_times, identifier
 from app.core.security._errors import InvalidToken
 from app.core.security._scopes import known_roles, known_scopes
 
@@ -31,7 +31,7 @@ class SupabaseRules:
         the user writes himself, and ``role`` give nothing. Raises ``InvalidToken`` whose reason is the claim at fault, or ``expired``.
         """
         check_addressee(claims, self.issuer, AUDIENCE)
-        issued_at, expires_at = self._check_times(claims, now)
+        issued_at, expires_at = check_foreign_times(claims, now, self.leeway_s)
         _check_kind(claims)
         granted = claims.get("app_metadata")
         granted = granted if isinstance(granted, dict) else {}
@@ -46,18 +46,6 @@ class SupabaseRules:
             expires_at=float(expires_at),
             authenticated_at=_authenticated_at(claims, issued_at),
         )
-
-    def _check_times(self, claims: Mapping[str, Any], now: float) -> tuple[int, int]:
-        issued, expires = seconds(claims, "iat"), seconds(claims, "exp")
-        if not issued < expires <= issued + MAX_LIFETIME_S:
-            raise InvalidToken("exp")
-        if issued > now + self.leeway_s:
-            raise InvalidToken("iat")
-        if claims.get("nbf") is not None and seconds(claims, "nbf") > now + self.leeway_s:
-            raise InvalidToken("nbf")
-        if expires <= now:
-            raise InvalidToken("expired")
-        return issued, expires
 
 
 def _check_kind(claims: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ from app.core.errors import ConfigurationError
 from app.core.security._claims import MAX_LEEWAY_S, MAX_LIFETIME_S, ClaimRules
 from app.core.security._compact import MAX_TOKEN_BYTES, CompactToken, read_compact
 from app.core.security._errors import InvalidToken
+from app.core.security._key_set import KeySet, KeySource
 from app.core.security._keys import TokenKey
 from app.core.security._scopes import format_scope
-from app.core.security._signature import SigningKey, VerifyingKey
+from app.core.security._signature import VerifyingKey
 from app.core.security._verified import VerifiedTokens
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type
@@ -57,8 +58,8 @@ class OtherIssuer(Protocol):
 class TokenService:
     """Issues access tokens of one issuer; verifies these, and those of ``others``.
 
-    ``keys``: the first signs, all verify, each under its own ``kid``; to rotate, put the new key first and
-    remove the old one after ``ttl_s`` seconds (60 to 86400). ``leeway_s`` (0 to 30) forgives clocks for
+    ``keys``: the first signs, all verify, each under its own ``kid``; or a source of keys that change while the
+    process runs (``KeyFolder``). Tokens live ``ttl_s`` seconds (60 to 86400). ``leeway_s`` (0 to 30) forgives clocks for
     ``iat`` and ``nbf``, never for ``exp``. ``cache_size`` verified tokens are remembered until they expire;
     the caller must check revocation itself on every request, since a remembered token is not looked at again.
     A token is judged by the rules of the issuer that it names and of no other, and refused when that is none of these.
@@ -67,7 +68,7 @@ class TokenService:
 
     def __init__(
         self,
-        keys: Sequence[TokenKey],
+        keys: Sequence[TokenKey] | KeySource,
         *,
         issuer: str,
         audience: str,
@@ -77,18 +78,17 @@ class TokenService:
         cache_size: int = 10_000,
         others: Sequence[OtherIssuer] = (),
     ) -> None:
-        _check_options(keys, issuer, audience, ttl_s, leeway_s)
-        self._signer = SigningKey(keys[0])
+        _check_options(issuer, audience, ttl_s, leeway_s)
+        self._source: KeySource = KeySet.fixed(keys) if isinstance(keys, Sequence) else keys
+        self._keys = self._source.current()
         self._others = _by_name(issuer, others)
-        self._algorithms = {key.kid: key.algorithm for key in keys}
-        self._keys = {key.kid: VerifyingKey(key) for key in keys}
         self._rules = ClaimRules(issuer, audience, leeway_s)
         self._clock = clock
         self._ttl_s = ttl_s
         self._verified = VerifiedTokens(cache_size)
 
     def __repr__(self) -> str:
-        return f"TokenService({self._rules!r}, kids={sorted(self._keys)})"
+        return f"TokenService({self._rules!r}, kids={self._keys.kids})"
 
     def issue(
         self,
@@ -134,6 +134,7 @@ class TokenService:
             key = self._verified.key(token)
         except UnicodeEncodeError as exc:
             raise InvalidToken("format") from exc
+        self._refresh()
         principal = self._verified.get(key)
         if principal is None:
             principal = self._verify(key, token)
@@ -142,12 +143,25 @@ class TokenService:
             raise InvalidToken("expired")
         return principal
 
+    def published(self) -> list[dict[str, str]]:
+        """The public keys that verify our tokens, as JWKs; none for secrets. For ``/.well-known/jwks.json``."""
+        self._refresh()
+        return self._keys.published(self._clock.time())
+
+    def _refresh(self) -> None:
+        keys = self._source.current()
+        if keys is not self._keys:
+            if keys.has_lost(self._keys):
+                self._verified.clear()
+            self._keys = keys
+
     def _sign(self, claims: dict[str, Any], now: int) -> str:
         try:
             self._rules.principal(claims, now)
         except InvalidToken as exc:
             raise ValueError(f"a token cannot carry this {exc.reason}") from exc
-        token = self._signer.sign(claims, {"typ": TOKEN_TYPE})
+        self._refresh()
+        token = self._keys.signer(now).sign(claims, {"typ": TOKEN_TYPE})
         if len(token) > MAX_TOKEN_BYTES:
             raise ValueError(f"the token would be longer than {MAX_TOKEN_BYTES} bytes")
         return token
@@ -160,12 +174,13 @@ class TokenService:
         issuer = compact.claims.get("iss")
         if isinstance(issuer, str) and issuer in self._others:
             return self._others[issuer].verify(key, token, compact)
-        self._keys[self._key_id(compact.header)].check(token)
-        principal = self._rules.principal(compact.claims, self._clock.time())
+        now = self._clock.time()
+        self._key(compact.header, now).check(token)
+        principal = self._rules.principal(compact.claims, now)
         self._verified.put(key, principal)
         return principal
 
-    def _key_id(self, header: Mapping[str, Any]) -> str:
+    def _key(self, header: Mapping[str, Any], now: float) -> VerifyingKey:
         """Which of our keys must have signed; every field of the header is either exactly right or the token
         is refused.
 
@@ -175,15 +190,16 @@ class TokenService:
         if not header.keys() <= _HEADER_FIELDS:
             raise InvalidToken("header")
         kid, algorithm = header.get("kid"), header.get("alg")
-        if not isinstance(algorithm, str) or algorithm not in self._algorithms.values():
+        if not isinstance(algorithm, str) or algorithm not in self._keys.algorithms:
             raise InvalidToken("alg")
         if header.get("typ") != TOKEN_TYPE:
             raise InvalidToken("typ")
-        if not isinstance(kid, str) or kid not in self._keys:
+        key = self._keys.verifier(kid, now) if isinstance(kid, str) else None
+        if key is None:
             raise InvalidToken("kid")
-        if algorithm != self._algorithms[kid]:
+        if algorithm != key.algorithm:
             raise InvalidToken("alg")
-        return kid
+        return key
 
 
 def _by_name(issuer: str, others: Sequence[OtherIssuer]) -> dict[str, OtherIssuer]:
@@ -193,11 +209,7 @@ def _by_name(issuer: str, others: Sequence[OtherIssuer]) -> dict[str, OtherIssue
     return named
 
 
-def _check_options(keys: Sequence[TokenKey], issuer: str, audience: str, ttl_s: int, leeway_s: int) -> None:
-    if not keys or not keys[0].can_sign:
-        raise ConfigurationError("Tokens need at least one key, and the first one must be able to sign.")
-    if len({key.kid for key in keys}) != len(keys):
-        raise ConfigurationError("Two token keys have the same id.")
+def _check_options(issuer: str, audience: str, ttl_s: int, leeway_s: int) -> None:
     if not issuer or not audience:
         raise ConfigurationError("Tokens need an issuer and an audience.")
     if not 60 <= ttl_s <= MAX_LIFETIME_S:

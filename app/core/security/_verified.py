@@ -5,6 +5,7 @@ cryptography.
 from hashlib import blake2b
 
 from app.core.context import Principal
+from app.core.security._errors import InvalidToken
 
 
 class VerifiedTokens:
@@ -31,6 +32,14 @@ class VerifiedTokens:
         principal = self._young.get(key)
         if principal is None and (principal := self._old.get(key)) is not None:
             self.put(key, principal)
+        return principal
+
+    def live(self, key: bytes, now: float) -> Principal | None:
+        """The principal, if there is one. Raises ``InvalidToken`` (``expired``) from its end on, and forgets it."""
+        principal = self.get(key)
+        if principal is not None and principal.expires_at <= now:
+            self.drop(key)
+            raise InvalidToken("expired")
         return principal
 
     def put(self, key: bytes, principal: Principal) -> None:

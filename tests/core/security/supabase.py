@@ -8,17 +8,19 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 NOW = 1_800_000_000
 SECRET = "the-legacy-secret-of-a-project-of-these-tests"
 USER = UUID("3f2b8c1e-5d4a-4e6f-9a7b-0c1d2e3f4a5b")
 
-SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 ELLIPTIC = ec.generate_private_key(ec.SECP256R1())
 ANOTHER = ec.generate_private_key(ec.SECP256R1())
+EDWARDS = ed25519.Ed25519PrivateKey.generate()
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -32,11 +34,18 @@ def number(value: int) -> str:
 
 def jwk(key: SigningKey, kid: str, /, **changes: Any) -> dict[str, Any]:
     """The public part as Supabase publishes it, changed; None removes a member."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        point = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return _members({"kty": "OKP", "crv": "Ed25519", "x": b64(point), "alg": "EdDSA"}, kid, changes)
     public = key.public_key().public_numbers()
     if isinstance(public, ec.EllipticCurvePublicNumbers):
         kind = {"kty": "EC", "crv": "P-256", "x": number(public.x), "y": number(public.y), "alg": "ES256"}
     else:
         kind = {"kty": "RSA", "n": number(public.n), "e": number(public.e), "alg": "RS256"}
+    return _members(kind, kid, changes)
+
+
+def _members(kind: Mapping[str, Any], kid: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     members = {**kind, "kid": kid, "use": "sig", "key_ops": ["verify"], "ext": True, **changes}
     return {name: value for name, value in members.items() if value is not None}
 
@@ -80,6 +89,8 @@ def _signature(message: bytes, key: SigningKey | bytes) -> bytes:
         return hmac.digest(key, message, sha256)
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(message, padding.PKCS1v15(), SHA256())
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(message)
     r, s = decode_dss_signature(key.sign(message, ec.ECDSA(SHA256())))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 

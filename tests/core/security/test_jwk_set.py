@@ -4,15 +4,23 @@ import json
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.core.security._jwk_set import MAX_KEYS, KeysNotRead, parse_jwk_set
-from tests.core.security.supabase import ANOTHER, ELLIPTIC, RSA_KEY, b64, jwk, key_set, number
+from tests.core.security.supabase import ANOTHER, EDWARDS, ELLIPTIC, RSA_KEY, b64, jwk, key_set, number
 
 SHORT = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 OTHER_CURVE = ec.generate_private_key(ec.SECP384R1())
+_FIELD = 2**255 - 19
+_SMALL = int("5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826", 16)
+ANYBODY_SIGNS = [
+    (y | sign << 255).to_bytes(32, "little")
+    for y in (0, 1, _FIELD - 1, _SMALL, _FIELD - _SMALL, _FIELD, _FIELD + 1)
+    for sign in (0, 1)
+]
+"""Every spelling of the points of small order of Ed25519."""
 
 
 def parsed(*keys: Any) -> dict[str, str]:
@@ -26,8 +34,14 @@ def reason(document: bytes) -> str:
     return refused.value.reason
 
 
-def test_keys_of_both_kinds_are_taken_by_their_ids() -> None:
-    assert parsed(jwk(ELLIPTIC, "a"), jwk(RSA_KEY, "b")) == {"a": "ES256", "b": "RS256"}
+def test_keys_of_all_kinds_are_taken_by_their_ids() -> None:
+    found = parsed(jwk(ELLIPTIC, "a"), jwk(RSA_KEY, "b"), jwk(EDWARDS, "c"))
+    assert found == {"a": "ES256", "b": "RS256", "c": "EdDSA"}
+
+
+@pytest.mark.parametrize("point", ANYBODY_SIGNS)
+def test_the_library_would_take_a_key_of_which_anybody_can_sign(point: bytes) -> None:
+    ed25519.Ed25519PublicKey.from_public_bytes(point)
 
 
 def test_the_same_key_is_the_same_key_again() -> None:
@@ -74,7 +88,16 @@ def test_a_set_without_keys_is_a_set() -> None:
         jwk(RSA_KEY, "x", kty="EC"),
         jwk(OTHER_CURVE, "x"),
         {"kty": "oct", "kid": "x", "k": b64(b"k" * 32), "alg": "HS256", "use": "sig"},
-        {"kty": "OKP", "kid": "x", "crv": "Ed25519", "x": b64(b"k" * 32)},
+        jwk(EDWARDS, "x", crv="X25519"),
+        jwk(EDWARDS, "x", crv="Ed448"),
+        jwk(EDWARDS, "x", alg="Ed25519"),
+        jwk(EDWARDS, "x", alg="ES256"),
+        jwk(EDWARDS, "x", d=b64(b"k" * 32)),
+        jwk(EDWARDS, "x", x=b64(b"k" * 31)),
+        jwk(EDWARDS, "x", x=b64(b"k" * 33)),
+        jwk(EDWARDS, "x", x=None),
+        jwk(EDWARDS, "x", kty="EC"),
+        *(jwk(EDWARDS, "x", x=b64(point)) for point in ANYBODY_SIGNS),
         {"kty": ["EC"], "kid": "x"},
         {},
     ],
@@ -117,7 +140,9 @@ MEMBERS = ("kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e", "d"
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([ELLIPTIC, RSA_KEY]), st.dictionaries(st.sampled_from(MEMBERS), JSON)),
+        st.tuples(
+            st.sampled_from([ELLIPTIC, RSA_KEY, EDWARDS]), st.dictionaries(st.sampled_from(MEMBERS), JSON)
+        ),
         max_size=3,
     )
 )
@@ -133,7 +158,7 @@ def test_whatever_a_key_says_it_is_usable_or_passed_over_and_never_an_error(
     except KeysNotRead as refused:
         assert refused.reason in {"json", "duplicate"}  # noqa: PT017 - lone surrogates are no JSON; changed ids may be equal
     else:
-        assert {key.algorithm for key in found.values()} <= {"ES256", "RS256"}
+        assert {key.algorithm for key in found.values()} <= {"ES256", "RS256", "EdDSA"}
 
 
 @settings(deadline=None)

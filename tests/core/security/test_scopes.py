@@ -1,14 +1,18 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core import security
-from app.core.security import _scopes as _module
+from app.core.resilience import ManualClock
 from app.core.security import (
+    TokenKey,
+    TokenService,
+    check_rights,
     format_scope,
     is_role,
     known_roles,
@@ -20,7 +24,9 @@ from app.core.security import (
     unknown_roles,
     unknown_scopes,
 )
+from app.core.security import _scopes as _module
 from app.core.security._scopes import _roles, _scopes
+from tests.core.security.test_key_set import private
 
 ROOT = Path(security.__file__).parents[2]
 
@@ -88,6 +94,50 @@ class TestKnownNames:
     def test_a_name_of_another_form_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="lower-case"):
             register_role(name, "x")
+
+    def test_more_names_than_a_token_carries_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for known, register in ((_scopes, register_scope), (_roles, register_role)):
+            with monkeypatch.context() as patch:
+                for number in range(64 - len(known)):
+                    patch.setitem(known, f"extra:{number}", "one more")
+                name, text = next(iter(known.items()))
+                register(name, text)  # as before
+                with pytest.raises(ValueError, match="one too many"):
+                    register("extra:last", "one more")
+                assert "extra:last" not in known
+
+
+class TestCheckRights:
+    NAMES: ClassVar = [f"name:{number}" for number in range(65)]
+
+    def test_as_many_as_a_token_carries_are_fine(self) -> None:
+        check_rights(self.NAMES[:64], self.NAMES[:64])
+        check_rights(["x" * 62 + str(n) for n in range(10)] * 9, [])
+
+    @pytest.mark.parametrize(
+        ("roles", "scopes", "message"),
+        [
+            (NAMES, [], "64 roles"),
+            ([], NAMES, "64 scopes"),
+            ([f"{n:064}" for n in range(32)], [f"{n:064}" for n in range(31)], "4000 characters"),
+        ],
+    )
+    def test_more_is_refused_and_said(self, roles: list[str], scopes: list[str], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            check_rights(roles, scopes)
+
+    @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
+    def test_what_it_lets_pass_fits_into_a_token(self, algorithm: str) -> None:
+        key = private("RS256") if algorithm == "RS256" else TokenKey.from_secret("s" * 32)
+        tokens = TokenService(
+            [key], issuer="i" * 255, audience="a" * 255, clock=ManualClock(start=1_800_000_000)
+        )
+        scopes = [f"s{n:061}" for n in range(32)]
+        roles = [f"r{n:030}" for n in range(64)]
+        check_rights(roles, scopes)
+        assert sum(map(len, scopes + roles)) > 3950
+        text = tokens.issue("u" * 36, scopes=scopes, roles=roles, session_id="s" * 36).token
+        assert tokens.verify(text).roles == set(roles)
 
 
 class TestRoles:

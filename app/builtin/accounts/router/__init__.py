@@ -4,6 +4,7 @@ from app.builtin.accounts.router.administration import router as administration
 from app.builtin.accounts.router.api_keys import router as api_keys
 from app.builtin.accounts.router.audit import router as audit
 from app.builtin.accounts.router.email import router as email
+from app.builtin.accounts.router.jwks import router as jwks
 from app.builtin.accounts.router.mfa import router as mfa
 from app.builtin.accounts.router.passwords import router as passwords
 from app.builtin.accounts.router.registration import router as registration
@@ -14,7 +15,7 @@ from app.core import APIRouter
 
 router = APIRouter()
 for part in (
-    tokens, mfa, sessions, users, passwords, email, registration, api_keys, administration, audit,
+    tokens, mfa, sessions, users, passwords, email, registration, api_keys, administration, audit, jwks,
 ):  # fmt: skip
     router.include_router(part)
 

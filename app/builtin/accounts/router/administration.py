@@ -20,7 +20,8 @@ from app.core import (
 from app.core.db import AsyncSession, get_db
 
 READ = JobConfig(security=Security(scopes=("read:users",), roles=(ADMIN,)))
-# By a person, not by whoever finds an API key. Closed: what changes rights must end tokens in the store, too, so that it is refused without the store in any case.
+# By a person, not by whoever finds an API key.
+# Closed: what changes rights must end tokens in the store, too, so that it is refused without the store in any case.
 WRITE = JobConfig(
     security=Security(scopes=("write:users",), roles=(ADMIN,), api_keys=False),
     rate_limit=RateLimit.fixed_window("user", limit=120, window=60, on_store_down="closed"),

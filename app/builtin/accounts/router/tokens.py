@@ -25,6 +25,7 @@ REFRESH = JobConfig.public(
 NO_GRANT: dict[int | str, Any] = {
     400: {"description": "None of the scopes asked for can be given"},
     401: {"description": "The credentials are not valid"},
+    409: {"description": "The account has more roles or scopes than a token can carry"},
 }
 Session = Annotated[AsyncSession, Depends(get_db)]
 

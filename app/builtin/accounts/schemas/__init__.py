@@ -18,6 +18,7 @@ from app.builtin.accounts.schemas.api_keys import (
 )
 from app.builtin.accounts.schemas.audit import AuditOut, AuditPage, AuditQuery
 from app.builtin.accounts.schemas.email import EmailChange, EmailConfirmation
+from app.builtin.accounts.schemas.keys import KeySetOut, PublicKey
 from app.builtin.accounts.schemas.mfa import (
     MfaConfirmation,
     MfaEnabled,
@@ -52,6 +53,7 @@ __all__ = [
     "AuditQuery",
     "EmailChange",
     "EmailConfirmation",
+    "KeySetOut",
     "LogoutQuery",
     "Me",
     "MfaConfirmation",
@@ -64,6 +66,7 @@ __all__ = [
     "PasswordGrant",
     "PasswordResetConfirmation",
     "PasswordResetRequest",
+    "PublicKey",
     "RecoveryCodes",
     "RefreshGrant",
     "RegistrationConfirmation",

@@ -47,7 +47,14 @@ from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, 
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import ADMIN, LastAdministrator, OwnAccount, RightsNotHeld
+from app.builtin.accounts.service.rights import (
+    ADMIN,
+    LastAdministrator,
+    OwnAccount,
+    RightsDoNotFit,
+    RightsNotHeld,
+    refuse_too_many,
+)
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
@@ -110,6 +117,7 @@ __all__ = [
     "Registration",
     "RegistrationIsOff",
     "Revocation",
+    "RightsDoNotFit",
     "RightsNotHeld",
     "SecondFactor",
     "SessionDesk",
@@ -131,6 +139,7 @@ __all__ = [
     "get_password_hash",
     "grant",
     "provide_accounts",
+    "refuse_too_many",
     "reset_mfa",
     "script_functions",
     "seed_accounts",

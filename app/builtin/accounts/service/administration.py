@@ -10,15 +10,15 @@ from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.schemas import UserOut, UserPage, UserQuery
 from app.builtin.accounts.service.audit import AuditLog
-from app.builtin.accounts.service.passwords import check_password
-from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.rights import (
+from app.builtin.accounts.service.granting import (
     ADMIN,
     LastAdministrator,
     OwnAccount,
-    check_fit_a_token,
     check_may_give,
 )
+from app.builtin.accounts.service.passwords import check_password
+from app.builtin.accounts.service.revocation import Revocation
+from app.builtin.accounts.service.rights import refuse_too_many
 from app.core.context import Principal
 from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.security import PasswordHasher, unknown_roles, unknown_scopes
@@ -38,7 +38,7 @@ async def create_user(
 ) -> User:
     """Add a user; the caller commits. The password keeps the rules of ``check_password``.
 
-    Raises ``Unprocessable`` for a bad address, password, role or scope, and ``EmailTaken`` (409).
+    Raises ``Unprocessable`` for a bad address, password, role or scope, for more of these than a token carries, and ``EmailTaken`` (409).
     """
     roles, scopes = sorted(set(roles)), sorted(set(scopes))
     _check_known(roles, scopes)
@@ -50,7 +50,7 @@ async def create_user(
         roles=roles,
         scopes=scopes,
     )
-    check_fit_a_token(user)
+    refuse_too_many(user.roles, user.all_scopes)
     return await UserRepository(session).add(user)
 
 
@@ -124,7 +124,7 @@ class Administration:
         new_roles, new_scopes = sorted(roles.difference(user.roles)), sorted(scopes.difference(user.scopes))
         if new_roles or new_scopes:
             user.roles, user.scopes = sorted([*user.roles, *new_roles]), sorted([*user.scopes, *new_scopes])
-            check_fit_a_token(user)
+            refuse_too_many(user.roles, user.all_scopes)
             await self._audit.record(db, "rights.granted", user.id, roles=new_roles, scopes=new_scopes)
             await self._revocation.end_tokens(db, user.id)
             await UserRepository(db).refresh(user)

@@ -1,6 +1,7 @@
 """What accounts provide to the application: who verifies tokens, who signs in and out, and who knows that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import CLOCKS_DIFFER_S, AccountEpochs
 from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
+from app.builtin.accounts.service.issuers import IssuerSettings, other_issuers
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.mfa_provide import MfaParts, MfaSettings, mfa_roles, provide_mfa
 from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
@@ -19,15 +21,17 @@ from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Sh
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
+from app.builtin.accounts.service.signing import token_keys
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import Platform, TokenVerifier
 from app.core.policies import EpochBook, EpochSource
-from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
+from app.core.security import PasswordHasher, TokenService
 
 
 class _Token(Protocol):
     ttl_s: int
+    keys_dir: Path | None
     issuer: str
     audience: str
     session_s: int
@@ -36,7 +40,7 @@ class _Token(Protocol):
     refresh_per_minute: int
 
 
-class AccountSettings(LifecycleSettings, Protocol):
+class AccountSettings(LifecycleSettings, IssuerSettings, Protocol):
     """The settings that accounts read; the service's ``Settings`` has them."""
 
     secret_key: SecretStr
@@ -44,21 +48,26 @@ class AccountSettings(LifecycleSettings, Protocol):
     login: LoginLimits
     mfa: MfaSettings
     api_key: ApiKeySettings
-    supabase_url: str | None
-    supabase_jwt_secret: SecretStr | None
     revocation_grace_s: int
+
+    @property
+    def secrets(self) -> list[str]:
+        """``SECRET_KEY``, then those that are accepted beside it."""
+        ...
 
 
 def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
-    """The services of this feature, by type. Raises ConfigurationError for a secret that is too short."""
+    """The services of this feature, by type. Raises ConfigurationError for keys that cannot serve."""
     secret = settings.secret_key.get_secret_value()
     tokens = TokenService(
-        [TokenKey.from_secret(secret)],
+        token_keys(
+            settings.secrets, settings.token.keys_dir, ttl_s=settings.token.ttl_s, clock=platform.clock
+        ),
         issuer=settings.token.issuer,
         audience=settings.token.audience,
         ttl_s=settings.token.ttl_s,
         clock=platform.clock,
-        others=_others(platform, settings),
+        others=other_issuers(platform, settings),
     )
     lifetimes = Lifetimes(
         life_s=settings.token.session_s,
@@ -106,18 +115,3 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         **provide_lifecycle(platform, settings, shared),
         **provide_api_keys(platform, settings.api_key, book, audit),
     }
-
-
-def _others(platform: Platform, settings: AccountSettings) -> Sequence[OtherIssuer]:
-    """The Supabase project whose tokens are accepted beside ours, if there is one; closed with the application."""
-    if settings.supabase_url is None:
-        return ()
-    secret = settings.supabase_jwt_secret
-    project = SupabaseTokens(
-        settings.supabase_url,
-        clock=platform.clock,
-        hub=platform.hub,
-        secret=secret.get_secret_value() if secret is not None else None,
-    )
-    platform.on_stop.append(project.aclose)
-    return (project,)

@@ -15,6 +15,7 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
+from app.builtin.accounts.service.rights import RightsDoNotFit
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
 from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejected, Unavailable
@@ -65,7 +66,10 @@ class Sessions:
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
     ) -> Opened:
-        """A new session of ``user``, who has just proved who he is by ``methods`` (RFC 8176)."""
+        """A new session of ``user``, who has just proved who he is by ``methods`` (RFC 8176).
+
+        Raises ``RightsDoNotFit`` (409) when a token cannot carry his rights; ``refresh`` does too.
+        """
         now, token = self._now(), new_token()
         session = AuthSession(
             id=uuid7(),
@@ -182,14 +186,18 @@ class Sessions:
     def _access(self, user: User, session: AuthSession, scopes: frozenset[str]) -> IssuedToken:
         withheld = frozenset() if "mfa" in session.methods else self._mfa_roles
         roles = [role for role in user.roles if role not in withheld]
-        return self._tokens.issue(
-            str(user.id),
-            scopes=scopes & user.scopes_with(roles),
-            roles=roles,
-            session_id=str(session.id),
-            methods=session.methods,
-            authenticated_at=session.authenticated_at.timestamp(),
-        )
+        try:
+            return self._tokens.issue(
+                str(user.id),
+                scopes=scopes & user.scopes_with(roles),
+                roles=roles,
+                session_id=str(session.id),
+                methods=session.methods,
+                authenticated_at=session.authenticated_at.timestamp(),
+            )
+        except ValueError as error:
+            _log.error("session.rights_do_not_fit", user=str(user.id), reason=str(error))
+            raise RightsDoNotFit from error
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
