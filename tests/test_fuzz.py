@@ -46,6 +46,7 @@ bounded = hypothesis_settings(
     suppress_health_check=list(HealthCheck),
 )
 TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
+USER = "/users/{user_id}"
 REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
 TAKING_INPUT = [
     TOKEN,
@@ -53,6 +54,8 @@ TAKING_INPUT = [
     LOGOUT,
     ("GET", "/auth/sessions"),
     ("DELETE", "/auth/sessions/{session_id}"),
+    ("POST", "/users"),
+    ("GET", "/audit"),
     ("POST", "/records"),
     ("GET", "/records"),
     ("GET", RECORD),
@@ -67,6 +70,15 @@ TAKING_INPUT = [
 OPERATIONS = [
     *TAKING_INPUT,
     ("GET", "/users/me"),
+    ("GET", "/users"),
+    ("GET", USER),
+    ("PATCH", USER),
+    ("DELETE", USER),
+    ("PUT", USER + "/roles/{role}"),
+    ("DELETE", USER + "/roles/{role}"),
+    ("PUT", USER + "/scopes/{scope}"),
+    ("DELETE", USER + "/scopes/{scope}"),
+    ("POST", USER + "/sign-out"),
     ("GET", "/credits"),
     ("GET", "/policies"),
     ("GET", "/policies/breakers"),
@@ -161,6 +173,7 @@ async def test_good_input_by_an_administrator_gets_what_is_described(
         REFRESH: 401,
         LOGOUT: 204,
         ("POST", "/records"): 201,
+        ("POST", "/users"): 422,  # no drawn text is an address
         ("POST", "/credits/grants"): 404,
     }
     expected = known.get((method, path), 404 if "{" in path else 200)
