@@ -14,11 +14,11 @@ from app.builtin.accounts.service.development import (
     seed_development,
 )
 from app.builtin.accounts.service.epochs import AccountEpochs
+from app.builtin.accounts.service.granting import ADMIN, LastAdministrator, OwnAccount, RightsNotHeld
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import ADMIN, LastAdministrator, OwnAccount, RightsNotHeld
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
 from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user

@@ -10,14 +10,14 @@ from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.accounts.schemas import MAX_PASSWORD, UserOut, UserPage, UserQuery
 from app.builtin.accounts.service.audit import AuditLog
-from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.rights import (
+from app.builtin.accounts.service.granting import (
     ADMIN,
     LastAdministrator,
     OwnAccount,
     check_fit_a_token,
     check_may_give,
 )
+from app.builtin.accounts.service.revocation import Revocation
 from app.core.context import Principal
 from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.security import PasswordHasher, unknown_roles, unknown_scopes
