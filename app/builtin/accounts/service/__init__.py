@@ -28,6 +28,7 @@ from app.builtin.accounts.service.functions import (
     get_password_hash,
     verify_password,
 )
+from app.builtin.accounts.service.granting import ADMIN, LastAdministrator, OwnAccount, RightsNotHeld
 from app.builtin.accounts.service.known_places import KnownPlaces
 from app.builtin.accounts.service.letters import Letters, MailIsOff
 from app.builtin.accounts.service.lifetimes import Lifetimes
@@ -47,14 +48,7 @@ from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, 
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import (
-    ADMIN,
-    LastAdministrator,
-    OwnAccount,
-    RightsDoNotFit,
-    RightsNotHeld,
-    refuse_too_many,
-)
+from app.builtin.accounts.service.rights import RightsDoNotFit, refuse_too_many
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions

@@ -199,7 +199,7 @@ class TestRights:
         away = Office(office.accounts.without_store(), hasher)
         async with office.nothing_happens():
             deeds: tuple[Awaitable[object], ...] = (
-                away.give(user, roles=["admin"]), away.take(user, roles=["db_reader"]), away.disable(user), away.sign_out(user),
+                away.give(user, roles=["io_user"]), away.take(user, roles=["db_reader"]), away.disable(user), away.sign_out(user),
                 away.delete(user),
             )  # fmt: skip
             for deed in deeds:
@@ -277,7 +277,7 @@ class TestAnEnd:
     async def test_somebody_unknown_is_not_found(self, office: Office) -> None:
         nobody = uuid4()
         deeds: tuple[Awaitable[object], ...] = (
-            office.give(nobody, roles=["admin"]), office.take(nobody, roles=["admin"]), office.take(nobody, scopes=["read:records"]),
+            office.give(nobody, roles=["io_user"]), office.take(nobody, roles=["admin"]), office.take(nobody, scopes=["read:records"]),
             office.disable(nobody), office.enable(nobody), office.sign_out(nobody), office.delete(nobody),
             office.do(lambda desk, db: desk.get(db, nobody)),
         )  # fmt: skip
