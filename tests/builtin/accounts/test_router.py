@@ -230,6 +230,16 @@ class TestKnownDevice:
         refreshed = await http.post("/auth/refresh", data={"refresh_token": token})
         assert refreshed.status_code == 401
 
+    async def test_a_cookie_of_any_other_text_is_passed_over(
+        self, http: httpx2.AsyncClient, ann: User
+    ) -> None:
+        texts = (b"", b"\xff\xfe", b"....", b"1.a.9999999999.b.c", b";;=\t;,", b"x" * 5000)
+        for cookie in (b"=;;=\t;,", *(b"__Host-device=" + text for text in texts)):
+            answer = await http.post(
+                "/auth/token", data={"username": EMAIL, "password": PASSWORD}, headers=[(b"Cookie", cookie)]
+            )
+            assert answer.status_code == 200, cookie[:30]
+
     async def test_whoever_is_not_signed_in_gets_none(self, http: httpx2.AsyncClient, ann: User) -> None:
         for answer in (await sign_in(http, password="wrong password"), await sign_in(http, scope="run:x")):
             assert answer.status_code in {400, 401}
