@@ -133,25 +133,28 @@ class SignInGuard:
         try:
             spent = await self._as_stranger.spend(visit.account, visit.network)
         except RateLimitExceeded as refused:
-            entry = await self._known(visit, refused, current_hash)
-            if entry is None:
-                raise
-            return entry
+            return await self._as_known(visit, refused, current_hash)
         return Entry(self, visit, spent, _NEAR)
 
-    async def _known(
-        self, visit: Visit, refused: RateLimitExceeded, current_hash: CurrentHash
-    ) -> Entry | None:
-        device = visit.device
+    async def _as_known(self, visit: Visit, refused: RateLimitExceeded, current_hash: CurrentHash) -> Entry:
+        """The same attempt on a device, else in a network, that the account knows. Raises ``refused`` for a stranger."""
+        device, only_waits = visit.device, all(name.startswith(_DELAY) for name in refused.violated)
         known = await self._places.recall(visit.account, device.id if device else None, visit.network)
-        if device is not None and known.device:
-            password_hash = await current_hash()
-            if password_hash is not None and self._devices.binding(password_hash) == device.binding:
+        if device is not None and known.device and await self._is_bound(device, current_hash):
+            try:
                 spent = await self._on_device.spend(f"{visit.account}|{device.id}")
+            except RateLimitExceeded as tried_too_often:
+                # Perhaps by a thief of the token, elsewhere: that must not shut the owner's own network.
+                refused = tried_too_often
+            else:
                 return Entry(self, visit, spent, self._slowest)
-        if known.network and all(name.startswith(_DELAY) for name in refused.violated):
+        if known.network and only_waits:
             return Entry(self, visit, await self._in_network.spend(visit.account, visit.network), _NEAR)
-        return None
+        raise refused
+
+    async def _is_bound(self, device: Device, current_hash: CurrentHash) -> bool:
+        password_hash = await current_hash()
+        return password_hash is not None and self._devices.binding(password_hash) == device.binding
 
     async def welcome(self, visit: Visit, password_hash: str) -> str:
         """Remember where the account was signed in to."""

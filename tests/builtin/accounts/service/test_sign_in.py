@@ -42,7 +42,7 @@ class WatchedGuard(SignInGuard):
             Admitter(store, clock=clock),
             KnownPlaces(store, secret=SECRET, life_s=1_000, most=5),
             DeviceTokens(secret=SECRET, life_s=1_000, clock=clock),
-            SignInLimits(per_account=1_000, delay_after=1_000),
+            SignInLimits(per_account=1_000, per_network=1_000, delay_after=1_000),
             secret=SECRET,
         )
         self.spent: list[str] = []

@@ -192,6 +192,12 @@ class TestKnownDevices:
         tried = [await door.passes("ann", AWAY, token) for _ in range(4)]
         assert tried == [True] * STRICT.per_device + [False] * 2
 
+    async def test_a_thief_of_it_does_not_shut_out_its_owner_at_home(self, door: Door, token: str) -> None:
+        while await door.passes("ann", AWAY, token):
+            pass
+        await door.sign_in("ann", HOME, token)
+        await door.sign_in("ann", HOME)
+
     async def test_it_is_over_with_the_password(self, door: Door, token: str) -> None:
         door.password_hash = OTHER_HASH
         assert not await door.passes("ann", AWAY, token)
@@ -292,3 +298,15 @@ async def test_the_delay_doubles_up_to_its_cap_and_is_gone_after_a_rest(
     assert waits[10:] == [2, 2, 4, 8, 16, 32, 64, 128, 256, 512, 512, 512, 652, 900, 900, 900]
     now += 30 * 900 * 1_000_000
     assert [await wait_us() for _ in range(10)] == [0] * 10
+
+
+async def test_on_a_cluster_the_limits_and_what_is_forgiven_are_the_same(cluster: ValkeyClient) -> None:
+    door = Door(cluster)
+    token = await door.sign_in()
+    for _ in range(STRICT.per_account - 1):
+        await door.attempt()
+    await door.sign_in(device=token)
+    await door.besiege()
+    assert not await door.passes("ann", AWAY)
+    assert [await door.passes() for _ in range(4)] == [True, True, True, False]
+    assert await door.passes("ann", AWAY, token)
