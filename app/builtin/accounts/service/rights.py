@@ -1,0 +1,25 @@
+"""Rights that no access token can carry."""
+
+from collections.abc import Iterable
+
+from app.core.errors import Conflict, Unprocessable
+from app.core.security import check_rights
+
+
+class RightsDoNotFit(Conflict):
+    """The account has roles or scopes that no access token can carry: too many, or names that there cannot be. From rows that were
+    written past us; whoever gives rights through us is told by ``refuse_too_many``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This account's roles and scopes do not fit into an access token. An administrator has to take some away."
+        )
+
+
+def refuse_too_many(roles: Iterable[str], scopes: Iterable[str]) -> None:
+    """Raises Unprocessable for more than a token carries. With what somebody will have in all, not with what is added."""
+    try:
+        check_rights(roles, scopes)
+    except ValueError as error:
+        raise Unprocessable(str(error)) from None
