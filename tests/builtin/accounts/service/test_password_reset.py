@@ -18,7 +18,7 @@ from app.core.mail import MailNotSent
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
 from tests.builtin.accounts.desks import NO_STORE, Accounts
-from tests.builtin.accounts.lives import BASE, OTHER, PASSWORD, PER_ADDRESS, Lives
+from tests.builtin.accounts.lives import BASE, OTHER, PASSWORD, PER_ADDRESS, Lives, for_ever
 
 NO_DATABASE = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 
@@ -47,7 +47,7 @@ class TestRequest:
         self, lives: Lives, accounts: Accounts, store: ValkeyClient
     ) -> None:
         await lives.add()
-        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE))
+        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE), pause=for_ever)
         queued = []
         for email in ("ann@example.com", "nobody@example.com"):
             await blind.resets.request(email)  # answers, although no database could be asked
