@@ -39,9 +39,10 @@ class TestRequest:
         self, lives: Lives
     ) -> None:
         await lives.add()
-        await lives.resets.request("ANN@Example.COM")
+        for spelling in ("ANN@Example.COM", "\uff41nn@example.com"):
+            await lives.resets.request(spelling)
         await lives.postman.idle()
-        assert lives.outbox.sent() == [("reset_password", "ann@example.com")]
+        assert lives.outbox.sent() == [("reset_password", "ann@example.com")] * 2
 
     async def test_whether_there_is_a_user_is_asked_after_the_answer_and_the_same_is_queued(
         self, lives: Lives, accounts: Accounts, store: ValkeyClient
