@@ -6,6 +6,8 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Protocol
 
+from email_validator import validate_email
+
 _SHORTEST_CONTROL, _DELETE = " ", "\x7f"
 
 
@@ -33,11 +35,14 @@ class Mail:
             raise ValueError("Mail.to must be one address, local@domain")
 
     def message(self, sender: str) -> EmailMessage:
-        """The mail as RFC 5322 has it. ``sender`` is an address, with or without a name. Raises ValueError for one with line breaks."""
+        """The mail as RFC 5322 has it. ``sender`` is an address, with or without a name.
+
+        Raises ValueError for one with line breaks, and for a domain that cannot be.
+        """
         message = EmailMessage()
         local, _, domain = self.to.rpartition("@")
         message["From"] = sender
-        message["To"] = Address(username=local, domain=domain)
+        message["To"] = Address(username=local, domain=_ascii(domain))
         message["Subject"] = self.subject
         message["Date"] = formatdate(localtime=False)
         message["Message-ID"] = make_msgid(domain=message["From"].addresses[0].domain or "localhost")
@@ -45,6 +50,14 @@ class Mail:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(self.text)
         return message
+
+
+def _ascii(domain: str) -> str:
+    """As the DNS has it, so that servers without SMTPUTF8 take it too; by IDNA 2008, which keeps names apart that look alike."""
+    if domain.isascii():
+        return domain
+    found = validate_email(f"a@{domain}", check_deliverability=False, globally_deliverable=False)
+    return str(found.ascii_domain)
 
 
 class Mailer(Protocol):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from aiosmtplib import (
     SMTPException,
+    SMTPNotSupported,
     SMTPRecipientsRefused,
     SMTPResponseException,
     send,
@@ -49,7 +50,7 @@ class SMTPMailer:
         self._sender = sender
 
     async def send(self, mail: Mail) -> None:
-        """Hand it to the server. Raises ``MailNotSent``: final for what the server refuses for good (5xx)."""
+        """Hand it to the server. Raises ``MailNotSent``: final for what the server refuses for good (5xx) or cannot do."""
         to = self._transport
         try:
             await send(
@@ -74,4 +75,4 @@ def _refusal(error: Exception) -> MailNotSent:
         return MailNotSent(f"recipient {codes[0]}", is_final=all(code >= 500 for code in codes))
     if isinstance(error, SMTPResponseException):
         return MailNotSent(f"{type(error).__name__} {error.code}", is_final=error.code >= 500)
-    return MailNotSent(type(error).__name__)
+    return MailNotSent(type(error).__name__, is_final=isinstance(error, SMTPNotSupported))

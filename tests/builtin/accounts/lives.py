@@ -1,6 +1,8 @@
 """What tests of the life of an account need: its services around ``Accounts``, and a mailer that keeps what it is given."""
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.builtin.accounts.models import User
@@ -64,6 +66,10 @@ async def no_pause(_: float) -> None:
     return None
 
 
+async def for_ever(_: float) -> None:
+    await asyncio.Event().wait()
+
+
 def limit_of(store: ValkeyClient, accounts: Accounts, name: str, most: int) -> AttemptLimit:
     limit = RateLimit.fixed_window(name, limit=most, window=31_000_000, on_store_down="closed")
     return AttemptLimit(Admitter(store, clock=accounts.clock), f"tests_{name}", limit, secret=b"x" * 32)
@@ -80,13 +86,14 @@ class Lives:
         *,
         database: Database | None = None,
         has_mail: bool = True,
+        pause: Callable[[float], Awaitable[object]] = no_pause,
         verified_only: bool = False,
         **registration: Any,
     ) -> None:
         self.accounts = accounts
         self.hasher = hasher
         self.outbox = Outbox()
-        self.postman = Postman(self.outbox, sleep=no_pause)
+        self.postman = Postman(self.outbox, sleep=pause)
         self.tokens = EmailTokens(TokenLives(), accounts.clock)
         guard = SignInGuard(
             Admitter(store, clock=accounts.clock),

@@ -37,6 +37,15 @@ class TestMail:
         with pytest.raises(ValueError, match="one address"):
             mail(to=to)
 
+    @pytest.mark.parametrize(
+        ("domain", "sent"),
+        [("bücher.example", "xn--bcher-kva.example"), ("straße.example", "xn--strae-oqa.example")],
+    )
+    def test_a_domain_goes_out_as_the_dns_has_it_and_not_to_one_that_looks_alike(
+        self, domain: str, sent: str
+    ) -> None:
+        assert mail(to=f"ann@{domain}").message(SENDER)["To"] == f"ann@{sent}"
+
     def test_its_repr_hides_the_text_and_the_address(self) -> None:
         assert "ann@" not in repr(mail())
         assert "A body" not in repr(mail())

@@ -164,6 +164,16 @@ class TestSend:
         assert answer[:3] in refused.value.reason
         assert "ann@" not in refused.value.reason
 
+    async def test_an_address_that_is_not_ascii_needs_a_server_that_takes_it(self) -> None:
+        inbox, other = Inbox(), Mail(kind="test", to="jürgen@example.com", subject="s", text="t")
+        async with serving(inbox) as port:
+            with pytest.raises(MailNotSent) as refused:
+                await mailer(port, tls="none").send(other)
+        assert (refused.value.is_final, inbox.taken) == (True, [])
+        async with serving(inbox, enable_SMTPUTF8=True) as port:
+            await mailer(port, tls="none").send(other)
+        assert inbox.taken[0].rcpt_tos == ["jürgen@example.com"]
+
     async def test_a_wrong_password_is_final(self, certificate: Certificate) -> None:
         inbox = Inbox()
         options: dict[str, Any] = {"auth_required": True, "authenticator": inbox.authenticate}

@@ -18,7 +18,7 @@ from app.core.mail import MailNotSent
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
 from tests.builtin.accounts.desks import NO_STORE, Accounts
-from tests.builtin.accounts.lives import BASE, OTHER, PASSWORD, PER_ADDRESS, Lives
+from tests.builtin.accounts.lives import BASE, OTHER, PASSWORD, PER_ADDRESS, Lives, for_ever
 
 NO_DATABASE = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 
@@ -39,15 +39,16 @@ class TestRequest:
         self, lives: Lives
     ) -> None:
         await lives.add()
-        await lives.resets.request("ANN@Example.COM")
+        for spelling in ("ANN@Example.COM", "\uff41nn@example.com"):
+            await lives.resets.request(spelling)
         await lives.postman.idle()
-        assert lives.outbox.sent() == [("reset_password", "ann@example.com")]
+        assert lives.outbox.sent() == [("reset_password", "ann@example.com")] * 2
 
     async def test_whether_there_is_a_user_is_asked_after_the_answer_and_the_same_is_queued(
         self, lives: Lives, accounts: Accounts, store: ValkeyClient
     ) -> None:
         await lives.add()
-        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE))
+        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE), pause=for_ever)
         queued = []
         for email in ("ann@example.com", "nobody@example.com"):
             await blind.resets.request(email)  # answers, although no database could be asked

@@ -12,7 +12,7 @@ from app.core.errors import ConfigurationError, PolicyRejected, Unprocessable
 from app.core.security import PasswordHasher, known_roles
 from app.core.valkey import ValkeyClient
 from tests.builtin.accounts.desks import Accounts
-from tests.builtin.accounts.lives import BASE, OTHER, PER_ADDRESS, Lives
+from tests.builtin.accounts.lives import BASE, OTHER, PER_ADDRESS, Lives, for_ever
 from tests.builtin.accounts.service.test_password_reset import NO_DATABASE
 
 NEW = "new@example.com"
@@ -52,7 +52,7 @@ class TestRegister:
         self, lives: Lives, accounts: Accounts, store: ValkeyClient
     ) -> None:
         await lives.add(NEW)
-        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE))
+        blind = Lives(accounts, store, lives.hasher, database=Database(NO_DATABASE), pause=for_ever)
         queued = []
         for email in (NEW, "nobody@example.com"):
             await blind.registration.request(email)
