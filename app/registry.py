@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.builtin.accounts.jobs import periodic as accounts_periodic
-from app.builtin.accounts.models import AuditEvent, AuthSession, RefreshToken, User
+from app.builtin.accounts.models import AuditEvent, AuthSession, PageSession, RefreshToken, User
 from app.builtin.accounts.router import router as accounts
 from app.builtin.accounts.seeds import TEST_USER
 from app.builtin.accounts.service import DEVELOPMENT_USERS, provide_accounts, seed_accounts
@@ -16,6 +16,8 @@ from app.builtin.credits.service import provide_credits, seed_credits
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
+from app.builtin.pages.router import router as pages
+from app.builtin.pages.service import provide_pages
 from app.builtin.policies.jobs import periodic as policies_periodic
 from app.builtin.policies.models import PolicySwitch
 from app.builtin.policies.router import router as policies
@@ -85,11 +87,12 @@ FEATURES: tuple[Feature, ...] = (
         router=accounts,
         provides=provide_accounts,
         periodic=accounts_periodic,
-        models=(User, AuthSession, RefreshToken, AuditEvent),
+        models=(User, AuthSession, RefreshToken, PageSession, AuditEvent),
         seeds=(seed_accounts,),
         development_users=tuple(DEVELOPMENT_USERS),
         fixture_rows=(TEST_USER,),
     ),
+    Feature(name="pages", router=pages, provides=provide_pages),
     Feature(
         name="policies",
         router=policies,

@@ -24,6 +24,7 @@ from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
 from app.core.http._gate_kit import GateKit
 from app.core.http._incoming import Incoming
+from app.core.http._security_headers import is_page
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import Overloaded
 from app.core.http._turnstile import Turnstile
@@ -56,6 +57,7 @@ class BoundGate:
         self.changes = kit.changes
         self._security = config.security
         self._verify = kit.tokens.verify if kit.tokens is not None else None
+        self._pages = kit.pages
         self._admitter = kit.admitter
         self.traffic = kit.traffic
         self._switches = kit.switches
@@ -212,6 +214,9 @@ class BoundGate:
         # Another scheme is a client's own credentials, as OAuth2 sends them to a token endpoint: they say nothing to us.
         if self._security.anonymous:
             return None
+        if value is None and self._pages is not None and is_page(scope["path"]):
+            state.principal = self._pages.principal(scope)
+            return state.principal
         raise NotAuthenticated("This needs a bearer token.")
 
     async def _admit(self, scope: Scope, caller: Caller, state: RequestState) -> Admission:

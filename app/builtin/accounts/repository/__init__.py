@@ -2,7 +2,15 @@
 
 from app.builtin.accounts.repository.audit import AuditRepository
 from app.builtin.accounts.repository.epochs import read_epoch
+from app.builtin.accounts.repository.page_sessions import PageSessionRepository
 from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
-__all__ = ["AuditRepository", "EmailTaken", "SessionRepository", "UserRepository", "read_epoch"]
+__all__ = [
+    "AuditRepository",
+    "EmailTaken",
+    "PageSessionRepository",
+    "SessionRepository",
+    "UserRepository",
+    "read_epoch",
+]

@@ -13,9 +13,11 @@ from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.page_sessions import PageSessions
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.scopes import InvalidScope
+from app.builtin.accounts.service.second_step import SecondStep
 from app.builtin.accounts.service.sessions import BadRefreshToken, Sessions
 from app.builtin.accounts.service.sign_in import AttemptLimiter, BadCredentials, SignIn, current_user
 from app.builtin.accounts.service.upkeep import SessionUpkeep
@@ -33,7 +35,9 @@ __all__ = [
     "InvalidScope",
     "Lifetimes",
     "Opened",
+    "PageSessions",
     "Revocation",
+    "SecondStep",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",

@@ -9,12 +9,13 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.desk import SessionDesk
 from app.builtin.accounts.service.epochs import AccountEpochs
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.page_sessions import PageSessions
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
-from app.core.http import Platform, TokenVerifier
+from app.core.http import PageVerifier, Platform, TokenVerifier
 from app.core.policies import AttemptLimit, EpochBook, EpochSource, RateLimit
 from app.core.security import OtherIssuer, PasswordHasher, SupabaseTokens, TokenKey, TokenService
 
@@ -63,6 +64,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock)
     sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
+    pages = PageSessions(platform.database, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     passwords = PasswordHasher()
     platform.on_stop += [passwords.close, after_commit_idle]
     return {
@@ -73,6 +75,8 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
+        PageVerifier: pages,
+        PageSessions: pages,
         AuditLog: AuditLog(platform.clock),
         EpochSource: AccountEpochs(platform.database, platform.clock),
     }
