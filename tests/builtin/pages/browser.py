@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from html import unescape
+from html.parser import HTMLParser
 
 import httpx2
 from fastapi import FastAPI
@@ -60,3 +61,31 @@ class Browser:
 
 def hidden(answer: httpx2.Response) -> dict[str, str]:
     return {name: unescape(value) for name, value in _HIDDEN.findall(answer.text)}
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def assert_nothing_inline(text: str) -> None:
+    """No script, no style but the common one, nothing that is loaded from elsewhere: the policy of pages would stop it."""
+    reader = _Tags()
+    reader.feed(text)
+    assert reader.found
+    for tag, attributes in reader.found:
+        assert tag not in {"script", "style", "img", "iframe", "object", "base", "embed", "svg"}
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        for name in ("href", "src", "action"):
+            link = attributes.get(name) or "/ui"
+            assert link.startswith(("/ui", "#")) or link == "data:,", link
+    labelled = {attributes.get("for") for tag, attributes in reader.found if tag == "label"}
+    inputs = [
+        attributes for tag, attributes in reader.found if tag == "input" and attributes["type"] != "hidden"
+    ]
+    assert {attributes["id"] for attributes in inputs} == labelled
+    assert [tag for tag, _ in reader.found].count("h1") == 1

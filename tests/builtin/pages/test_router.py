@@ -1,17 +1,23 @@
 """Signing in and out on pages, in the whole service, as a browser does."""
 
 import re
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 
 from app.builtin.accounts.models import User
-from app.builtin.accounts.service import PageSessions, Revocation, Sessions
-from app.core.db import Database, get_db_context
+from app.builtin.accounts.service import Opened, PageSessions, Revocation, Sessions
+from app.builtin.pages.service import Entrance
+from app.core.db import AsyncSession, Database, get_db_context
+from app.core.errors import NotAuthenticated
 from app.core.http import STYLE_NAME
 from app.core.security import TokenService
-from tests.builtin.pages.browser import Browser, hidden
+from app.main import create_app
+from app.settings import Settings
+from tests.apps import running
+from tests.builtin.pages.browser import EMAIL, PASSWORD, Browser, assert_nothing_inline, hidden
 
 SESSION = "gatehouse"
 ELSEWHERE = (
@@ -69,7 +75,7 @@ class TestSigningIn:
         assert hidden(answer)["next"] == "/ui/policies"
         assert SESSION not in browser.cookies
         # The form that came back works.
-        form = {**hidden(answer), "username": "ann@example.com", "password": "correct horse battery staple"}
+        form = {**hidden(answer), "username": EMAIL, "password": PASSWORD}
         assert (await browser.post("/ui/login", form)).status_code == 303
 
     async def test_the_cookie_is_a_new_one_whatever_the_browser_came_with(
@@ -79,8 +85,8 @@ class TestSigningIn:
         browser.cookies[SESSION] = planted
         fields = {
             **await Browser(site).form(),
-            "username": "ann@example.com",
-            "password": "correct horse battery staple",
+            "username": EMAIL,
+            "password": PASSWORD,
         }
         attacker = Browser(site)
         fields |= await attacker.form()
@@ -127,8 +133,8 @@ class TestSigningIn:
             {
                 **fields,
                 "next": "//evil.example",
-                "username": "ann@example.com",
-                "password": "correct horse battery staple",
+                "username": EMAIL,
+                "password": PASSWORD,
             },
         )
         assert answer.headers["location"] == "/ui"
@@ -180,8 +186,8 @@ class TestForgery:
         attacker = Browser(site)
         form = {
             **await attacker.form(),
-            "username": "ann@example.com",
-            "password": "correct horse battery staple",
+            "username": EMAIL,
+            "password": PASSWORD,
         }
         assert (await browser.post("/ui/login", form)).status_code == 403
         await browser.form()
@@ -288,6 +294,72 @@ class TestTheEnd:
         assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
         assert "This needs one of the roles admin." in page.text
         assert "There is no page that your roles and scopes open." in (await browser.get("/ui")).text
+
+
+class TestPages:
+    async def test_nothing_in_a_page_needs_a_script_or_a_style_of_its_own(
+        self, site: FastAPI, database: Database, ann: User
+    ) -> None:
+        browser = await signed_in(site, database, ann)
+        paths = [route.path for route in site.state.gatehouse.routes if route.path.startswith("/ui")]
+        assert len(paths) > 4
+        for path in (*paths, "/ui/nothing"):
+            page = await browser.get(path)
+            if path != "/ui/assets/{name}":
+                assert_nothing_inline(page.text)
+        assert_nothing_inline((await Browser(site).get("/ui/login")).text)
+
+    async def test_the_list_has_what_the_reader_may_open(
+        self, site: FastAPI, database: Database, ann: User
+    ) -> None:
+        page = await (await signed_in(site, database, ann)).get("/ui")
+        assert '<li><a href="/ui/policies">Policies</a>' in page.text
+
+
+class TestSecondStep:
+    """Where a code is asked for after the password; who asks is another room's, so a stand-in does here."""
+
+    async def test_a_code_is_asked_for_and_opens_the_session(
+        self, make_settings: Callable[..., Settings], database: Database, ann: User
+    ) -> None:
+        async with running(create_app(make_settings())) as app:
+            platform = app.state.gatehouse
+            second = Codes(platform.require(Sessions), ann)
+            entrance = platform.require(Entrance)
+            entrance._sign_in, entrance._second = second, second
+            browser = Browser(app)
+            asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
+            assert asked.status_code == 200
+            assert "Enter your code" in asked.text
+            assert_nothing_inline(asked.text)
+            assert hidden(asked)["mfa_token"] == "the token"
+            wrong = await browser.post("/ui/login/mfa", {**hidden(asked), "code": "000000"})
+            assert (wrong.status_code, SESSION in browser.cookies) == (401, False)
+            assert "That is not the code." in wrong.text
+            right = await browser.post("/ui/login/mfa", {**hidden(wrong), "code": "123456"})
+            assert (right.status_code, right.headers["location"]) == (303, "/ui/policies")
+            assert (await browser.get("/ui/policies")).status_code == 200
+            entrance._second = None
+            other = Browser(app)
+            gone = await other.post("/ui/login/mfa", {**await other.form(), "code": "1", "mfa_token": "x"})
+            assert gone.status_code == 404
+
+
+class Codes:
+    """Fulfils ``SecondStep`` and asks everybody for a code."""
+
+    def __init__(self, sessions: Sessions, user: User) -> None:
+        self._sessions, self._user = sessions, user
+
+    async def with_password(self, db: AsyncSession, email: str, password: str, scope: str = "") -> Opened:
+        refusal = NotAuthenticated("A code is needed.")
+        refusal.extensions |= {"error": "mfa_required", "mfa_token": "the token"}
+        raise refusal
+
+    async def with_code(self, db: AsyncSession, mfa_token: str, code: str) -> Opened:
+        if (mfa_token, code) != ("the token", "123456"):
+            raise NotAuthenticated("That is not the code.")
+        return await self._sessions.begin(db, self._user, self._user.scopes)
 
 
 class TestAssets:

@@ -18,15 +18,23 @@ _AWAY = {
     "closed": "refuses while Valkey is away",
     "local": "counts by itself while Valkey is away",
 }
+_ALWAYS = frozenset({"security", "rate_limit", "timeout"})
 _USUAL = describe(JobConfig())
 
 
+class Change(NamedTuple):
+    """What somebody changed, and where that stands."""
+
+    text: str
+    source: str
+
+
 class Line(NamedTuple):
-    """One thing that holds. ``changed``: what overrides say about it."""
+    """One thing that holds, and what was changed about it."""
 
     label: str
     texts: list[str]
-    changed: list[OverrideOut]
+    changed: list[Change]
 
 
 class Shown(NamedTuple):
@@ -53,27 +61,32 @@ def grouped(routes: Iterable[RoutePolicy]) -> list[Group]:
 
 
 def in_words(route: RoutePolicy) -> list[Line]:
-    """The lines about one route: who may call, the limits, and every other option that is not as always."""
-    config, changed = route.config, list(route.overridden)
-    if config is None:
-        return []
-    return [
-        Line(label, texts, [change for change in changed if change.option.partition(".")[0] == field])
-        for field, label, texts in _told(config)
-    ] + [
-        Line(change.option, ["switched off"], [change])
-        for change in changed
-        if change.option.partition(".")[0] not in {field for field, _, _ in _told(config)}
-    ]
+    """The lines about one route: who may call, the limits, what was changed, and every other option that is not as always."""
+    changed: dict[str, list[Change]] = {}
+    for change in route.overridden:
+        changed.setdefault(change.option.partition(".")[0], []).append(_changed(change))
+    told = (
+        field for field, value in (route.config or {}).items() if field in changed or _is_told(field, value)
+    )
+    return [_line(field, (route.config or {})[field], changed.get(field, [])) for field in told]
 
 
-def _told(config: Part) -> Iterator[tuple[str, str, list[str]]]:
-    for field, value in config.items():
-        label, words = _WORDS.get(field, (field.replace("_", " ").capitalize(), _plain))
-        always = field in ("security", "rate_limit", "timeout")
-        if always or value != _USUAL.get(field):
-            texts = [words(part) for part in value] if isinstance(value, list) else [words(value)]
-            yield field, label, texts or ["none"]
+def _changed(change: OverrideOut) -> Change:
+    effective, default = ("off" if it is None else _plain(it) for it in (change.effective, change.default))
+    return Change(f"{change.option} is {effective}, in the code {default}", change.source)
+
+
+def _is_told(field: str, value: Any) -> bool:
+    return field in _ALWAYS or value != _USUAL.get(field)
+
+
+def _line(field: str, value: Any, changed: list[Change]) -> Line:
+    label, words = _WORDS.get(field, (field.replace("_", " ").capitalize(), _plain))
+    if value is None or value == []:
+        return Line(label, ["none"], changed)
+    return Line(
+        label, [words(part) for part in value] if isinstance(value, list) else [words(value)], changed
+    )
 
 
 def _first(path: str) -> str:
@@ -93,12 +106,13 @@ def _who(security: Part) -> str:
 
 
 def _limit(limit: Part) -> str:
-    if limit["algorithm"] in ("throttle", "debounce"):
-        text = f"{limit['algorithm']}: one in {_seconds(limit['window'])}"
-    else:
-        text = f"{limit['quota']:,} {_per(limit['window'])}"
-    parts = [f"{text} per {_whose(limit['scope'])}"]
-    if limit["burst"] is not None:
+    text = f"{limit['quota']:,} {_per(limit['window'])} per {_whose(limit['scope'])}"
+    if limit["algorithm"] == "debounce":
+        text = f"one per {_whose(limit['scope'])}, after {_seconds(limit['window'])} without an attempt"
+    parts = [text]
+    if limit["algorithm"] == "throttle":
+        parts.append("evenly spaced")
+    elif limit["burst"] is not None:
         parts.append(f"{limit['burst']:,} at once")
     if limit["algorithm"] == "sliding_window":
         parts.append("counted over the time before each request")
@@ -172,20 +186,20 @@ def _retry(retry: Part) -> str:
     return f"{retry['attempts']} attempts, with at most {retry['budget']:.0%} more calls"
 
 
-def _timeout(timeout: float | None) -> str:
-    return "none" if timeout is None else _seconds(timeout)
+def _time(timeout: float) -> str:
+    return _seconds(timeout)
 
 
-def _bytes(size: int | None) -> str:
-    return "the service's own cap" if size is None else f"{size:,} bytes"
+def _bytes(size: int) -> str:
+    return f"{size:,} bytes"
 
 
 def _encryption(value: Any) -> str:
-    return _plain(value) if isinstance(value, Mapping) else "what is kept is sealed"
+    return _plain(value) if value is not True else "what is kept is sealed"
 
 
-def _shadow(_: bool) -> str:
-    return "refusals are recorded, nobody is refused"
+def _shadow(is_on: bool) -> str:
+    return "refusals are recorded, nobody is refused" if is_on else "off"
 
 
 def _plain(value: Any) -> str:
@@ -194,6 +208,8 @@ def _plain(value: Any) -> str:
         return ", ".join(_set(value)) or "as usual"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else str(value)
 
 
@@ -216,7 +232,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "cache": ("Answers kept", _cache),
     "circuit_breaker": ("Circuit breaker", _breaker),
     "retry": ("Retry", _retry),
-    "timeout": ("Time", _timeout),
+    "timeout": ("Time", _time),
     "max_body": ("Longest body", _bytes),
     "encryption": ("Encryption", _encryption),
     "shadow": ("Shadow mode", _shadow),
