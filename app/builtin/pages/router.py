@@ -62,10 +62,10 @@ async def asset(name: str) -> Response:
 async def login_form(
     query: Annotated[LoginQuery, Query()], request: Request, platform: App, door: Door
 ) -> Response:
-    """The form; for somebody who is signed in already, the way on."""
+    """The form; for somebody who is signed in already, the way on, unless a page wants him to prove once more who he is."""
     wanted = next_page(query.next)
     held = platform.page_cookies.read(request.scope, SESSION)
-    if held is not None and await door.holder_of(held) is not None:
+    if not query.again and held is not None and await door.holder_of(held) is not None:
         return pages.answer(request, "signed_in.html", next=wanted)
     return _form(request, platform.page_cookies, "login.html", next=wanted, message=None)
 

@@ -41,6 +41,9 @@ class LogoutForm(_Form):
 
 
 class LoginQuery(BaseModel):
-    """Where to go after signing in. Other parameters mean nothing: links to here come from anywhere."""
+    """Where to go after signing in; ``again``: ask also somebody who is signed in. Other parameters mean nothing: links to here come from
+    anywhere.
+    """
 
     next: Annotated[str, Field(max_length=_MAX_NEXT)] = ""
+    again: bool = False

@@ -12,6 +12,7 @@ from app.core.http._problem import CONTENT_TYPE
 from app.core.http._security_headers import PAGES, SecurityHeaders
 
 LOGIN = f"{PAGES}/login"
+_STEP_UP = b"insufficient_user_authentication"  # RFC 9470: he is known, and must prove it once more
 _REPLACED = frozenset({b"content-type", b"content-length", b"cache-control", b"www-authenticate"})
 
 
@@ -60,20 +61,27 @@ class PageExchange(Exchange):
         headers = [line for line in start["headers"] if line[0] not in _REPLACED]
         if status == 401:
             status = 303
-            headers.append((b"location", self._way_in()))
+            headers.append((b"location", self._way_in(is_again=_is_step_up(start))))
         else:
             body = error_page(orjson.loads(document))
             headers.append((b"content-type", b"text/html; charset=utf-8"))
         headers.append((b"content-length", b"%d" % len(body)))
         return {**start, "status": status, "headers": headers}, body
 
-    def _way_in(self) -> bytes:
+    def _way_in(self, *, is_again: bool) -> bytes:
         """The form, and back to where he wanted to go if that can be asked for again."""
         scope = self.scope
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
         wanted = raw.decode("latin-1")
         if query := scope.get("query_string"):
             wanted += "?" + query.decode("latin-1")
-        if scope["method"] not in ("GET", "HEAD") or next_page(wanted) != wanted:
-            return LOGIN.encode()
-        return f"{LOGIN}?next={quote(wanted, safe='/')}".encode()
+        parts = []
+        if scope["method"] in ("GET", "HEAD") and next_page(wanted) == wanted:
+            parts.append(f"next={quote(wanted, safe='/')}")
+        if is_again:
+            parts.append("again=true")
+        return "?".join([LOGIN, "&".join(parts)] if parts else [LOGIN]).encode()
+
+
+def _is_step_up(start: Message) -> bool:
+    return any(name == b"www-authenticate" and _STEP_UP in value for name, value in start["headers"])

@@ -99,10 +99,12 @@ def _came_by_token(request: Request, ticket: Ticket) -> bool:
 
 
 def _is_same_origin(headers: Headers) -> bool:
-    """By what the browser says; a client that says nothing is judged by its token alone (as Go's ``http.CrossOriginProtection``)."""
+    """By what the browser says of the sender, which no page can change: ``Sec-Fetch-Site`` if it is there, otherwise ``Origin`` (as Go's
+    ``http.CrossOriginProtection``). A client that says nothing is judged by its token alone.
+    """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None and site != "same-origin":
-        return False
+    if site is not None:
+        return site == "same-origin"
     if origin is None:
         return True
     # The scheme is not compared: behind a proxy that ends TLS we do not know it.

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from starlette.responses import Response
 
-from app.core.errors import Conflict
+from app.core.errors import Conflict, NotAuthenticated
 from app.core.http import APIRouter, AuditError, PageRouter, api_worker, enforce_all_policies
 from app.core.policies import Idempotency, JobConfig, RateLimit, ResponseCache
 from app.settings import Settings
@@ -60,6 +60,8 @@ def pages() -> PageRouter:
     async def page(kind: str, number: int = 0) -> Response:
         if kind == "broken":
             raise RuntimeError("a bug")
+        if kind == "careful":
+            raise NotAuthenticated(challenge='Bearer error="insufficient_user_authentication", max_age="300"')
         if kind == "conflict":
             raise Conflict(HOSTILE, extensions={"errors": [{"loc": ["body", HOSTILE], "msg": HOSTILE}, "x"]})
         return Response("<p>page", media_type="text/html", headers={"Referrer-Policy": "no-referrer"})
@@ -134,6 +136,10 @@ async def test_every_answer_under_ui_is_a_page_with_all_of_them(
     assert_page(way_in, 303)
     assert way_in.headers["location"] == "/ui/login?next=/ui"
     assert "www-authenticate" not in way_in.headers
+    again = await client.get("/ui/careful?number=1")
+    assert_page(again, 303)
+    assert again.headers["location"] == "/ui/login?next=/ui/careful%3Fnumber%3D1&again=true"
+    assert (await client.get("/ui//evil.example")).status_code == 404
 
 
 async def test_a_program_gets_the_documents(client: httpx2.AsyncClient) -> None:
