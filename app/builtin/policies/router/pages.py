@@ -5,8 +5,7 @@ from starlette.responses import Response
 
 from app.builtin.policies.router.api import READ, App, Known
 from app.builtin.policies.service import grouped, routes_as_they_are
-from app.core import api_worker, enforce_all_policies
-from app.core.http import PageRouter, Pages, in_menu
+from app.core import PageRouter, Pages, api_worker, enforce_all_policies, in_menu
 
 router = PageRouter(prefix="/ui")
 pages = Pages("app.builtin.policies")
