@@ -69,6 +69,8 @@ def check_effective(context: RouteContext, gate: Gate, kit: GateKit) -> Iterator
     yield from _check_provider(gate, kit)
     yield from _check_slot(gate)
     yield from _check_stream(context, gate)
+    if isinstance(context.original_route, PageRoute) and gate.config.cache is not None:
+        yield f"is a page, and its gate {gate.name} has cache: its forms carry the token of one session; drop cache"
 
 
 def _check_worker(context: RouteContext, gate: Gate) -> Iterator[str]:

@@ -57,7 +57,11 @@ class PageRoute(GatedRoute):
 
         async def guarded(request: Request) -> Response:
             if request.method not in _SAFE:
-                await refuse_forgery(request)
+                try:
+                    await refuse_forgery(request)
+                except ForgedForm:
+                    await request.close()  # files that came along
+                    raise
             return await handler(request)
 
         return guarded

@@ -71,7 +71,10 @@ def error_page(problem: Mapping[str, Any]) -> bytes:
 def _errors(found: Any) -> list[str]:
     """What was wrong with a form, in words; the fields' names are ours or the caller's, and are escaped as all else."""
     items = [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
-    return [f"{' '.join(map(str, item.get('loc', ())[1:]))}: {item.get('msg')}" for item in items]
+    places = [item["loc"][1:] if isinstance(item.get("loc"), list) else () for item in items]
+    return [
+        f"{' '.join(map(str, place))}: {item.get('msg')}" for place, item in zip(places, items, strict=True)
+    ]
 
 
 @cache

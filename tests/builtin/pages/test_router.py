@@ -159,6 +159,10 @@ class TestForgery:
                 answer = await browser.post(path, form)
                 assert answer.status_code == 403, path
                 assert "This form does not belong to your session" in answer.text
+            files = {"csrf_token": ("a.txt", b"x" * 43)}
+            cookie = f"{SESSION}={browser.cookies[SESSION]}"
+            answer = await browser.client.post(path, files=files, headers={"cookie": cookie})
+            assert answer.status_code == 403
         assert (await browser.get("/ui")).status_code == 200
 
     async def test_the_token_of_another_session_is_refused(

@@ -63,7 +63,9 @@ def pages() -> PageRouter:
         if kind == "careful":
             raise NotAuthenticated(challenge='Bearer error="insufficient_user_authentication", max_age="300"')
         if kind == "conflict":
-            raise Conflict(HOSTILE, extensions={"errors": [{"loc": ["body", HOSTILE], "msg": HOSTILE}, "x"]})
+            raise Conflict(
+                HOSTILE, extensions={"errors": [{"loc": ["body", HOSTILE], "msg": HOSTILE}, "x", {"loc": 1}]}
+            )
         return Response("<p>page", media_type="text/html", headers={"Referrer-Policy": "no-referrer"})
 
     return router
@@ -176,5 +178,18 @@ async def test_pages_stand_under_ui_and_nothing_else_does(
         return Response()
 
     with pytest.raises(AuditError, match="pages stand under /ui and nothing else does"):
+        async with routed(settings, router):
+            pass
+
+
+async def test_a_page_is_not_kept_because_its_forms_are_one_sessions(settings: Settings) -> None:
+    router = PageRouter(prefix="/ui")
+
+    @router.get("/kept", dependencies=[enforce_all_policies("kept", KEPT)])
+    @api_worker(KEPT)
+    async def kept() -> Response:
+        return Response()
+
+    with pytest.raises(AuditError, match="is a page, and its gate kept has cache"):
         async with routed(settings, router):
             pass
