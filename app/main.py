@@ -22,8 +22,10 @@ from app.core.http import (
     GatedRoute,
     GateKit,
     Lifecycle,
+    PageCookies,
     Platform,
     RepeatedQueriesMiddleware,
+    SecurityHeaders,
     TrafficControl,
     WorkAudit,
     describe_gates,
@@ -165,6 +167,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         encryptor=DataEncryptor(keys) if keys else None,
         overrides=Overrides.load(settings.policies_file, settings.policy_variables),
         breakers=Breakers(clock=clock, hub=hub),
+        page_cookies=PageCookies(settings.secrets, always_secure=settings.is_production),
     )
     for feature in features:
         _take(platform, settings, feature)
@@ -238,6 +241,7 @@ def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, report
         max_body_bytes=settings.max_body_bytes,
         body_timeout_s=settings.body_timeout_s,
         report=reports,
+        security=SecurityHeaders(hsts=settings.is_production),
     )
 
 
@@ -264,6 +268,7 @@ def _audit(
         platform.overrides,
         platform.switches,
         platform.api_keys,
+        platform.pages,
     )
     work = WorkAudit(platform.work, platform.engine)
     return BootAudit(app, kit, platform.database, open_routes, work).run()

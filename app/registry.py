@@ -16,6 +16,8 @@ from app.builtin.credits.service import provide_credits, seed_credits
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
+from app.builtin.pages.router import router as pages
+from app.builtin.pages.service import provide_pages
 from app.builtin.policies.jobs import periodic as policies_periodic
 from app.builtin.policies.models import PolicySwitch
 from app.builtin.policies.router import router as policies
@@ -90,6 +92,7 @@ FEATURES: tuple[Feature, ...] = (
         development_users=tuple(DEVELOPMENT_USERS),
         fixture_rows=(TEST_USER,),
     ),
+    Feature(name="pages", router=pages, provides=provide_pages),
     Feature(
         name="policies",
         router=policies,

@@ -109,6 +109,15 @@ GATED = (
         closed="credits_grant",
     ),
 )  # fmt: skip
+PAGES = (
+    Endpoint("GET", "/ui"),
+    Endpoint("GET", "/ui/assets/{name}", public=True),
+    Endpoint("GET", "/ui/login", public=True),
+    Endpoint("POST", "/ui/login", form=FORM, public=True),
+    Endpoint("POST", "/ui/login/mfa", form={"mfa_token": "some token", "code": "123456"}, public=True),
+    Endpoint("POST", "/ui/logout", form={"everywhere": "true"}),
+    Endpoint("GET", "/ui/policies", scope="read:policies", role="admin"),
+)
 DOCS = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
 OPEN = tuple(Endpoint("GET", path, public=True) for path in ("/live", "/ready", "/health", "/metrics", *DOCS))
 JSON = [endpoint for endpoint in GATED if endpoint.json is not None]
@@ -217,7 +226,7 @@ async def test_the_table_has_every_endpoint(site: Site) -> None:
     served = {(method, route.path) for route in site.platform.routes for method in route.methods} - {
         ("HEAD", path) for path in DOCS
     }
-    assert served == {(endpoint.method, endpoint.path) for endpoint in (*GATED, *OPEN)}
+    assert served == {(endpoint.method, endpoint.path) for endpoint in (*GATED, *OPEN, *PAGES)}
 
 
 MALFORMED: tuple[bytes, ...] = (
@@ -411,6 +420,50 @@ class TestForm:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         body = assert_problem(await send(site, self.TOKEN, content=content, headers=headers), 401)
         assert body["error"] == "invalid_grant"
+
+
+class TestPages:
+    """The same things sent to pages: a page that says what is wrong, or the way to the sign-in form."""
+
+    @each(PAGES)
+    async def test_whatever_is_sent_is_answered_with_a_page(self, site: Site, endpoint: Endpoint) -> None:
+        path, kind = path_of(site, endpoint), "application/x-www-form-urlencoded"
+        sent: list[dict[str, Any]] = [
+            {}, {"params": {"next": "x" * 5000}}, {"headers": {"Cookie": "gatehouse=x; a; =; \u00ff".encode("latin-1")}},
+            {"headers": {"Cookie": "x" * 50_000}}, {"headers": {"Host": "\u00ff".encode("latin-1")}},
+        ]  # fmt: skip
+        forms = (
+            b"",
+            b"%",
+            b"csrf_token=%FF",
+            b"csrf_token=a&csrf_token=b",
+            b"&".join(b"a%d=1" % i for i in range(5000)),
+        )
+        sent += [{"content": form, "headers": {"Content-Type": kind}} for form in forms]
+        sent += [
+            {"content": b"{}", "headers": {"Content-Type": "application/json"}},
+            {"content": b"x" * 1_100_000},
+        ]
+        sent += [{"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}]
+        for options in sent:
+            answer = await site.client.request(endpoint.method, path, **options)
+            assert answer.status_code in {200, 303, 400, 403, 404, 413, 422}, options
+            assert answer.status_code == 303 or answer.headers["content-type"].startswith("text/html")
+            assert "Traceback" not in answer.text
+
+    @each(PAGES)
+    async def test_another_method_is_405(self, site: Site, endpoint: Endpoint) -> None:
+        answer = await site.client.put(path_of(site, endpoint))
+        assert answer.status_code == 405
+        assert endpoint.method in answer.headers["allow"]
+
+    @each([endpoint for endpoint in PAGES if endpoint.scope])
+    async def test_rights_are_asked_for(self, site: Site, endpoint: Endpoint) -> None:
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=["read:monitor"])), 403)
+        assert body["missing_scopes"] == [endpoint.scope]
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=["cpu_user"])), 403)
+        assert body["required_roles"] == [endpoint.role]
+        assert (await send(site, endpoint)).status_code == 200
 
 
 class TestPaths:

@@ -8,6 +8,7 @@ Gatehouse is running. Ctrl-C stops it and what it started.
 
   API            {url}
   Documentation  {url}/docs
+  Pages          {url}/ui
   Metrics        {url}/metrics
 
   User                  Password          May

@@ -37,16 +37,26 @@ from app.core.http._metrics_endpoint import metrics_router
 from app.core.http._openapi import describe_gates
 from app.core.http._overrides import override_reads_too
 from app.core.http._package_limiter import RateLimiter
+from app.core.http._page_cookies import LOGIN_FORM, SESSION, PageCookies, csrf_token_of, token_hash
+from app.core.http._page_next import next_page
+from app.core.http._page_route import ForgedForm, MenuEntry, PageRoute, PageRouter, in_menu
+from app.core.http._page_session import PageGate, PageVerifier
+from app.core.http._pages import STYLE, STYLE_NAME, Pages
 from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
 from app.core.http._repeated_queries import RepeatedQueriesMiddleware
 from app.core.http._route import APIRouter, GatedRoute
+from app.core.http._security_headers import SecurityHeaders
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import TrafficControl
 from app.core.http._worker import api_worker
 
 __all__ = [
+    "LOGIN_FORM",
     "SCOPE_KEY",
+    "SESSION",
+    "STYLE",
+    "STYLE_NAME",
     "APIRouter",
     "AddressResolver",
     "AuditError",
@@ -60,6 +70,7 @@ __all__ = [
     "CurrentIdempotencyKey",
     "CurrentPrincipal",
     "EdgeMiddleware",
+    "ForgedForm",
     "FrontMiddleware",
     "Gate",
     "GateKit",
@@ -67,26 +78,37 @@ __all__ = [
     "Keeping",
     "Lifecycle",
     "LimitBlock",
+    "MenuEntry",
+    "PageCookies",
+    "PageGate",
+    "PageRoute",
+    "PageRouter",
+    "PageVerifier",
+    "Pages",
     "Platform",
     "Problem",
     "RateLimiter",
     "RepeatedQueriesMiddleware",
     "RequestState",
+    "SecurityHeaders",
     "Ticket",
     "TokenVerifier",
     "TrafficControl",
     "WorkAudit",
     "api_worker",
     "client_network",
+    "csrf_token_of",
     "current_platform",
     "current_ticket",
     "debounce",
     "describe_gates",
     "enforce_all_policies",
     "fixed_window",
+    "in_menu",
     "install_problem_handlers",
     "invalidate_tags",
     "metrics_router",
+    "next_page",
     "override_reads_too",
     "platform_of",
     "problem_response",
@@ -101,4 +123,5 @@ __all__ = [
     "throttle",
     "token_bucket",
     "token_bucket_limiter",
+    "token_hash",
 ]

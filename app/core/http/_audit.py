@@ -10,12 +10,13 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from app.core.db import Database
 from app.core.errors import ConfigurationError
-from app.core.http._audit_route import check_declared, check_effective, gates_of, label_of, path_of
+from app.core.http._audit_route import check_declared, check_effective, gates_of, label_of, menu_of, path_of
 from app.core.http._audit_sets import ambiguous_paths, shared_names, unequal_buckets, without_method
 from app.core.http._audit_work import WorkAudit
 from app.core.http._bound import BoundGate
 from app.core.http._gate import Gate
 from app.core.http._gate_kit import GateKit
+from app.core.http._page_route import MenuEntry
 from app.core.http._route import Binding, GatedRoute
 from app.core.http._route_index import indexed, unindexed
 
@@ -33,12 +34,13 @@ class AuditError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class AuditedRoute:
-    """One endpoint as it will be served: behind ``gate``, or open for ``reason``."""
+    """One endpoint as it will be served: behind ``gate``, or open for ``reason``; ``menu`` for a page that stands in the list of pages."""
 
     path: str
     methods: tuple[str, ...]
     gate: BoundGate | None
     reason: str | None = None
+    menu: MenuEntry | None = None
 
 
 @dataclass
@@ -125,6 +127,7 @@ class BootAudit:
             tuple(sorted(context.methods or ())),
             gate,
             None if gate else self._reason(context.path or ""),
+            menu_of(context),
         )
 
     def _reason(self, path: str) -> str | None:

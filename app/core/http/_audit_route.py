@@ -11,7 +11,9 @@ from starlette.responses import StreamingResponse
 from app.core.db import get_db, get_db_client, get_read_db
 from app.core.http._gate import Gate
 from app.core.http._gate_kit import GateKit
+from app.core.http._page_route import MENU, MenuEntry, PageRoute
 from app.core.http._route import GatedRoute
+from app.core.http._security_headers import PAGES, is_page
 from app.core.http._worker import CONFIG
 from app.core.resilience import function_of
 
@@ -35,6 +37,12 @@ def gates_of(context: RouteContext) -> list[Gate]:
     return [depends.dependency for depends in context.dependencies if isinstance(depends.dependency, Gate)]
 
 
+def menu_of(context: RouteContext) -> MenuEntry | None:
+    """How the list of pages names it, if it stands there."""
+    found: MenuEntry | None = _find(context.endpoint, MENU)
+    return found
+
+
 def check_declared(context: RouteContext, gates: list[Gate]) -> Iterator[str]:
     """What is wrong with how a gated route is written."""
     if len(gates) > 1:
@@ -48,6 +56,11 @@ def check_declared(context: RouteContext, gates: list[Gate]) -> Iterator[str]:
         )
     if not isinstance(context.original_route, GatedRoute):
         yield "is not a GatedRoute; make its router with APIRouter of app.core instead of fastapi's"
+    if isinstance(context.original_route, PageRoute) != is_page(path_of(context)):
+        yield (
+            f"pages stand under {PAGES} and nothing else does; make the routers of pages with PageRouter of app.core.http, "
+            "and others without"
+        )
     yield from _check_worker(context, gates[0])
 
 
@@ -56,6 +69,8 @@ def check_effective(context: RouteContext, gate: Gate, kit: GateKit) -> Iterator
     yield from _check_provider(gate, kit)
     yield from _check_slot(gate)
     yield from _check_stream(context, gate)
+    if isinstance(context.original_route, PageRoute) and gate.config.cache is not None:
+        yield f"is a page, and its gate {gate.name} has cache: its forms carry the token of one session; drop cache"
 
 
 def _check_worker(context: RouteContext, gate: Gate) -> Iterator[str]:

@@ -21,6 +21,7 @@ from app.core.errors import (
     Unprocessable,
 )
 from app.core.http._answer import Answer
+from app.core.http._bearer import presented
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
@@ -32,6 +33,7 @@ from app.core.http._gate import Gate, Ticket
 from app.core.http._gate_kit import GateKit
 from app.core.http._incoming import Incoming
 from app.core.http._rewound import Rewound
+from app.core.http._security_headers import is_page
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import Overloaded
 from app.core.http._turnstile import Turnstile
@@ -64,6 +66,7 @@ class BoundGate:
         self.changes = kit.changes
         self._security, self._clock = config.security, kit.clock
         self._credentials = Credentials(kit.tokens, kit.api_keys)
+        self._pages = kit.pages
         self._admitter = kit.admitter
         self.traffic = kit.traffic
         self._switches = kit.switches
@@ -258,6 +261,9 @@ class BoundGate:
             return principal
         if self._security.anonymous:
             return None
+        if self._pages is not None and is_page(scope["path"]) and presented(scope["headers"]) == (None, None):
+            state.principal = self._pages.principal(scope)
+            return state.principal
         raise NotAuthenticated("This needs a bearer token.")
 
     async def _admit(self, scope: Scope, caller: Caller, state: RequestState) -> Admission:

@@ -21,7 +21,9 @@ from app.core.context import RequestContext, reset_context, set_context
 from app.core.http._client_address import AddressResolver
 from app.core.http._current import reset_scope, set_scope
 from app.core.http._exchange import BrokenResponseError, Exchange
+from app.core.http._page_exchange import PageExchange
 from app.core.http._problem import REDUCED_CAPACITY
+from app.core.http._security_headers import SecurityHeaders, is_page
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import TrafficControl
 from app.core.observability import RequestRecord
@@ -60,7 +62,7 @@ class EdgeMiddleware:
     more than ``body_timeout_s`` seconds in all gets 408 and the connection is closed: until then it holds one
     of the places that ``traffic`` counts. ``report`` gets each finished request and
     must not raise. A caller that left early is reported with status 499, an exception as 500 with its
-    traceback in the log. WebSockets only get the request's state and context.
+    traceback in the log. ``security`` are the header lines that browsers are told. WebSockets only get the request's state and context.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class EdgeMiddleware:
         max_body_bytes: int = 1_048_576,
         body_timeout_s: float = 30.0,
         report: Callable[[RequestRecord], None] | None = None,
+        security: SecurityHeaders | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -85,6 +88,7 @@ class EdgeMiddleware:
         self._report = report
         self._monotonic = monotonic
         self._wall = wall
+        self._security = security or SecurityHeaders()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -112,9 +116,16 @@ class EdgeMiddleware:
     def _exchange(
         self, scope: Scope, receive: Receive, send: Send, state: RequestState, found: dict[bytes, bytes]
     ) -> Exchange:
+        path = scope["path"]
+        if is_page(path):
+            page = PageExchange(
+                scope, receive, send, state=state, found=found, limit=self._max_body_bytes,
+                patience_s=self._body_timeout_s, on_end=self._ended,
+            )  # fmt: skip
+            return page.protect(self._security)
         return Exchange(
             scope, receive, send, state=state, found=found, limit=self._max_body_bytes,
-            patience_s=self._body_timeout_s, on_end=self._ended,
+            patience_s=self._body_timeout_s, on_end=self._ended, lines=self._security.of(path),
         )  # fmt: skip
 
     def _open(self, scope: Scope, found: dict[bytes, bytes]) -> RequestState:

@@ -8,9 +8,9 @@ from fastapi import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.http._problem import Headers, instance_of, problem_response
+from app.core.http._security_headers import Lines
 from app.core.http._state import RequestState
 
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 _HTTP_1 = frozenset({"1.0", "1.1"})
 _LINGER_BYTES = 4 * 1024 * 1024
 _LINGER_S = 5.0
@@ -46,10 +46,12 @@ class BrokenResponseError(RuntimeError):
 
 
 class Exchange:
-    """Mutable, one per request. ``on_end`` is called once: the last byte is out or can no longer come."""
+    """Mutable, one per request. ``on_end`` is called once: the last byte is out or can no longer come. ``lines``: header lines of every
+    answer.
+    """
 
     __slots__ = (
-        "_found", "_limit", "_on_end", "_patience_s", "_receive_next", "_received", "_send", "body_ended", "disconnected",
+        "_found", "_limit", "_lines", "_on_end", "_patience_s", "_receive_next", "_received", "_send", "body_ended", "disconnected",
         "ended", "overrun", "receive", "scope", "size", "started", "state", "status",
     )  # fmt: skip
 
@@ -64,6 +66,7 @@ class Exchange:
         limit: int,
         patience_s: float,
         on_end: Callable[["Exchange"], None],
+        lines: Lines = (),
     ) -> None:
         self.scope = scope
         self.state = state
@@ -82,6 +85,7 @@ class Exchange:
         self._received = 0
         self._send = send
         self._on_end = on_end
+        self._lines = lines
 
     def expect_body(self) -> int | None:
         """Count the body if there can be one; returns its declared length in bytes.
@@ -142,7 +146,7 @@ class Exchange:
                 *message.get("headers", ()),
                 *state.headers,
                 (b"x-request-id", state.request_id.encode()),
-                _NOSNIFF,
+                *self._lines,
             ]
             await self._send({**message, "headers": headers})
             return

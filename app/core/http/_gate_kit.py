@@ -7,6 +7,7 @@ from opentelemetry.trace import Tracer
 from app.core.context import Principal
 from app.core.http._background import Background
 from app.core.http._changed import Changes
+from app.core.http._page_session import PageGate
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
 from app.core.policies import (
@@ -63,3 +64,4 @@ class GateKit(NamedTuple):
     overrides: Overrides | None = None
     switches: Switches | None = None
     api_keys: ApiKeys | None = None
+    pages: PageGate | None = None

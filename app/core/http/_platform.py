@@ -11,6 +11,8 @@ from app.core.http._audit import AuditedRoute
 from app.core.http._background import Background
 from app.core.http._credentials import Credentials
 from app.core.http._gate_kit import Keeping, TokenVerifier
+from app.core.http._page_cookies import PageCookies
+from app.core.http._page_session import PageGate, PageVerifier
 from app.core.http._traffic import TrafficControl
 from app.core.observability import EventHub
 from app.core.policies import (
@@ -40,7 +42,7 @@ class Platform:
     ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end
     (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
     of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them; ``work`` the
-    policies of what features do outside requests, by name.
+    policies of what features do outside requests, by name; ``page_cookies`` are the cookies of pages.
     """
 
     database: Database
@@ -63,6 +65,7 @@ class Platform:
     breakers: Breakers = field(default_factory=Breakers)
     switches: Switches | None = None
     work: dict[str, JobConfig] = field(default_factory=dict)
+    page_cookies: PageCookies = field(kw_only=True)
 
     @cached_property
     def cluster_mode(self) -> ClusterMode:
@@ -106,6 +109,12 @@ class Platform:
     def credentials(self) -> Credentials:
         """What callers may present. Made when it is first asked for: features provide parts of it."""
         return Credentials(self.tokens, self.api_keys)
+
+    @property
+    def pages(self) -> PageGate | None:
+        """Who looks at pages, if a feature knows the sessions of people."""
+        sessions = cast("PageVerifier | None", self.services.get(PageVerifier))
+        return PageGate(self.page_cookies, sessions) if sessions is not None else None
 
     def keeping(self) -> Keeping:
         """What the gates settle with."""

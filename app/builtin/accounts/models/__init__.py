@@ -5,6 +5,7 @@ from app.builtin.accounts.models.audit import AuditEvent
 from app.builtin.accounts.models.deleted import DeletedUser
 from app.builtin.accounts.models.email_tokens import EmailToken
 from app.builtin.accounts.models.mfa import MfaChallenge, MfaFactor, RecoveryCode
+from app.builtin.accounts.models.page_sessions import PageSession
 from app.builtin.accounts.models.sessions import AuthSession, RefreshToken
 from app.builtin.accounts.models.users import MAX_EMAIL, User, email_key
 
@@ -13,6 +14,7 @@ TABLES = (
     DeletedUser,
     AuthSession,
     RefreshToken,
+    PageSession,
     MfaFactor,
     RecoveryCode,
     MfaChallenge,
@@ -33,6 +35,7 @@ __all__ = [
     "EmailToken",
     "MfaChallenge",
     "MfaFactor",
+    "PageSession",
     "RecoveryCode",
     "RefreshToken",
     "User",

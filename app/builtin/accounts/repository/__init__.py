@@ -6,6 +6,7 @@ from app.builtin.accounts.repository.deleted import DeletedUserRepository
 from app.builtin.accounts.repository.email_tokens import EmailTokenRepository
 from app.builtin.accounts.repository.epochs import read_epoch
 from app.builtin.accounts.repository.mfa import MfaRepository
+from app.builtin.accounts.repository.page_sessions import PageSessionRepository
 from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
@@ -17,6 +18,7 @@ __all__ = [
     "EmailTokenRepository",
     "FoundKey",
     "MfaRepository",
+    "PageSessionRepository",
     "SessionRepository",
     "UserRepository",
     "find_key",

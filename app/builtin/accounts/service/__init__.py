@@ -41,6 +41,7 @@ from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
 from app.builtin.accounts.service.mfa_step_up import StepUp
 from app.builtin.accounts.service.new_password import NewPassword
 from app.builtin.accounts.service.opened import Opened
+from app.builtin.accounts.service.page_sessions import PageSessions
 from app.builtin.accounts.service.password_change import PasswordChange
 from app.builtin.accounts.service.password_proof import NotWithApiKey, PasswordProof, WrongPassword
 from app.builtin.accounts.service.password_reset import PasswordReset
@@ -51,6 +52,7 @@ from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.rights import RightsDoNotFit, refuse_too_many
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
+from app.builtin.accounts.service.second_step import SecondStep
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
 from app.builtin.accounts.service.sign_in import (
     AttemptLimiter,
@@ -104,6 +106,7 @@ __all__ = [
     "NotWithApiKey",
     "Opened",
     "OwnAccount",
+    "PageSessions",
     "PasswordChange",
     "PasswordProof",
     "PasswordReset",
@@ -114,6 +117,7 @@ __all__ = [
     "RightsDoNotFit",
     "RightsNotHeld",
     "SecondFactor",
+    "SecondStep",
     "SessionDesk",
     "SessionUpkeep",
     "Sessions",

@@ -16,15 +16,17 @@ from app.builtin.accounts.service.issuers import IssuerSettings, other_issuers
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.mfa_provide import MfaParts, MfaSettings, mfa_roles, provide_mfa
 from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
+from app.builtin.accounts.service.page_sessions import PageSessions
 from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guard, sign_in_limits
 from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
+from app.builtin.accounts.service.second_step import MfaSecondStep, SecondStep
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.signing import token_keys
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
-from app.core.http import Platform, TokenVerifier
+from app.core.http import PageVerifier, Platform, TokenVerifier
 from app.core.policies import EpochBook, EpochSource
 from app.core.security import PasswordHasher, TokenService
 
@@ -99,6 +101,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         verified_only=settings.registration.verified_sign_in,
     )
     shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
+    pages = PageSessions(platform.database, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
     return {
         TokenVerifier: tokens,
         TokenService: tokens,
@@ -109,6 +112,9 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         Revocation: revocation,
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
+        PageVerifier: pages,
+        PageSessions: pages,
+        SecondStep: MfaSecondStep(mfa[MfaSignIn]),
         AuditLog: audit,
         Administration: Administration(revocation, passwords, audit),
         EpochSource: AccountEpochs(platform.database, platform.clock),

@@ -1,18 +1,17 @@
-"""What operators ask about policies, and what they set by hand."""
+"""What operators set by hand."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.builtin.policies.repository import SwitchRepository
-from app.builtin.policies.schemas import BreakerState, OverrideOut, RoutePolicy
+from app.builtin.policies.schemas import BreakerState
 from app.core.db import Database
 from app.core.errors import Conflict, NotFound
 from app.core.http import AuditedRoute, Platform
-from app.core.policies import Board, Overrides, Switch, Switches, breaker_switch, describe
+from app.core.policies import Board, Switch, Switches, breaker_switch
 from app.core.resilience import Breakers
 from app.core.valkey import StoreError
 
-BY_HAND = "guarded by hand"
 SWITCH = "policies_switch"
 """The policy of the switch itself: off, nobody could switch it on again."""
 
@@ -97,30 +96,6 @@ def set_by_hand(breakers: Breakers, dependency: str, state: str) -> None:
         breaker.close()
     else:
         breaker.set_mode("auto")
-
-
-def describe_routes(routes: Iterable[AuditedRoute], overrides: Overrides) -> list[RoutePolicy]:
-    """Every audited route with its policy in force, by path and method."""
-    return sorted((_described(route, overrides) for route in routes), key=lambda it: (it.path, it.methods))
-
-
-def _described(route: AuditedRoute, overrides: Overrides) -> RoutePolicy:
-    gate = route.gate
-    if gate is None:
-        kind = "custom" if BY_HAND in (route.reason or "") else "open"
-        return RoutePolicy(
-            path=route.path, methods=list(route.methods), kind=kind, name=None, reason=route.reason, config=None, overridden=[]
-        )  # fmt: skip
-    changes = [
-        OverrideOut(
-            option=change.path, default=change.default, effective=change.effective, source=change.source
-        )
-        for change in overrides.applied(gate.name)
-    ]
-    return RoutePolicy(
-        path=route.path, methods=list(route.methods), kind="gated", name=gate.name, reason=None,
-        config=describe(gate.config), overridden=changes,
-    )  # fmt: skip
 
 
 def provide_policies(platform: Platform, _: Any) -> Mapping[type[Any], Any]:

@@ -12,9 +12,8 @@ from app.builtin.policies.schemas import (
     Published,
     RoutePolicies,
     SwitchChange,
-    SwitchOut,
 )
-from app.builtin.policies.service import SWITCH, SwitchBoard, describe_routes
+from app.builtin.policies.service import SWITCH, SwitchBoard, routes_as_they_are, switch_shown
 from app.core import (
     APIRouter,
     CurrentPrincipal,
@@ -49,10 +48,7 @@ Name = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
 @api_worker(READ)
 async def list_policies(platform: App, switches: Known) -> RoutePolicies:
     """Every route with the policy in force, what was overridden and by what, and what is switched off."""
-    routes = describe_routes(platform.routes, platform.overrides)
-    for route in routes:
-        route.switch = _shown(switches.of(route.name)) if route.name is not None else None
-    return RoutePolicies(items=routes)
+    return RoutePolicies(items=routes_as_they_are(platform, switches))
 
 
 @router.get("/breakers", dependencies=[enforce_all_policies("policies_breakers", READ)])
@@ -63,7 +59,7 @@ async def list_breakers(platform: App, switches: Known) -> BreakersOut:
         items=[
             BreakerOut(
                 dependency=it.dependency, state=it.state, mode=it.mode, calls=it.calls, failures=it.failures, slow=it.slow,
-                retry_after_s=it.retry_after_s, switch=_shown(switches.of_breaker(it.dependency)),
+                retry_after_s=it.retry_after_s, switch=switch_shown(switches.of_breaker(it.dependency)),
             )
             for it in platform.breakers.states()
         ]
@@ -111,7 +107,3 @@ async def set_breaker(
 
 def _fields(switch: Switch) -> dict[str, Any]:
     return {"state": switch.state, "reason": switch.reason, "by": switch.by, "at": switch.at}
-
-
-def _shown(switch: Switch | None) -> SwitchOut | None:
-    return SwitchOut(**_fields(switch)) if switch is not None else None

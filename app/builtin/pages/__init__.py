@@ -1,0 +1,1 @@
+"""Pages for people: signing in and out with a cookie, and the list of what there is to see."""

@@ -1,0 +1,95 @@
+"""Pages from templates: a folder ``templates`` of a feature, the common layout around them, everything escaped."""
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from app.core.context import current_context
+from app.core.errors import ConfigurationError
+from app.core.http._page_cookies import SESSION, csrf_token_of
+from app.core.http._security_headers import PAGES
+
+_HERE = Path(__file__).parent
+STYLE = (_HERE / "assets" / "pages.css").read_bytes()
+"""The style of all pages."""
+STYLE_NAME = f"pages.{sha256(STYLE).hexdigest()[:16]}.css"
+"""Changes with what is in it, so that a browser may keep it for ever."""
+
+
+class Pages:
+    """The templates of one feature: ``Pages("app.builtin.policies").answer(request, "policies.html", routes=routes)``.
+
+    Templates extend ``layout.html``. What they are given is escaped for HTML wherever it is put, and a name that was not given is an
+    error. The Content Security Policy lets no script run and no style but the common one: neither ``<script>`` and ``onclick`` nor
+    ``<style>`` and ``style=`` work. Raises ConfigurationError for a package that is not there.
+    """
+
+    def __init__(self, package: str) -> None:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ConfigurationError(f"There is no package {package}, so it has no templates")
+        self._environment = _environment(Path(spec.origin).parent / "templates")
+
+    def answer(
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        csrf_token: str | None = None,
+        **values: Any,
+    ) -> HTMLResponse:
+        """The page. ``csrf_token`` stands in for that of the session's cookie, where there is no session."""
+        if csrf_token is None:
+            csrf_token = _session_token(request)
+        caller = current_context().principal
+        body = self._environment.get_template(template).render(csrf_token=csrf_token, caller=caller, **values)
+        return HTMLResponse(body, status_code=status, headers=dict(headers or {}))
+
+
+def _session_token(request: Request) -> str:
+    """For forms of the signed-in reader; empty for a program, whose cookie is nobody's business."""
+    cookie = request.app.state.gatehouse.page_cookies.read(request.scope, SESSION)
+    return csrf_token_of(cookie) if cookie is not None and "authorization" not in request.headers else ""
+
+
+def error_page(problem: Mapping[str, Any]) -> bytes:
+    """A problem document as a page. Members that policies add are for programs, and are left out."""
+    shown = {name: problem.get(name) for name in ("title", "detail", "status", "request_id")}
+    text = _own().get_template("error.html").render(problem=shown, errors=_errors(problem.get("errors")))
+    return text.encode("utf-8", "replace")
+
+
+def _errors(found: Any) -> list[str]:
+    """What was wrong with a form, in words; the fields' names are ours or the caller's, and are escaped as all else."""
+    items = [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    places = [item["loc"][1:] if isinstance(item.get("loc"), list) else () for item in items]
+    return [
+        f"{' '.join(map(str, place))}: {item.get('msg')}" for place, item in zip(places, items, strict=True)
+    ]
+
+
+@cache
+def _own() -> Environment:
+    return _environment(_HERE / "templates")
+
+
+def _environment(folder: Path) -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(_HERE / "templates")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(style=f"{PAGES}/assets/{STYLE_NAME}", csrf_token="", caller=None)
+    return environment
