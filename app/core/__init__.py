@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ResponseCache,
         Retry,
         Security,
+        WebhookSignature,
         set_cost,
     )
     from app.core.resilience import remaining_s, retry_decorator
@@ -73,6 +74,7 @@ _ROOMS = {
     "ResponseCache": "policies",
     "Retry": "policies",
     "Security": "policies",
+    "WebhookSignature": "policies",
     "api_worker": "http",
     "debounce": "http",
     "enforce_all_policies": "http",
@@ -116,6 +118,7 @@ __all__ = [
     "ResponseCache",
     "Retry",
     "Security",
+    "WebhookSignature",
     "api_worker",
     "debounce",
     "enforce_all_policies",

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         default=None, description="One encryption key under its older name"
     )
 
+    webhook_secrets: dict[str, SecretStr] = Field(
+        default={},
+        description="Secrets of those who send webhooks, by source, as JSON; several of one comma separated, newest first",
+    )
+
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
@@ -342,6 +347,14 @@ class Settings(BaseSettings):
         if not keys and not self.is_production:
             keys = [self.secret_key]
         return [key.get_secret_value() for key in keys]
+
+    @property
+    def webhook_keys(self) -> dict[str, list[str]]:
+        """What ``WebhookKeys`` are made of, by source."""
+        return {
+            source.lower(): _split(secrets.get_secret_value())
+            for source, secrets in self.webhook_secrets.items()
+        }
 
     @property
     def pool_size(self) -> int:

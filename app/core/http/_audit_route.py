@@ -83,6 +83,11 @@ def _check_provider(gate: Gate, kit: GateKit) -> Iterator[str]:
         yield f"the gate {gate.name} takes credits and no feature provides a CreditLedger; keep builtin/credits or provide one"
     if keeping.plans is None and any(len(quota.limits) > 1 for quota in config.quotas):
         yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
+    if config.webhook is not None and config.webhook.source not in keeping.webhooks:
+        yield (
+            f"the gate {gate.name} takes webhooks of {config.webhook.source} and there is no secret of it; "
+            "name it in WEBHOOK_SECRETS"
+        )
     if config.encryption and (keeping.sealer is None or keeping.encryptor is None):
         yield f"the gate {gate.name} encrypts or seals and there are no keys; set ENCRYPTION_KEYS"
 
@@ -108,7 +113,7 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
         )
     if gate.config.encrypted_fields is not None:
         yield f"streams, and its gate {gate.name} encrypts fields: a stream cannot be; return a whole answer, or drop encryption"
-    for kept in ("idempotency", "cache"):
+    for kept in ("webhook", "idempotency", "cache"):
         if getattr(gate.config, kept) is not None:
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
 

@@ -1,5 +1,7 @@
 """What the gates of one application work with."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import Tracer
@@ -20,7 +22,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock, Deadlines
-from app.core.security import DataEncryptor, Sealer
+from app.core.security import DataEncryptor, Sealer, WebhookKeys
 from app.core.valkey import Cache
 
 
@@ -43,6 +45,7 @@ class Keeping(NamedTuple):
     sealer: Sealer | None = None
     renewals: Renewals | None = None
     encryptor: DataEncryptor | None = None
+    webhooks: Mapping[str, WebhookKeys] = MappingProxyType({})
 
 
 class GateKit(NamedTuple):

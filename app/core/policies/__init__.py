@@ -71,6 +71,7 @@ from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
 from app.core.policies._switches import Board, EndpointDisabled, Switch, Switches, breaker_switch
 from app.core.policies._terms import NO_REQUEST, Terms, account_key
+from app.core.policies._webhook import WebhookRejected, WebhookSignature
 
 __all__ = [
     "ADMIT",
@@ -158,6 +159,8 @@ __all__ = [
     "Terms",
     "TooManyInFlight",
     "Verdict",
+    "WebhookRejected",
+    "WebhookSignature",
     "Window",
     "account_key",
     "breaker_switch",

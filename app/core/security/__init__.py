@@ -23,6 +23,7 @@ from app.core.security._scopes import (
 from app.core.security._sealing import SealBroken, Sealer
 from app.core.security._supabase import SupabaseTokens
 from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenService
+from app.core.security._webhooks import WebhookKeys
 
 __all__ = [
     "Algorithm",
@@ -41,6 +42,7 @@ __all__ = [
     "SupabaseTokens",
     "TokenKey",
     "TokenService",
+    "WebhookKeys",
     "configure_encryption",
     "exposed_files",
     "format_scope",
