@@ -12,7 +12,14 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.core.http import APIRouter, AuditError, api_worker, enforce_all_policies
-from app.core.policies import JobConfig, RateLimit, WebhookSignature
+from app.core.policies import (
+    Idempotency,
+    JobConfig,
+    RateLimit,
+    ResponseCache,
+    WebhookSignature,
+    shadowed,
+)
 from app.core.resilience import ManualClock
 from app.core.security import WebhookKeys
 from app.settings import Settings
@@ -149,13 +156,15 @@ class TestSignature:
 
 
 class TestReplay:
-    @pytest.mark.parametrize("durability", ["valkey", "db"])
+    @pytest.mark.parametrize(
+        ("durability", "clustered"), [("valkey", False), ("valkey", True), ("db", False)]
+    )
     @pytest.mark.usefixtures("clean_database")
     async def test_a_message_that_comes_again_gets_the_same_answer_and_is_not_worked_on(
-        self, settings: Settings, durability: str
+        self, settings: Settings, durability: str, clustered: bool
     ) -> None:
         till = Till(durability=durability)
-        async with till.open(settings) as client:
+        async with till.open(settings, valkey_clustered=clustered) as client:
             first = await sent(client, headers())
             till.clock.advance(60)
             again = [await sent(client, headers()), await sent(client, headers(at=NOW + 60, secret=NEW))]
@@ -269,6 +278,20 @@ class TestDeclared:
         assert required == {"webhook-id", "webhook-timestamp", "webhook-signature"}
         assert {"200", "401", "409", "413", "422", "429", "503"} <= operation["responses"].keys()
         assert operation["x-policy"]["webhook"]["source"] == "payments"
+
+    @pytest.mark.parametrize("part", [{"idempotency": Idempotency()}, {"cache": ResponseCache(ttl=1)}])
+    def test_what_it_cannot_stand_beside_is_refused(self, part: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=f"drop {next(iter(part))}"):
+            JobConfig(webhook=WebhookSignature(source="payments"), **part)
+
+    def test_a_set_that_a_cluster_could_not_decide_in_one_step_names_it(self) -> None:
+        assert JobConfig(webhook=WebhookSignature(source="payments"), atomic=True).outside_slot == (
+            "webhook",
+        )
+
+    def test_in_shadow_it_is_in_force_all_the_same(self) -> None:
+        config = JobConfig.public(webhook=WebhookSignature(source="payments"), shadow=True)
+        assert shadowed(config).webhook == config.webhook
 
     @pytest.mark.parametrize(
         ("options", "says"),

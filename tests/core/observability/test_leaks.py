@@ -26,7 +26,7 @@ from app.core.observability import (
 )
 from app.core.security import PasswordHasher
 from app.settings import DEVELOPMENT_SECRET
-from tests.leaks import FORMS, LeakGuard
+from tests.leaks import FORMS, WORDS, LeakGuard
 
 PASSWORD = "correct-horse-battery"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw"
@@ -107,12 +107,13 @@ SAMPLES = {
     "a secret of webhooks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "a private key": "-----BEGIN RSA PRIVATE KEY-----",
     "a hash of a password": "$argon2id$",
+    "an address of TOTP": "otpauth://totp/Gatehouse:ann?secret=JBSWY3DPEHPK3PXP&issuer=x",
     "a TOTP secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
 }
 
 
 class TestWhatIsKnown:
-    @pytest.mark.parametrize("name", FORMS)
+    @pytest.mark.parametrize("name", [*FORMS, *WORDS])
     def test_a_secret_is_known_by_its_form(self, name: str) -> None:
         guard = LeakGuard()
         guard.look(f"got {SAMPLES[name]} today".encode())
@@ -171,7 +172,7 @@ class TestWhatIsKnown:
         (SAMPLES["a secret of webhooks"], "[redacted]"),
         ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA", "[redacted]"),
         (SAMPLES["a TOTP secret"], "[redacted]"),
-        ("otpauth://totp/Gatehouse:ann?secret=JBSWY3DPEHPK3PXP&issuer=x", "[redacted]"),
+        (SAMPLES["an address of TOTP"], "[redacted]"),
     ],
 )
 def test_what_the_guard_knows_by_form_is_also_taken_out_of_lines(secret: str, shown: str) -> None:
