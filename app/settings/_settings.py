@@ -349,14 +349,6 @@ class Settings(BaseSettings):
         return [key.get_secret_value() for key in keys]
 
     @property
-    def webhook_keys(self) -> dict[str, list[str]]:
-        """What ``WebhookKeys`` are made of, by source."""
-        return {
-            source.lower(): _split(secrets.get_secret_value())
-            for source, secrets in self.webhook_secrets.items()
-        }
-
-    @property
     def pool_size(self) -> int:
         """``DB_POOL_SIZE``, or the environment's default."""
         return self.db_pool_size or (5 if self.is_production else 2)
@@ -389,6 +381,14 @@ class Settings(BaseSettings):
             "statement_timeout_s": self.db_statement_timeout_s,
             "application_name": self.app_name,
             "query_tags": self.query_tags,
+        }
+
+    @property
+    def webhook_keys(self) -> dict[str, list[str]]:
+        """What ``WebhookKeys`` are made of, by source."""
+        return {
+            source.lower(): _split(secrets.get_secret_value())
+            for source, secrets in self.webhook_secrets.items()
         }
 
     def replica(self, **options: Any) -> db.Replica | None:
