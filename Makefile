@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than the cores that the suite is made for: some tests wait for processes, not for the processor.
 PYTEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test check format bench up clean
+.PHONY: help install lock run test check audit format bench up clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: $(VENV)/.installed ## Lint, format, types, import contracts, lock freshne
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-is-fresh
+
+audit: $(VENV)/.installed ## Ask for known vulnerabilities of the locked packages (needs an index that knows advisories)
+	@$(BIN)/uv tool run --quiet pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
 
 format: $(VENV)/.installed ## Format and sort what can be done without thought
 	@$(BIN)/ruff check --fix --quiet || true

@@ -55,7 +55,7 @@ from app.core.policies import (
     Renewals,
 )
 from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
-from app.core.security import DataEncryptor, Sealer, configure_encryption
+from app.core.security import DataEncryptor, Sealer, WebhookKeys, configure_encryption
 from app.core.valkey import Cache, ValkeyClient
 from app.registry import FEATURES, Feature
 from app.settings import Settings
@@ -168,6 +168,7 @@ def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
         overrides=Overrides.load(settings.policies_file, settings.policy_variables),
         breakers=Breakers(clock=clock, hub=hub),
         page_cookies=PageCookies(settings.secrets, always_secure=settings.is_production),
+        webhooks={source: WebhookKeys(secrets) for source, secrets in settings.webhook_keys.items()},
     )
     for feature in features:
         _take(platform, settings, feature)

@@ -70,11 +70,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def leak_guard() -> Iterator[LeakGuard]:
-    """Sees every log line of the run. Tests that make up a secret give it to ``watch``."""
+    """Sees every log line and every exposition of metrics of the run. Tests that make up a secret give it to ``watch``."""
     guard = LeakGuard()
     for secret in KNOWN_SECRETS:
         guard.watch(secret)
-    with log_sink.tapped(guard.look):
+    with guard.remembering(), log_sink.tapped(guard.look):
         yield guard
 
 

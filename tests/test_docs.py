@@ -22,6 +22,7 @@ from app.core.policies import (
     Idempotency,
     ResponseCache,
     Retry,
+    WebhookSignature,
     _concurrency,
     _idempotency,
     _rate_limit,
@@ -298,6 +299,7 @@ class TestPolicies:
             ("concurrency", "scope", _concurrency.SlotScope),
             ("concurrency", "on_store_down", _concurrency.SlotsDown),
             ("idempotency", "durability", _idempotency.Durability),
+            ("webhooks", "durability", _idempotency.Durability),
             ("idempotency", "on_expired_claim", _idempotency.ExpiredClaim),
         ],
     )
@@ -315,6 +317,7 @@ class TestPolicies:
         [
             ("docs/policies/security.md", Security),
             ("docs/policies/idempotency.md", Idempotency),
+            ("docs/policies/webhooks.md", WebhookSignature),
             ("docs/policies/response-cache.md", ResponseCache),
             ("docs/policies/circuit-breaker.md", Breaker),
             ("docs/policies/concurrency.md", Concurrency),

@@ -75,6 +75,15 @@ class TestDefaults:
     def test_an_empty_variable_is_an_absent_one(self, read: Any) -> None:
         assert read(DB_POOL_SIZE="", DATABASE_URL="").postgres_url is None
 
+    def test_secrets_of_webhooks_are_given_by_source_and_not_shown(self, read: Any) -> None:
+        for variables in (
+            {"WEBHOOK_SECRETS": '{"Shop": "whsec_a, whsec_b"}'},
+            {"WEBHOOK_SECRETS__SHOP": "whsec_a,whsec_b"},
+        ):
+            settings = read(**variables)
+            assert settings.webhook_keys == {"shop": ["whsec_a", "whsec_b"]}
+            assert "whsec_" not in repr(settings)
+
     def test_settings_cannot_be_changed(self, read: Any) -> None:
         with pytest.raises(ValidationError, match="frozen"):
             read().debug = True

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         ResponseCache,
         Retry,
         Security,
+        WebhookSignature,
         set_cost,
     )
     from app.core.resilience import remaining_s, retry_decorator
@@ -80,6 +81,7 @@ _ROOMS = {
     "ResponseCache": "policies",
     "Retry": "policies",
     "Security": "policies",
+    "WebhookSignature": "policies",
     "api_worker": "http",
     "debounce": "http",
     "enforce_all_policies": "http",
@@ -128,6 +130,7 @@ __all__ = [
     "ResponseCache",
     "Retry",
     "Security",
+    "WebhookSignature",
     "api_worker",
     "debounce",
     "enforce_all_policies",

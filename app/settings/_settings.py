@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         default=None, description="One encryption key under its older name"
     )
 
+    webhook_secrets: dict[str, SecretStr] = Field(
+        default={},
+        description="Secrets of those who send webhooks, by source, as JSON; several of one comma separated, newest first",
+    )
+
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
@@ -423,6 +428,14 @@ class Settings(BaseSettings):
             "statement_timeout_s": self.db_statement_timeout_s,
             "application_name": self.app_name,
             "query_tags": self.query_tags,
+        }
+
+    @property
+    def webhook_keys(self) -> dict[str, list[str]]:
+        """What ``WebhookKeys`` are made of, by source."""
+        return {
+            source.lower(): _split(secrets.get_secret_value())
+            for source, secrets in self.webhook_secrets.items()
         }
 
     def replica(self, **options: Any) -> db.Replica | None:

@@ -100,6 +100,11 @@ def _check_provider(gate: Gate, kit: GateKit) -> Iterator[str]:
         yield f"the gate {gate.name} has a quota by plan and no feature provides a PlanSource; keep builtin/credits or provide one"
     if kit.api_keys is None and any("api_key" in limit.scopes for limit in config.limits):
         yield f"the gate {gate.name} counts by API key and no feature provides ApiKeys; keep builtin/accounts or count by user"
+    if config.webhook is not None and config.webhook.source not in keeping.webhooks:
+        yield (
+            f"the gate {gate.name} takes webhooks of {config.webhook.source} and there is no secret of it; "
+            "name it in WEBHOOK_SECRETS"
+        )
     if config.encryption and (keeping.sealer is None or keeping.encryptor is None):
         yield f"the gate {gate.name} encrypts or seals and there are no keys; set ENCRYPTION_KEYS"
 
@@ -125,7 +130,7 @@ def _check_stream(context: RouteContext, gate: Gate) -> Iterator[str]:
         )
     if gate.config.encrypted_fields is not None:
         yield f"streams, and its gate {gate.name} encrypts fields: a stream cannot be; return a whole answer, or drop encryption"
-    for kept in ("idempotency", "cache"):
+    for kept in ("webhook", "idempotency", "cache"):
         if getattr(gate.config, kept) is not None:
             yield f"streams, and its gate {gate.name} has {kept}: a stream cannot be kept; return a whole answer, or drop {kept}"
 

@@ -56,9 +56,10 @@ def without_method(contexts: Iterable[RouteContext], effective: Mapping[int, Gat
             methods.setdefault(id(gate), set()).update(context.methods or ())
     for key, taken in methods.items():
         gate = effective[key]
-        policy = gate.config.idempotency
+        policy = gate.config.repeats
         if gate.config.cache is not None and not taken & {"GET", "HEAD"}:
             yield f"the gate {gate.name} has a cache, which is for GET and HEAD, and its routes take neither; drop it"
         if policy is not None and not taken & set(policy.methods):
             named = ", ".join(policy.methods)
-            yield f"the gate {gate.name} has idempotency for {named} and its routes take none of them; name their methods or drop it"
+            kind = "idempotency" if gate.config.webhook is None else "webhooks"
+            yield f"the gate {gate.name} has {kind} for {named} and its routes take none of them; name their methods or drop it"

@@ -45,6 +45,7 @@ from app.core.policies import (
     CostExceedsLimit,
     Plan,
     Resilience,
+    WebhookRejected,
     shadowed,
 )
 from app.core.security import ApiKeyNotLoaded, InvalidApiKey, InvalidToken, KeysNotLoaded
@@ -94,7 +95,7 @@ class BoundGate:
     def _make_turnstile(self, kit: GateKit) -> Turnstile:
         return Turnstile(
             self.name, self.config, self._plan, admitter=kit.admitter, keeping=kit.keeping, resilience=self.resilience,
-            traffic=kit.traffic,
+            traffic=kit.traffic, clock=kit.clock,
         )  # fmt: skip
 
     async def enter(
@@ -162,6 +163,9 @@ class BoundGate:
                 return await self._pass(self.turnstile, incoming, caller, state)
             is_asked = self._plan.limits or (principal is not None and self._admitter.proves_tokens)
             admission = await self._admit(scope, caller, state) if is_asked else None
+        except WebhookRejected as refusal:
+            await self._charge_nameless(state, refusal)
+            raise
         except (BadRequest, Unprocessable, CostExceedsLimit) as refusal:
             # Found before ADMIT was asked: charged here, or it could be repeated for nothing.
             await self._charged(refusal, "invalid", caller, state)

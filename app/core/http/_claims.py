@@ -68,7 +68,7 @@ class Claims(Taken):
         if stored.fingerprint != claim.fingerprint:
             await self.abort()
             raise IdempotencyKeyReused(
-                "This Idempotency-Key belongs to another request.", policy=self._keeper.policy
+                f"This {claim.name} belongs to another request.", policy=self._keeper.policy
             )
         await self._settle(stored.result, None)
         answer = self._keeper.results.replay(stored.result, claim)

@@ -1,5 +1,7 @@
 """What the gates of one application work with."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import Tracer
@@ -21,7 +23,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock, Deadlines
-from app.core.security import ApiKeys, DataEncryptor, Sealer
+from app.core.security import ApiKeys, DataEncryptor, Sealer, WebhookKeys
 from app.core.valkey import Cache
 
 
@@ -44,6 +46,7 @@ class Keeping(NamedTuple):
     sealer: Sealer | None = None
     renewals: Renewals | None = None
     encryptor: DataEncryptor | None = None
+    webhooks: Mapping[str, WebhookKeys] = MappingProxyType({})
 
 
 class GateKit(NamedTuple):

@@ -52,10 +52,10 @@ class IdempotencyKeys:
             who = b",".join([v for name in names for v in values_of(scope["headers"], name)]).decode(
                 "latin-1"
             )
-        place = _digest("\0".join((scope["method"], template, who, key)).encode())
+        place = digest("\0".join((scope["method"], template, who, key)).encode())
         return Claim(
             f"{{{user_partition(caller)}}}:v1:i:{self._policy}:{place}",
-            _fingerprint(scope, template, body),
+            fingerprint(scope, template, body),
             self._lease_ms,
             self._retention_ms,
             self._rerun,
@@ -102,7 +102,7 @@ def _unescape(text: str) -> str:
     return "".join(parts)
 
 
-def _fingerprint(scope: Scope, template: str, body: bytes) -> str:
+def fingerprint(scope: Scope, template: str, body: bytes) -> str:
     """SHA-256 of method, route, path, sorted query, content type and the raw body; of a multipart body without its random boundary."""
     content_type = next(iter(values_of(scope["headers"], b"content-type")), b"")
     content_type, body = _without_boundary(content_type, body)
@@ -126,7 +126,8 @@ def _without_boundary(content_type: bytes, body: bytes) -> tuple[bytes, bytes]:
     return content_type, body
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """A caller's text as it stands in a key."""
     return blake2b(data, digest_size=16).hexdigest()
 
 

@@ -38,6 +38,11 @@ _KEY = (
 )
 _LONGEST_KEY = 512  # quoted, with every character escaped
 _MATCH = "The ETag of the answer that you have; 304 when it still holds"
+_WEBHOOK = {
+    "webhook-id": "Names the message; the same when it is sent again",
+    "webhook-timestamp": "When it was sent, in seconds since the epoch",
+    "webhook-signature": "v1, and HMAC-SHA256 over id, timestamp and body in base64; several with a space between them",
+}
 _NEVER_REPLAYED = frozenset({304, 400, 402, 408, 413, 422, 429, 503})
 _KEPT = frozenset({200, 203, 204, 301, 304, 404, 410})
 
@@ -126,7 +131,7 @@ class _Operation(NamedTuple):
     @property
     def idempotency(self) -> Idempotency | None:
         """What applies to this method."""
-        found = self.config.idempotency if self.config else None
+        found = self.config.repeats if self.config else None
         return found if found is not None and self.method in found.methods else None
 
     @property
@@ -183,7 +188,11 @@ class _Operation(NamedTuple):
     def request_fields(self) -> list[dict[str, Any]]:
         """Parameters of the request that the gate reads."""
         fields = []
-        if self.idempotency is not None:
+        if self.config is not None and self.config.webhook is not None:
+            fields += [
+                _field(name, text, {"type": "string"}, required=True) for name, text in _WEBHOOK.items()
+            ]
+        elif self.idempotency is not None:
             schema = {"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY}
             fields.append(_field("Idempotency-Key", _KEY, schema, required=self.idempotency.required))
         if self.cache is not None:

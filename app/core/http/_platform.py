@@ -1,6 +1,6 @@
 """What one application is made of; put together by the door, found by requests under ``app.state.gatehouse``."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -29,7 +29,7 @@ from app.core.policies import (
     Switches,
 )
 from app.core.resilience import Breakers, Clock
-from app.core.security import ApiKeys, DataEncryptor, Sealer
+from app.core.security import ApiKeys, DataEncryptor, Sealer, WebhookKeys
 from app.core.valkey import Cache, ValkeyClient
 
 T = TypeVar("T")
@@ -42,7 +42,8 @@ class Platform:
     ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end
     (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
     of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them; ``work`` the
-    policies of what features do outside requests, by name; ``page_cookies`` are the cookies of pages.
+    policies of what features do outside requests, by name; ``page_cookies`` are the cookies of pages, ``webhooks`` the secrets of their
+    senders, by source.
     """
 
     database: Database
@@ -66,6 +67,7 @@ class Platform:
     switches: Switches | None = None
     work: dict[str, JobConfig] = field(default_factory=dict)
     page_cookies: PageCookies = field(kw_only=True)
+    webhooks: Mapping[str, WebhookKeys] = field(default_factory=dict)
 
     @cached_property
     def cluster_mode(self) -> ClusterMode:
@@ -120,7 +122,9 @@ class Platform:
         """What the gates settle with."""
         ledger = cast("CreditLedger | None", self.services.get(CreditLedger))
         plans = cast("PlanSource | None", self.services.get(PlanSource))
-        return Keeping(ledger, self.holds, plans, self.cache, self.sealer, self.renewals, self.encryptor)
+        return Keeping(
+            ledger, self.holds, plans, self.cache, self.sealer, self.renewals, self.encryptor, self.webhooks
+        )
 
     def require(self, kind: type[T]) -> T:
         """The service of this type. Raises ConfigurationError when no feature provides it."""

@@ -7,6 +7,7 @@ from app.core.http._answer import Answer
 from app.core.http._cached_answers import CachedAnswers, Sought
 from app.core.http._claims import Claims
 from app.core.http._cost_request import cost_request
+from app.core.http._deliveries import Deliveries
 from app.core.http._gate_kit import Keeping
 from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
@@ -34,6 +35,7 @@ from app.core.policies import (
     load_account,
     without_price,
 )
+from app.core.resilience import Clock
 
 _TRIES = 4
 _SAID = frozenset({Verdict.LIMITED, Verdict.REVOKED})
@@ -53,6 +55,7 @@ class Turnstile:
         keeping: Keeping,
         resilience: Resilience,
         traffic: TrafficControl,
+        clock: Clock,
     ) -> None:
         self._plan = plan
         self._admitter = admitter
@@ -65,8 +68,13 @@ class Turnstile:
         self._keys = (
             IdempotencyKeys(policy, config.idempotency, self._terms.lease_s) if config.idempotency else None
         )
+        self._deliveries = (
+            Deliveries(config.webhook, keeping.webhooks[config.webhook.source], clock, self._terms.lease_s)
+            if config.webhook
+            else None
+        )
         self._sealer = keeping.sealer if config.encryption else None
-        self._results = Results(config.idempotency, self._sealer)
+        self._results = Results(config.repeats, self._sealer)
         self._cached = cached = self._response_cache(policy, config)
         self._keeper = keeper = Keeper(
             policy,
@@ -99,12 +107,11 @@ class Turnstile:
         return self._cached.config.soft_timeout if self._cached is not None else 0.0
 
     async def enter(self, incoming: Incoming, caller: Caller, *, costs: tuple[int, ...] | None) -> Passage:
-        """Ask ADMIT, and ask again where its verdict says so. Raises 400, 408, 413, 422 for what is wrong, 503 for what is down."""
-        scope, claim = incoming.scope, None
-        if self._keys is not None and (key := self._keys.key_of(scope)) is not None:
-            body, receive = await read_body(incoming.receive)
-            incoming = incoming._replace(receive=receive)
-            claim = self._keys.claim(key, scope, incoming.template, body, caller)
+        """Ask ADMIT, and ask again where its verdict says so. Raises 400, 401 (a webhook's signature), 408, 413, 422 for what is wrong, 503
+        for what is down.
+        """
+        scope = incoming.scope
+        claim, incoming = await self._claim(incoming, caller)
         sought = self._cached.seek(scope, caller) if self._cached is not None else None
         request = cost_request(scope) if self._asks_cost else NO_REQUEST
         must_compute, lacks_account = sought is not None and sought.is_anew, False
@@ -134,6 +141,18 @@ class Turnstile:
             elif verdict is not Verdict.CLOCK:
                 return self._passage(admission, caller, incoming, sought)
         raise CreditsUnavailable("The account's balance cannot be read now.")
+
+    async def _claim(self, incoming: Incoming, caller: Caller) -> tuple[Claim | None, Incoming]:
+        """By what the request is known when it comes again; the body is read only where that needs it."""
+        scope, template = incoming.scope, incoming.template
+        if self._deliveries is not None:
+            message = self._deliveries.head(scope)
+            body, receive = await read_body(incoming.receive)
+            return self._deliveries.claim(message, scope, template, body), incoming._replace(receive=receive)
+        if self._keys is None or (key := self._keys.key_of(scope)) is None:
+            return None, incoming
+        body, receive = await read_body(incoming.receive)
+        return self._keys.claim(key, scope, template, body, caller), incoming._replace(receive=receive)
 
     def _cached_glance(self, sought: Sought) -> Lookup | None:
         return self._cached.glance(sought) if self._cached is not None else None

@@ -16,7 +16,8 @@ _MAX_DEPTH = 6
 _NAMES = (
     r"pass(?:word|wd|phrase)|pwd|secret|token|authorization|cookie|api[_-]?key|credential|private[_-]?key|otp"
 )
-_is_secret_name = re.compile(_NAMES, re.IGNORECASE).search
+_FIELDS = rf"{_NAMES}|csrf|(?:recovery|mfa|backup)[_-]?codes?"
+_is_secret_name = re.compile(_FIELDS, re.IGNORECASE).search
 _is_harmless_name = re.compile(r"_(?:id|type|count|ttl|ttl_s|expires_at)$", re.IGNORECASE).search
 
 # Quantifiers are bounded: this runs on text that callers can influence.
@@ -25,6 +26,15 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (
             r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----",
+            REDACTED,
+        ),
+        (r"otpauth://\S{1,2000}", REDACTED),
+        (r"whsec_[\w+/=-]{8,2000}", REDACTED),
+        (r"\$argon2[a-z]{1,2}\$\S{1,400}", REDACTED),
+        (r"\b(?=[A-Z]{0,31}[2-7])[A-Z2-7]{32}\b", REDACTED),  # a TOTP secret
+        (
+            # 32 random bytes, with a short prefix that says for what, or without: cookies, tokens of mails and of second factors.
+            r"(?<![\w-])(?:[a-z]{2,6}_)?(?=[\w-]{43}(?![\w-]))(?=[\w-]{0,42}[a-z])(?=[\w-]{0,42}[A-Z])(?=[\w-]{0,42}\d)[\w-]{43}",
             REDACTED,
         ),
         (r"\beyJ[\w-]{5,}(?:\.[\w-]*){1,4}", REDACTED),

@@ -1,7 +1,7 @@
 """OpenTelemetry traces: FastAPI's own spans for requests, asyncpg's for statements, yours through ``get_tracer``.
 
-Off unless asked for; then ``OTEL_*`` variables say where to and how much (OTEL_EXPORTER_OTLP_ENDPOINT,
-OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_TRACES_EXPORTER=otlp|console|none, OTEL_SDK_DISABLED, ...).
+What is exported is cleaned of secrets. Off unless asked for; then ``OTEL_*`` variables say where to and how much
+(OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_TRACES_EXPORTER=otlp|console|none, OTEL_SDK_DISABLED, ...).
 """
 
 import os
@@ -23,7 +23,7 @@ def configure_tracing(*, enabled: bool, service: str = "gatehouse") -> dict[str,
     """What to hand to ``FastAPI(telemetry=...)``.
 
     Off, it switches FastAPI's telemetry off entirely: no work per request, no exporter, no thread. On, it
-    makes the process's tracer provider once (an existing one, such as a test's, is kept), without FastAPI's
+    makes the process's tracer provider once (an existing one, such as a test's, is kept, and exports what it likes), without FastAPI's
     spans per operation, which cost more than the request. Raises ConfigurationError for an exporter it does
     not know.
     """
@@ -61,11 +61,13 @@ def _install_provider(service: str) -> trace.TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
+    from app.core.observability._span_redaction import RedactingExporter  # noqa: PLC0415
+
     named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
     provider = TracerProvider(resource=Resource.create(named))
     exporter = _exporter(os.environ.get("OTEL_TRACES_EXPORTER") or "otlp")
     if exporter is not None:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        provider.add_span_processor(BatchSpanProcessor(RedactingExporter(exporter)))
     trace.set_tracer_provider(provider)
     return provider
 

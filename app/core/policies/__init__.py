@@ -77,6 +77,7 @@ from app.core.policies._shadow import shadowed
 from app.core.policies._store_calls import Store
 from app.core.policies._switches import Board, EndpointDisabled, Switch, Switches, breaker_switch
 from app.core.policies._terms import NO_REQUEST, Terms, account_key
+from app.core.policies._webhook import WebhookRejected, WebhookSignature
 
 __all__ = [
     "ADMIT",
@@ -167,6 +168,8 @@ __all__ = [
     "Terms",
     "TooManyInFlight",
     "Verdict",
+    "WebhookRejected",
+    "WebhookSignature",
     "Window",
     "account_key",
     "breaker_switch",

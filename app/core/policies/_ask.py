@@ -46,7 +46,9 @@ class Token(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """An idempotency key to claim. ``rerun``: an expired claim may be taken over (its generation grows by one)."""
+    """An idempotency key to claim. ``rerun``: an expired claim may be taken over (its generation grows by one). ``name``: the
+    request's field that names it.
+    """
 
     key: str
     fingerprint: str
@@ -54,6 +56,7 @@ class Claim(NamedTuple):
     retention_ms: int
     rerun: bool
     replay_cost: int = 1
+    name: str = "Idempotency-Key"
 
 
 class Lookup(NamedTuple):

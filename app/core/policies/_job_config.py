@@ -14,6 +14,7 @@ from app.core.policies._rate_limit import RateLimit
 from app.core.policies._response_cache import ResponseCache
 from app.core.policies._retry import Retry
 from app.core.policies._security import Security
+from app.core.policies._webhook import WebhookSignature
 from app.core.policies._words import one_of
 
 Priority = Literal["critical", "default", "sheddable"]
@@ -30,6 +31,7 @@ _CALLERS_SLOT = frozenset(("user", "api_key"))
 class PublicOptions(TypedDict, total=False):
     """What a public endpoint may choose besides its limits: all but what needs an account."""
 
+    webhook: WebhookSignature | None
     idempotency: Idempotency | None
     cache: ResponseCache | None
     concurrency: Concurrency | tuple[Concurrency, ...] | None
@@ -62,7 +64,7 @@ class JobConfig:
     |------------|------------------------------|------------|
     | security   | a valid token                | refused: use ``JobConfig.public()`` |
     | rate_limit | 600 a minute per principal, 60 at once | no limit |
-    | idempotency, cache, quota, credits, concurrency, bulkhead, circuit_breaker, retry | None | not used |
+    | webhook, idempotency, cache, quota, credits, concurrency, bulkhead, circuit_breaker, retry | None | not used |
     | invalidates | (): tags whose cached answers end when a request of this endpoint has committed | (a tuple) |
     | extra | (): rules of your own, asked before ADMIT | (a tuple) |
     | priority   | default; ``sheddable`` is refused first when the process is nearly full, ``critical`` last | (a word) |
@@ -82,6 +84,7 @@ class JobConfig:
 
     security: Security = Security()  # noqa: RUF009 - frozen
     rate_limit: RateLimit | tuple[RateLimit, ...] | None = PER_PRINCIPAL
+    webhook: WebhookSignature | None = None
     idempotency: Idempotency | None = None
     cache: ResponseCache | None = None
     quota: Quota | tuple[Quota, ...] | None = None
@@ -127,6 +130,7 @@ class JobConfig:
                 f"JobConfig: limits, quotas, slots and extra rules: names must differ, not {names}"
             )
         self._check_identity()
+        self._check_webhook()
         shared = [limit.shared for limit in self.limits if limit.shared is not None]
         if len(set(shared)) != len(shared):
             raise ValueError(
@@ -155,6 +159,22 @@ class JobConfig:
                 f"and be charged once; it is {self.idempotency.retention:g} seconds"
             )
 
+    def _check_webhook(self) -> None:
+        clashing = [
+            name
+            for name in ("idempotency", "cache", "credits")
+            if self.webhook and getattr(self, name) is not None
+        ]
+        if clashing:
+            raise ValueError(
+                f"JobConfig.webhook: a message is worked on once, by its own id and for its sender; drop {clashing[0]}"
+            )
+
+    @property
+    def repeats(self) -> Idempotency | None:
+        """How a request that comes again is known: ``idempotency``, or that of ``webhook``; None: it is not."""
+        return self.webhook.repeats if self.webhook is not None else self.idempotency
+
     @property
     def encrypted_fields(self) -> Encryption | None:
         """Which fields of bodies are encrypted, if any are."""
@@ -168,7 +188,7 @@ class JobConfig:
     @property
     def has_terms(self) -> bool:
         """Whether anything but rate limits is asked of the store, or must be given back."""
-        kept = (self.idempotency, self.cache, self.quota, self.credits, self.concurrency)
+        kept = (self.webhook, self.idempotency, self.cache, self.quota, self.credits, self.concurrency)
         refundable = any(limit.charge == "admit" for limit in self.limits)
         return refundable or self.circuit_breaker is not None or any(part is not None for part in kept)
 
@@ -192,6 +212,8 @@ class JobConfig:
         """Names of what cannot share the caller's slot of a Cluster; must be empty when ``atomic``."""
         names = [limit.name for limit in self.limits if not _CALLERS_SLOT.intersection(limit.scopes)]
         names += [slot.name for slot in self.slots if slot.scope != "user"]
+        if self.webhook is not None:
+            names.append("webhook")
         # Each tag has a slot of its own, whoever the answer belongs to.
         if self.cache is not None and (self.cache.scope != "user" or self.cache.tags):
             names.append("cache")

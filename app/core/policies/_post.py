@@ -27,7 +27,7 @@ class Post:
         self.given = config
         if parts.overrides is not None:
             config = parts.overrides.apply(name, config)
-        for field in ("idempotency", "cache"):
+        for field in ("webhook", "idempotency", "cache"):
             if getattr(config, field) is not None:
                 raise ConfigurationError(
                     f"The policy {name} has {field}, which keeps HTTP answers; outside a request use get_or_set_cache for a cache, "

@@ -149,9 +149,13 @@ def _held(case: Case) -> GatehouseError:
     )
 
 
+def _key_of(case: Case) -> str:
+    return case.ask.claim.name if case.ask.claim is not None else "key"
+
+
 def _in_flight(case: Case) -> GatehouseError:
     return IdempotencyKeyInUse(
-        "A request with this Idempotency-Key is being worked on.",
+        f"A request with this {_key_of(case)} is being worked on.",
         policy=case.policy,
         retry_after=case.seconds,
         extensions={"reason": "in_flight"},
@@ -160,14 +164,14 @@ def _in_flight(case: Case) -> GatehouseError:
 
 def _unknown(case: Case) -> GatehouseError:
     return IdempotencyKeyInUse(
-        "A request with this Idempotency-Key did not end; whether it had an effect is unknown.",
+        f"A request with this {_key_of(case)} did not end; whether it had an effect is unknown.",
         policy=case.policy,
         extensions={"reason": "outcome_unknown"},
     )
 
 
 def _mismatch(case: Case) -> GatehouseError:
-    return IdempotencyKeyReused("This Idempotency-Key belongs to another request.", policy=case.policy)
+    return IdempotencyKeyReused(f"This {_key_of(case)} belongs to another request.", policy=case.policy)
 
 
 def _open(case: Case) -> GatehouseError:

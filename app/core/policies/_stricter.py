@@ -2,6 +2,7 @@
 
 from app.core.policies._job_config import JobConfig
 from app.core.policies._response_cache import ResponseCache
+from app.core.policies._webhook import WebhookSignature
 
 _WIDTH = {"user": 0, "tenant": 1, "public": 2}
 
@@ -11,7 +12,7 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
 
     Scopes may be added and not taken away; of several roles some may be taken away, not all, and none added; a second factor and a more
     recent sign-in may be asked for, and never be given up; answers may be shared with fewer callers and not with more; what is sealed or
-    encrypted stays so.
+    encrypted stays so; whose signature is asked for stays, and its tolerance can only shrink.
     """
     old, new = before.security, after.security
     if not set(old.scopes) <= set(new.scopes):
@@ -26,10 +27,20 @@ def refuse_weaker(before: JobConfig, after: JobConfig) -> None:
         raise ValueError(f"security.max_age can only become shorter than {old.max_age}")
     if before.encryption and not after.encryption:
         raise ValueError("encryption cannot be switched off by an override")
+    _refuse_weaker_signature(before.webhook, after.webhook)
     if before.encrypted_fields is not None and after.encrypted_fields != before.encrypted_fields:
         raise ValueError("encryption of fields can be changed in code only")
     if after.cache is not None and _WIDTH[after.cache.scope] > _WIDTH[_scope(before.cache)]:
         raise ValueError("cache.scope can only become narrower: user, then tenant, then public")
+
+
+def _refuse_weaker_signature(old: WebhookSignature | None, new: WebhookSignature | None) -> None:
+    if old is None:
+        return
+    if new is None or new.source != old.source:
+        raise ValueError("webhook cannot be switched off or given to another source by an override")
+    if new.tolerance > old.tolerance:
+        raise ValueError(f"webhook.tolerance can only shrink: at most {old.tolerance:g}")
 
 
 def _scope(cache: ResponseCache | None) -> str:

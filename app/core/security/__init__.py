@@ -44,6 +44,7 @@ from app.core.security._scopes import (
 from app.core.security._sealing import SealBroken, Sealer
 from app.core.security._supabase import SupabaseTokens
 from app.core.security._tokens import Clock, IssuedToken, OtherIssuer, TokenService
+from app.core.security._webhooks import WebhookKeys
 
 __all__ = [
     "API_KEY_PREFIX",
@@ -79,6 +80,7 @@ __all__ = [
     "SupabaseTokens",
     "TokenKey",
     "TokenService",
+    "WebhookKeys",
     "api_key_hash",
     "api_key_prefix",
     "check_rights",

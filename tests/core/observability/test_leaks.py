@@ -1,6 +1,8 @@
 """A whole run, searched for its secrets; and the search itself, which must be able to fail."""
 
 import logging
+import re
+import secrets
 from collections.abc import Iterator
 
 import httpx2
@@ -13,9 +15,18 @@ from app.builtin.accounts.service.opened import new_token
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._problem import install_problem_handlers
 from app.core.http._traffic import TrafficControl
-from app.core.observability import RequestReports, access_log, log_sink
+from app.core.observability import (
+    EventHub,
+    Metrics,
+    PolicyEvent,
+    RequestReports,
+    access_log,
+    log_sink,
+    redact_text,
+)
+from app.core.security import PasswordHasher
 from app.settings import DEVELOPMENT_SECRET
-from tests.leaks import LeakGuard
+from tests.leaks import FORMS, WORDS, LeakGuard
 
 PASSWORD = "correct-horse-battery"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw"
@@ -89,16 +100,88 @@ def test_a_short_secret_cannot_be_watched() -> None:
         LeakGuard().watch("short")
 
 
-@pytest.mark.parametrize(
-    "token",
-    [b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw", new_token().encode()],
-    ids=["access", "refresh"],
-)
-def test_a_token_is_known_by_its_form(token: bytes) -> None:
-    guard = LeakGuard()
-    guard.look(b"got " + token + b" today")
-    with pytest.raises(AssertionError, match="a token in: got <HERE> today"):
+SAMPLES = {
+    "a token": TOKEN,
+    "an opaque token": "rt_zR4uHk9sWq2XvB7nLp0TjYc5mDfGaE8oIi1KlMxQw3e",
+    "an API key": "sk_2NBx9Tq_7hYwQ2mR4kVb_kP3vX8sLw0QzT5yB1nDc7RfGj",
+    "a secret of webhooks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "a private key": "-----BEGIN RSA PRIVATE KEY-----",
+    "a hash of a password": "$argon2id$",
+    "an address of TOTP": "otpauth://totp/Gatehouse:ann?secret=JBSWY3DPEHPK3PXP&issuer=x",
+    "a TOTP secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+}
+
+
+class TestWhatIsKnown:
+    @pytest.mark.parametrize("name", [*FORMS, *WORDS])
+    def test_a_secret_is_known_by_its_form(self, name: str) -> None:
+        guard = LeakGuard()
+        guard.look(f"got {SAMPLES[name]} today".encode())
+        with pytest.raises(AssertionError, match=f"{name} in: got <HERE> today"):
+            guard.check()
+
+    @pytest.mark.parametrize("prefix", ["", "mt_", "et_"])
+    def test_a_random_text_is_known_because_it_was_made_here(self, prefix: str) -> None:
+        guard = LeakGuard()
+        with guard.remembering():
+            secret, name = secrets.token_urlsafe(32), secrets.token_urlsafe(16)
+        guard.look(f"session {name}".encode())
         guard.check()
+        guard.look(f'{{"note": "{prefix}{secret}"}}'.encode())
+        with pytest.raises(AssertionError, match="<HERE>"):
+            guard.check()
+
+    def test_a_password_is_known_because_it_was_hashed_or_tried_here(self) -> None:
+        guard, hasher = LeakGuard(), PasswordHasher(memory_kib=64, time_cost=1, parallelism=1)
+        with guard.remembering():
+            hashed = hasher.hash("the first of these")
+            hasher.verify("the second of these", hashed)
+            hasher.verify_dummy("the third of these")
+        for which in ("first", "second", "third"):
+            guard.look(f"tried the {which} of these".encode())
+            with pytest.raises(AssertionError, match="a password in: tried <HERE>"):
+                guard.check()
+
+    def test_what_metrics_show_is_looked_at(self, leak_guard: LeakGuard) -> None:
+        secret, metrics = secrets.token_urlsafe(32), Metrics()
+        hub = EventHub()
+        metrics.subscribe(hub)
+        hub.emit(PolicyEvent(secret, "admitted", "none"))
+        assert secret.encode() in metrics.exposition()
+        with pytest.raises(AssertionError, match="a random text in: "):
+            leak_guard.check()
+
+    def test_ordinary_lines_are_no_leaks(self) -> None:
+        guard = LeakGuard()
+        with guard.remembering():
+            secrets.token_urlsafe(32)
+        for line in (
+            b"test_a_name_of_a_test_with_many_words_in_it_and_some_more passed",
+            b"request 01a20093-cb6c-76d3-bf90-309147bc5577 of 0af7651916cd43dd8448eb211c80319c",
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF",
+        ):
+            guard.look(line)
+        guard.check()
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        (SAMPLES["an opaque token"].replace("rt_", "mt_"), "[redacted]"),
+        (SAMPLES["an opaque token"].removeprefix("rt_"), "[redacted]"),
+        (SAMPLES["a secret of webhooks"], "[redacted]"),
+        ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA", "[redacted]"),
+        (SAMPLES["a TOTP secret"], "[redacted]"),
+        (SAMPLES["an address of TOTP"], "[redacted]"),
+    ],
+)
+def test_what_the_guard_knows_by_form_is_also_taken_out_of_lines(secret: str, shown: str) -> None:
+    assert redact_text(f"got {secret} today") == f"got {shown} today"
+
+
+def test_our_refresh_tokens_have_the_form_that_is_looked_for() -> None:
+    assert re.fullmatch(r"[a-z]{2,6}_[\w-]{43}", new_token())
+    assert len(SAMPLES["an opaque token"]) == len(new_token())
 
 
 def test_the_whole_run_is_watched(leak_guard: LeakGuard) -> None:

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from app.core.observability import configure_tracing
+from tests.leaks import LeakGuard
 
+PASSWORD = "correct-horse-battery"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw"
 OFF = """
 import sys, threading
 from fastapi import FastAPI
@@ -31,19 +35,26 @@ async def thing(thing: str) -> str:
     with get_tracer("feature").start_as_current_span("db_query"):
         return thing
 
+@app.get("/fail/{code}")
+async def fail(code: str, password: str) -> None:
+    with get_tracer("feature").start_as_current_span("sign in with " + code, attributes={"api_key": code, "n": 7, "b": [code]}):
+        raise RuntimeError(f"cannot log in to postgresql://app:{password}@db/app with token={code}")
+
 @app.get("/live")
 async def live() -> str:
     return "ok"
 
 async def main() -> None:
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         await client.get("/things/1", headers={"traceparent": parent})
         await client.get("/live")
+        await client.get("/fail/TOKEN?password=PASSWORD&email=ann@example.com", headers={"Cookie": "a=TOKEN"})
 
 asyncio.run(main())
 shutdown_tracing()
-"""
+""".replace("PASSWORD", PASSWORD).replace("TOKEN", TOKEN)
 
 
 def run(code: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
@@ -61,8 +72,30 @@ def test_off_is_no_work_no_thread_and_no_sdk(monkeypatch: pytest.MonkeyPatch) ->
     assert run(OFF, monkeypatch).split() == ["False", "1", "False"]
 
 
-def test_on_gives_one_request_span_with_ours_inside_and_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = run(ON, monkeypatch, OTEL_TRACES_EXPORTER="console", OTEL_RESOURCE_ATTRIBUTES="team=red")
+@pytest.fixture(scope="module")
+def shown() -> Iterator[str]:
+    """What the program with traces on exports."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield run(ON, patch, OTEL_TRACES_EXPORTER="console", OTEL_RESOURCE_ATTRIBUTES="team=red")
+
+
+def test_no_exported_span_holds_a_secret(shown: str) -> None:
+    guard = LeakGuard()
+    guard.watch(PASSWORD, "the password")
+    guard.look(shown.encode())
+    guard.check()
+    assert "ann@example.com" not in shown
+    assert '"name": "sign in with [redacted]"' in shown
+    assert '"url.path": "/fail/[redacted]"' in shown
+    assert '"url.query": "[redacted]"' in shown
+    assert (
+        '"exception.message": "cannot log in to postgresql://app:[redacted]@db/app with token=[redacted]'
+        in shown
+    )
+    assert '"n": 7' in shown
+
+
+def test_on_gives_one_request_span_with_ours_inside_and_no_probe(shown: str) -> None:
     assert shown.count('"trace_id": "0x0af7651916cd43dd8448eb211c80319c"') == 2
     assert '"name": "GET /things/{thing}"' in shown
     assert '"name": "db_query"' in shown

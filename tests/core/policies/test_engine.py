@@ -36,6 +36,7 @@ from app.core.policies import (
     RoleMissing,
     Security,
     TooManyInFlight,
+    WebhookSignature,
     configure_engine,
     default_engine,
 )
@@ -285,7 +286,12 @@ class TestNames:
             await office.run(FREE, name="No")
 
     @pytest.mark.parametrize(
-        "config", [JobConfig(idempotency=Idempotency()), JobConfig(cache=ResponseCache(ttl=1))]
+        "config",
+        [
+            JobConfig(idempotency=Idempotency()),
+            JobConfig(cache=ResponseCache(ttl=1)),
+            JobConfig(webhook=WebhookSignature(source="x")),
+        ],
     )
     async def test_what_keeps_answers_is_refused(self, office: Office, config: JobConfig) -> None:
         with pytest.raises(ConfigurationError, match="HTTP answers"):

@@ -21,6 +21,7 @@ from app.core.policies import (
     ResponseCache,
     Retry,
     Security,
+    WebhookSignature,
 )
 from app.core.policies._overrides import Override, Overrides
 
@@ -39,6 +40,7 @@ FULL = JobConfig(
     retry=Retry(retry_safe=True),
     encryption=True,
 )
+HOOK = JobConfig.public(webhook=WebhookSignature(source="payments"))
 
 
 def of(**variables: str) -> Overrides:
@@ -189,6 +191,9 @@ def test_what_is_wrong_stops_the_start_and_names_the_variable(variable: str, val
         (JobConfig.public(), "RATE_LIMIT__IP", "off", "keeps a limit per IP"),
         (JobConfig.public(), "CREDITS__COST", "5", "needs an account"),
         (JobConfig.public(), "SECURITY__SCOPES", "read:x", "an anonymous caller has no scopes"),
+        (HOOK, "WEBHOOK", "off", "webhook cannot be switched off"),
+        (HOOK, "WEBHOOK__SOURCE", "others", "or given to another source"),
+        (HOOK, "WEBHOOK__TOLERANCE", "301", "tolerance can only shrink: at most 300"),
     ],
 )
 def test_what_contradicts_the_rest_of_the_policy_is_refused(

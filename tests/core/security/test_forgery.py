@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock
@@ -24,30 +24,13 @@ from tests.core.security.forge import (
     sign,
     sign_raw,
 )
-
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-RSA_PUBLIC = RSA_KEY.public_key()
-RSA_PUBLIC_PEM = RSA_PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-RSA_PRIVATE_PEM = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _jwk(key: rsa.RSAPublicKey) -> bytes:
-    numbers = key.public_numbers()
-    size = (numbers.n.bit_length() + 7) // 8
-    return json.dumps(
-        {"kty": "RSA", "n": b64(numbers.n.to_bytes(size, "big")), "e": b64(numbers.e.to_bytes(3, "big"))}
-    ).encode()
-
-
-PUBLIC_KEY_DOCUMENTS = {
-    "pem": RSA_PUBLIC_PEM,
-    "pkcs1_pem": RSA_PUBLIC.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
-    "der": RSA_PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-    "pkcs1_der": RSA_PUBLIC.public_bytes(Encoding.DER, PublicFormat.PKCS1),
-    "jwk": _jwk(RSA_PUBLIC),
-    "jwks": b'{"keys": [' + _jwk(RSA_PUBLIC) + b"]}",
-    "ssh": RSA_PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
-}
+from tests.core.security.forgeries import (
+    PUBLIC_KEY_DOCUMENTS,
+    RSA_PRIVATE_PEM,
+    RSA_PUBLIC_PEM,
+    forged_tokens,
+    token_service,
+)
 
 
 def service(*keys: TokenKey, audience: str = AUDIENCE) -> TokenService:
@@ -76,6 +59,16 @@ def test_the_untouched_token_of_this_suite_is_accepted() -> None:
     assert principal.id == "user-1"
     assert principal.scopes == {"read:records"}
     assert principal.roles == {"db_reader"}
+
+
+class TestCatalogue:
+    def test_it_has_many_tokens_and_no_two_alike(self) -> None:
+        forged = forged_tokens()
+        assert len(set(forged.values())) == len(forged) >= 150
+
+    @pytest.mark.parametrize("name", forged_tokens())
+    def test_none_of_its_tokens_is_accepted(self, name: str) -> None:
+        reason_of_refusal(forged_tokens()[name], token_service())
 
 
 class TestAlgorithm:

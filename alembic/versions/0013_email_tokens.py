@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0012_email_tokens"
-down_revision = "0011_api_keys"
+revision = "0013_email_tokens"
+down_revision = "0012_api_keys"
 branch_labels = None
 depends_on = None
 

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0013_page_sessions"
-down_revision = "0012_email_tokens"
+revision = "0014_page_sessions"
+down_revision = "0013_email_tokens"
 branch_labels = None
 depends_on = None
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0010_mfa"
+revision = "0011_mfa"
 down_revision = "0010_administration"
 branch_labels = None
 depends_on = None

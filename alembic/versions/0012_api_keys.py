@@ -5,8 +5,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0011_api_keys"
-down_revision = "0010_mfa"
+revision = "0012_api_keys"
+down_revision = "0011_mfa"
 branch_labels = None
 depends_on = None
 
