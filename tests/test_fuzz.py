@@ -6,7 +6,8 @@ once and sent by everybody who asks for them.
 
 from collections.abc import AsyncIterator
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -45,58 +46,56 @@ bounded = hypothesis_settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TOKEN, RECORD = ("POST", "/auth/token"), "/records/{record_id}"
-REFRESH, LOGOUT = ("POST", "/auth/refresh"), ("POST", "/auth/logout")
-PASSWORD, RESET, VERIFY = (
-    ("POST", "/users/me/password"),
-    ("POST", "/auth/password-reset"),
-    ("POST", "/auth/email-verification"),
+
+
+class Operation(NamedTuple):
+    """One operation of the description. ``good``: what good input by an administrator gets; others are refusals of input. ``takes``: it
+    takes input that can be bad. ``public``: it asks nobody who he is.
+    """
+
+    method: str
+    path: str
+    good: int = 200
+    takes: bool = True
+    public: bool = False
+
+
+RECORD = "/records/{record_id}"
+OPERATIONS = (
+    Operation("POST", "/auth/token", good=401, public=True),
+    Operation("POST", "/auth/refresh", good=401, public=True),
+    Operation("POST", "/auth/logout", good=204),
+    Operation("GET", "/auth/sessions"),
+    Operation("DELETE", "/auth/sessions/{session_id}", good=404),
+    Operation("GET", "/users/me", takes=False),
+    Operation("POST", "/users/me/password", good=400),
+    Operation("POST", "/auth/password-reset", good=202, public=True),
+    Operation("POST", "/auth/password-reset/confirm", good=400, public=True),
+    Operation("POST", "/auth/email-verification", good=202, takes=False),
+    Operation("POST", "/auth/email-verification/confirm", good=400, public=True),
+    Operation("POST", "/users/me/email", good=422),
+    Operation("POST", "/auth/register", good=404, public=True),
+    Operation("POST", "/auth/register/confirm", good=404, public=True),
+    Operation("POST", "/records", good=201),
+    Operation("GET", "/records"),
+    Operation("GET", RECORD, good=404),
+    Operation("PATCH", RECORD, good=404),
+    Operation("DELETE", RECORD, good=404),
+    Operation("GET", "/external-data"),
+    Operation("GET", "/policies", takes=False),
+    Operation("GET", "/policies/breakers", takes=False),
+    Operation("PUT", "/policies/{name}/switch", good=404),
+    Operation("PUT", "/policies/breakers/{dependency}", good=404),
+    Operation("GET", "/credits", takes=False),
+    Operation("GET", "/credits/ledger"),
+    Operation("POST", "/credits/grants", good=404),
+    Operation("GET", "/health/db", takes=False, public=True),
+    Operation("GET", "/live", takes=False, public=True),
+    Operation("GET", "/ready", takes=False, public=True),
+    Operation("GET", "/health", takes=False, public=True),
 )
-TAKING_INPUT = [
-    TOKEN,
-    REFRESH,
-    LOGOUT,
-    ("GET", "/auth/sessions"),
-    ("DELETE", "/auth/sessions/{session_id}"),
-    PASSWORD,
-    RESET,
-    ("POST", "/auth/password-reset/confirm"),
-    ("POST", "/auth/email-verification/confirm"),
-    ("POST", "/users/me/email"),
-    ("POST", "/auth/register"),
-    ("POST", "/auth/register/confirm"),
-    ("POST", "/records"),
-    ("GET", "/records"),
-    ("GET", RECORD),
-    ("PATCH", RECORD),
-    ("DELETE", RECORD),
-    ("GET", "/external-data"),
-    ("PUT", "/policies/{name}/switch"),
-    ("PUT", "/policies/breakers/{dependency}"),
-    ("POST", "/credits/grants"),
-    ("GET", "/credits/ledger"),
-]
-PUBLIC = {
-    TOKEN,
-    REFRESH,
-    RESET,
-    ("POST", "/auth/password-reset/confirm"),
-    ("POST", "/auth/email-verification/confirm"),
-    ("POST", "/auth/register"),
-    ("POST", "/auth/register/confirm"),
-}
-OPERATIONS = [
-    *TAKING_INPUT,
-    ("GET", "/users/me"),
-    VERIFY,
-    ("GET", "/credits"),
-    ("GET", "/policies"),
-    ("GET", "/policies/breakers"),
-    ("GET", "/health/db"),
-    ("GET", "/live"),
-    ("GET", "/ready"),
-    ("GET", "/health"),
-]
+REFUSED = {304, 400, 404, 409, 422}
+ENDS_THE_CALLER = {("POST", "/auth/logout")}
 
 
 class Service:
@@ -173,65 +172,60 @@ async def fuzz(
     return statuses
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-async def test_good_input_by_an_administrator_gets_what_is_described(
-    service: Service, method: str, path: str
+# One test an operation, not one for each kind of caller: whoever draws its cases must be the one who sends them.
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+async def test_whoever_sends_whatever_is_answered_as_described(
+    service: Service, operation: Operation
 ) -> None:
+    site = service.site
+    await good_input_by_an_administrator(service, operation)
+    before = await site.rows()
+    if not operation.public:
+        await input_by_somebody_without_rights(service, operation)
+    if operation.takes:
+        await bad_input_by_an_administrator(service, operation)
+        if not operation.public:
+            await input_by_nobody(service, operation)
+    assert await site.rows() == before
+
+
+async def good_input_by_an_administrator(service: Service, operation: Operation) -> None:
+    method, path, good, *_ = operation
     statuses = await fuzz(service, method, path, GenerationMode.POSITIVE, service.site.bearer())
-    known = {
-        TOKEN: 401,
-        REFRESH: 401,
-        LOGOUT: 204,
-        PASSWORD: 400,
-        RESET: 202,
-        ("POST", "/auth/password-reset/confirm"): 400,
-        VERIFY: 202,
-        ("POST", "/auth/email-verification/confirm"): 400,
-        ("POST", "/users/me/email"): 422,
-        ("POST", "/auth/register"): 404,
-        ("POST", "/auth/register/confirm"): 404,
-        ("POST", "/records"): 201,
-        ("POST", "/credits/grants"): 404,
-    }
-    expected = known.get((method, path), 404 if "{" in path else 200)
-    assert expected in statuses
+    assert good in statuses
     # Who has signed out everywhere is nobody from then on.
-    assert set(statuses) <= {expected, 304, 400, 404, 409, 422} | (
-        {401} if (method, path) == LOGOUT else set()
-    )
+    assert set(statuses) <= {good} | REFUSED | ({401} if (method, path) in ENDS_THE_CALLER else set())
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", RECORD), ("PATCH", RECORD)])
-async def test_a_record_that_exists_is_answered_as_described(
-    service: Service, method: str, path: str
-) -> None:
+async def bad_input_by_an_administrator(service: Service, operation: Operation) -> None:
+    method, path, *_ = operation
+    statuses = await fuzz(service, method, path, GenerationMode.NEGATIVE, service.site.bearer())
+    assert len(statuses) >= EXAMPLES
+
+
+async def input_by_somebody_without_rights(service: Service, operation: Operation) -> None:
+    """A user who has no scope and no role gets 403 wherever one is needed, and otherwise what everybody gets."""
+    method, path, good, *_ = operation
+    user = service.site.bearer(scopes=(), roles=(), user=uuid4())
+    statuses = await fuzz(service, method, path, GenerationMode.POSITIVE, user)
+    needs_rights = not f"{path}/".startswith(("/users/me/", "/auth/"))
+    expected = {403} if needs_rights else {401, good} | REFUSED
+    assert set(statuses) <= expected
+
+
+async def input_by_nobody(service: Service, operation: Operation) -> None:
+    method, path, *_ = operation
+    for mode in GenerationMode:
+        assert set(await fuzz(service, method, path, mode, {}, negative=False)) == {401}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+async def test_a_record_that_exists_is_answered_as_described(service: Service, method: str) -> None:
     statuses = await fuzz(
-        service, method, path, GenerationMode.POSITIVE, service.site.bearer(), existing=True
+        service, method, RECORD, GenerationMode.POSITIVE, service.site.bearer(), existing=True
     )
     assert 200 in statuses
     assert 404 not in statuses
-
-
-@pytest.mark.parametrize(("method", "path"), TAKING_INPUT)
-async def test_bad_input_by_an_administrator_is_refused_as_described(
-    service: Service, method: str, path: str
-) -> None:
-    before = await service.site.rows()
-    statuses = await fuzz(service, method, path, GenerationMode.NEGATIVE, service.site.bearer())
-    assert len(statuses) >= EXAMPLES
-    assert await service.site.rows() == before
-
-
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(
-    ("method", "path"), [operation for operation in TAKING_INPUT if operation not in PUBLIC]
-)
-async def test_whatever_nobody_sends_is_401(
-    service: Service, method: str, path: str, mode: GenerationMode
-) -> None:
-    before = await service.site.rows()
-    assert set(await fuzz(service, method, path, mode, {}, negative=False)) == {401}
-    assert await service.site.rows() == before
 
 
 def test_every_described_operation_is_fuzzed(service: Service) -> None:
@@ -240,7 +234,7 @@ def test_every_described_operation_is_fuzzed(service: Service) -> None:
         for path, operations in service.site.app.openapi()["paths"].items()
         for method in operations
     }
-    assert described == set(OPERATIONS)
+    assert described == {(operation.method, operation.path) for operation in OPERATIONS}
 
 
 async def test_the_fuzzer_would_find_an_answer_that_is_not_described(service: Service) -> None:
