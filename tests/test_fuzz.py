@@ -68,6 +68,14 @@ OPERATIONS = (
     Operation("GET", "/auth/sessions"),
     Operation("DELETE", "/auth/sessions/{session_id}", good=404),
     Operation("GET", "/users/me", takes=False),
+    Operation("POST", "/users/me/password", good=400),
+    Operation("POST", "/auth/password-reset", good=202, public=True),
+    Operation("POST", "/auth/password-reset/confirm", good=400, public=True),
+    Operation("POST", "/auth/email-verification", good=202, takes=False),
+    Operation("POST", "/auth/email-verification/confirm", good=400, public=True),
+    Operation("POST", "/users/me/email", good=422),
+    Operation("POST", "/auth/register", good=404, public=True),
+    Operation("POST", "/auth/register/confirm", good=404, public=True),
     Operation("POST", "/records", good=201),
     Operation("GET", "/records"),
     Operation("GET", RECORD, good=404),
@@ -200,7 +208,7 @@ async def input_by_somebody_without_rights(service: Service, operation: Operatio
     method, path, good, *_ = operation
     user = service.site.bearer(scopes=(), roles=(), user=uuid4())
     statuses = await fuzz(service, method, path, GenerationMode.POSITIVE, user)
-    needs_rights = path != "/users/me" and not path.startswith("/auth/")
+    needs_rights = not f"{path}/".startswith(("/users/me/", "/auth/"))
     expected = {403} if needs_rights else {401, good} | REFUSED
     assert set(statuses) <= expected
 
