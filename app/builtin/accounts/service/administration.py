@@ -118,9 +118,9 @@ class Administration:
         Raises ``Unprocessable`` (422) for an unknown role or scope, and ``RightsNotHeld`` (403).
         """
         roles, scopes = set(roles), set(scopes)
+        user = _found(await UserRepository(db).lock(user_id))
         _check_known(roles, scopes)
         check_may_give(by, roles, scopes)
-        user = _found(await UserRepository(db).lock(user_id))
         new_roles, new_scopes = sorted(roles.difference(user.roles)), sorted(scopes.difference(user.scopes))
         if new_roles or new_scopes:
             user.roles, user.scopes = sorted([*user.roles, *new_roles]), sorted([*user.scopes, *new_scopes])
