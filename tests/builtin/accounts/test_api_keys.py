@@ -273,7 +273,7 @@ async def test_rights_that_its_owner_lost_are_gone_with_the_next_request(
         200,
         200,
     ]
-    await database.fetch("UPDATE users SET scopes = '{read:credits}'")
+    await database.fetch("UPDATE users SET scopes = '{read:credits}', roles = '{}'")
     await site.end_all()
     assert [(await site.get(path, made["key"])).status_code for path in ("/limited", "/credits")] == [
         403,

@@ -20,11 +20,13 @@ from app.core.policies import (
     ResponseCache,
     Retry,
     Security,
+    WebhookSignature,
     describe,
 )
 
 OTHER: dict[str, Any] = {
-    "security": Security(scopes=("a:b", "c:d"), roles=("x", "y")),
+    "security": Security(scopes=("a:b", "c:d"), roles=("x", "y"), mfa=True, max_age=300, api_keys=False),
+    "webhook": WebhookSignature(source="shop"),
     "rate_limit": RateLimit.sliding_window("all", limit=1000, window=90, scope=("user", "ip"), shared="s", shadow=True),
     "idempotency": Idempotency(required=True), "cache": ResponseCache(ttl=90, stale=3600, tags=("t",)),
     "quota": Quota(per="day", limit={"default": 1000, "pro": 5}, cost=3), "credits": Credits(cost=1), "concurrency": Concurrency(max=2),
@@ -33,7 +35,9 @@ OTHER: dict[str, Any] = {
     "metrics": False, "tracing": False, "logging": False, "atomic": True,
 }  # fmt: skip
 WORDS = {
-    "security": "a valid token with the scopes a:b and c:d, and the role x or y",
+    "security": "a valid token with the scopes a:b and c:d, and the role x or y, signed in with a second factor, signed in within "
+    "the last 5 minutes",
+    "webhook": "messages signed by shop, at most 5 minutes old; each is worked on once, its answer is kept for 1 day in Valkey",
     "rate_limit": "1,000 in 90 seconds per user and client network, counted over the time before each request, shared with all that say s, "
     "recorded only, refuses nobody",
     "idempotency": "a key is required with POST, PATCH; results are kept for 1 day in Valkey",
@@ -74,7 +78,7 @@ def test_every_option_that_is_not_as_always_has_a_line(field: str) -> None:
 def test_the_plain_policy_is_three_lines() -> None:
     lines = [(line.label, line.texts) for line in in_words(route(JobConfig()))]
     assert lines == [
-        ("Who may call", ["a valid token"]),
+        ("Who may call", ["a valid token or API key"]),
         ("Limits", ["600 a minute per user, 60 at once"]),
         ("Time", ["30 seconds"]),
     ]

@@ -96,13 +96,16 @@ def _first(path: str) -> str:
 def _who(security: Part) -> str:
     if security["anonymous"]:
         return "anybody; a token that is presented must be valid"
-    text = "a valid token"
+    text = "a valid token or API key" if security["api_keys"] else "a valid token"
     if security["scopes"]:
         text += f" with the {_s('scope', security['scopes'])} {' and '.join(security['scopes'])}"
     if security["roles"]:
         text += f"{', and' if security['scopes'] else ' with'} the role {' or '.join(security['roles'])}"
-    more = {name: value for name, value in security.items() if name not in {"anonymous", "scopes", "roles"}}
-    return "; ".join([text, *_set(more)])
+    if security["mfa"]:
+        text += ", signed in with a second factor"
+    if security["max_age"] is not None:
+        text += f", signed in within the last {_seconds(security['max_age'])}"
+    return text
 
 
 def _limit(limit: Part) -> str:
@@ -157,6 +160,13 @@ def _credits(credits_: Part) -> str:
     cost = credits_["cost"]
     amount = f"{cost} {_s('credit', cost)}" if isinstance(cost, int) else str(cost)
     return f"{amount} a request, {credits_['settle']}"
+
+
+def _webhook(hook: Part) -> str:
+    return (
+        f"messages signed by {hook['source']}, at most {_seconds(hook['tolerance'])} old; each is worked on once, its answer is kept for "
+        f"{_seconds(hook['retention'])} in {_STORES[hook['durability']]}"
+    )
 
 
 def _idempotency(it: Part) -> str:
@@ -223,6 +233,7 @@ def _set(options: Part) -> list[str]:
 
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "security": ("Who may call", _who),
+    "webhook": ("Webhook", _webhook),
     "rate_limit": ("Limits", _limit),
     "quota": ("Quota", _quota),
     "concurrency": ("At once", _slot),
