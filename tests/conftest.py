@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_plus_one, upgrade
 from app.core.observability import log_sink
+from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import DEVELOPMENT_SECRET, Settings
@@ -96,6 +97,17 @@ def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[M
     yield values
     if started is not None:
         started.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[Mapping[str, Any]]:
+    """Hashes of passwords are weak in this process, where nobody asks for others: what is tested is not how long argon2 takes. The
+    defaults as they stand in the code.
+    """
+    usual = PasswordHasher.__init__.__kwdefaults__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PasswordHasher.__init__, "__kwdefaults__", {**usual, "memory_kib": 64, "time_cost": 1})
+        yield usual
 
 
 @pytest.fixture(scope="session", autouse=True)
