@@ -104,7 +104,7 @@ def quick_hashes() -> Iterator[Mapping[str, Any]]:
     """Hashes of passwords are weak in this process, where nobody asks for others: what is tested is not how long argon2 takes. The
     defaults as they stand in the code.
     """
-    usual = PasswordHasher.__init__.__kwdefaults__
+    usual = dict(PasswordHasher.__init__.__kwdefaults__ or {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PasswordHasher.__init__, "__kwdefaults__", {**usual, "memory_kib": 64, "time_cost": 1})
         yield usual
