@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -97,6 +98,15 @@ def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[M
     yield values
     if started is not None:
         started.stop()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that a test ran logs to the standard error of that test, which nobody can write to afterwards."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="session", autouse=True)
