@@ -1,6 +1,9 @@
 """Document 000, section 8: brute force, replay, models for all inputs, and logs without secrets."""
 
+import time
+
 import httpx2
+import pyotp
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -10,8 +13,10 @@ from app.builtin.accounts.service import create_user
 from app.core import APIRouter, JobConfig, WebhookSignature, api_worker, enforce_all_policies
 from app.core.db import Database, get_db_context
 from app.core.security import PasswordHasher, WebhookKeys
+from app.main import create_app
 from app.registry import Feature
-from app.settings import Settings
+from app.settings import DEVELOPMENT_SECRET, Settings
+from tests.apps import client_of, running
 from tests.gated import serving
 from tests.leaks import LeakGuard
 
@@ -125,3 +130,61 @@ async def test_000_line_55_nothing_secret_is_logged(
     assert (await client.get("/metrics")).status_code == 200
     assert leak_guard.seen > seen
     leak_guard.check()
+
+
+async def test_000_line_55_an_endpoint_that_wants_a_second_factor_gets_one(
+    client: httpx2.AsyncClient, ann: None
+) -> None:
+    async def bearer(answer: httpx2.Response) -> dict[str, str]:
+        assert answer.status_code == 200
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    password_only = await bearer(await sign_in(client, ANN["password"]))
+    begun = await client.post("/auth/mfa/enrolment", headers=password_only)
+    app = pyotp.TOTP(begun.json()["secret"])
+    code = app.now()
+    confirmed = await client.post("/auth/mfa/enrolment/confirm", data={"code": code}, headers=password_only)
+    assert confirmed.status_code == 200
+    refused = await client.post("/auth/mfa/recovery-codes", headers=password_only)
+    assert refused.status_code == 401
+    assert 'error="insufficient_user_authentication"' in refused.headers["www-authenticate"]
+
+    half = await sign_in(client, ANN["password"])
+    assert (half.status_code, half.json()["error"]) == (401, "mfa_required")
+    second = {"mfa_token": half.json()["mfa_token"], "code": app.at(time.time() + 30)}
+    both = await bearer(await client.post("/auth/mfa/token", data=second))
+    assert (await client.post("/auth/mfa/recovery-codes", headers=both)).status_code == 201
+
+
+async def test_000_line_294_the_secret_key_is_exchanged_while_its_tokens_live_on(
+    settings: Settings, database: Database, ann: None
+) -> None:
+    new = SecretStr("another secret of these tests, of more than 32 bytes")
+    rotated = settings.model_copy(update={"secret_key": new, "secret_keys_accepted": [settings.secret_key]})
+    one, two, three = (
+        create_app(each) for each in (settings, rotated, settings.model_copy(update={"secret_key": new}))
+    )
+    async with running(one), client_of(one) as client:
+        token = (await sign_in(client, ANN["password"])).json()["access_token"]
+    for app, status in ((two, 200), (three, 401)):
+        async with running(app), client_of(app) as client:
+            answer = await client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == status
+    published = {"app_env": "production", "secret_key": SecretStr(DEVELOPMENT_SECRET)}
+    assert any("SECRET_KEY" in why for why in settings.model_copy(update=published).unsafe_for_production())
+
+
+async def test_000_line_295_limits_are_tuned_without_touching_code(settings: Settings, ann: None) -> None:
+    variables = {
+        "POLICIES__USERS_ME__RATE_LIMIT__USER__MAX_TOKENS": "2",
+        "POLICIES__USERS_ME__RATE_LIMIT__USER__REFILL_RATE": "0.001",
+    }
+    login = settings.login.model_copy(update={"per_account": 2})
+    app = create_app(settings.model_copy(update={"policy_variables": variables, "login": login}))
+    async with running(app), client_of(app) as client:
+        token = (await sign_in(client, ANN["password"])).json()["access_token"]
+        header = {"Authorization": f"Bearer {token}"}
+        statuses = [(await client.get("/users/me", headers=header)).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        guesses = [(await sign_in(client, f"guess number {number}")).status_code for number in range(3)]
+        assert guesses == [401, 401, 429]
