@@ -103,7 +103,7 @@ class BoundGate:
     ) -> Ticket | Answer:
         """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
         self._begin(state)
-        principal = await self._who(scope, state)
+        principal = await self._who(scope, state, template)
         if principal is None or principal.api_key_id is None:
             return await self._let_in(principal, scope, receive, state, template)
         return await self._let_in_by_key(principal, scope, receive, state, template)
@@ -112,7 +112,7 @@ class BoundGate:
         self, principal: Principal, scope: Scope, receive: Receive, state: RequestState, template: str
     ) -> Ticket | Answer:
         """Once more when ADMIT says that something of the owner has ended: the key may go on, which the database knows."""
-        first = Rewound(receive)
+        first, before = Rewound(receive), len(state.headers)
         try:
             return await self._let_in(principal, scope, first, state, template)
         except InvalidToken as refusal:
@@ -120,18 +120,19 @@ class BoundGate:
                 raise
         finally:
             again = first.rewind()
+        del state.headers[before:]  # what is told of limits is the second answer's
         try:
-            return await self._let_in(await self._who(scope, state), scope, again, state, template)
+            return await self._let_in(await self._who(scope, state, template), scope, again, state, template)
         except InvalidToken as refusal:
             if refusal.reason != "revoked":
                 raise
             raise being_changed() from None
 
-    async def _who(self, scope: Scope, state: RequestState) -> Principal | None:
+    async def _who(self, scope: Scope, state: RequestState, template: str) -> Principal | None:
         """Who is calling; a bad credential, or none where one is needed, is charged to the network."""
         try:
             try:
-                return self._identify(scope, state)
+                return self._identify(scope, state, template)
             except ApiKeyNotLoaded as missing:
                 if self._denied.wait_s(client_network(state.client_ip)) > 0:
                     # It has guessed enough: 429, and no look-up for it.
@@ -139,7 +140,7 @@ class BoundGate:
                 await missing.load()
             except KeysNotLoaded as missing:
                 await missing.load()
-            return self._identify(scope, state)
+            return self._identify(scope, state, template)
         except PolicyRejected:
             raise
         except GatehouseError as refusal:
@@ -258,14 +259,16 @@ class BoundGate:
             fields = (self._policy_field, self._limit_field.of(admission))
         state.headers += with_quotas(fields, admission) if self._shows_quotas else fields
 
-    def _identify(self, scope: Scope, state: RequestState) -> Principal | None:
+    def _identify(self, scope: Scope, state: RequestState, template: str) -> Principal | None:
         principal = self._credentials.principal(scope["headers"], state.client_ip)
         if principal is not None:
             state.principal = principal
             return principal
         if self._security.anonymous:
             return None
-        if self._pages is not None and is_page(scope["path"]) and presented(scope["headers"]) == (None, None):
+        # By the route, which the boot audit knows for a page's, not by the path: `/{section}/things` takes paths under `/ui` too, and
+        # asks for no form's token.
+        if self._pages is not None and is_page(template) and presented(scope["headers"]) == (None, None):
             state.principal = self._pages.principal(scope)
             return state.principal
         raise NotAuthenticated("This needs a bearer token.")

@@ -121,12 +121,18 @@ def _names(path: Path) -> list[Path]:
 
 def _read_file(path: Path) -> KeyFile:
     try:
-        with path.open("rb") as file:
-            return KeyFile.parse(path.stem, file.read(MAX_FILE_BYTES + 1))
+        return KeyFile.parse(path.stem, _beginning_of(path))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{path} is no signing key: {error}") from None
+
+
+def _beginning_of(path: Path) -> bytes:
+    if not path.is_file():  # to open a pipe would wait for whoever writes into it
+        raise ConfigurationError("it is no file")
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _state_of(path: Path) -> _State:

@@ -257,6 +257,10 @@ def a_folder_in_place_of_a_file(path: Path) -> None:
     (path / "folder.pem").mkdir()
 
 
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path / "pipe.pem", 0o600)
+
+
 def a_link_to_nothing(path: Path) -> None:
     (path / "link.pem").symlink_to(path / "nothing")
 
@@ -269,7 +273,7 @@ def a_name_that_is_no_id(path: Path) -> None:
 
 BREAKING = [
     broken_file, half_a_key, another_key_under_its_name_for_all_to_read, all_gone, folder_gone, only_one_that_waits, too_many,
-    a_folder_in_place_of_a_file, a_link_to_nothing, a_name_that_is_no_id,
+    a_folder_in_place_of_a_file, a_pipe, a_link_to_nothing, a_name_that_is_no_id,
 ]  # fmt: skip
 
 
