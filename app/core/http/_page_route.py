@@ -80,7 +80,7 @@ async def refuse_forgery(request: Request) -> None:
     """Raises ForgedForm unless the request comes from a form of ours that this browser was given.
 
     Two checks that do not depend on each other: what the browser says of the sender (``Sec-Fetch-Site``, ``Origin``), and a token that
-    only the holder of the cookie can know. A caller who was let in by a bearer token or an API key is no browser with a cookie and needs neither.
+    only the holder of the cookie can know. A caller who was let in by a bearer token or an API key is no browser, and needs neither.
     """
     ticket = current_ticket()
     if ticket is None or _came_by_token(request, ticket):
