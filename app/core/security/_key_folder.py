@@ -87,7 +87,11 @@ def read_folder(path: Path) -> list[KeyFile]:
     names = _names(path)
     if not names:
         raise ConfigurationError(f"{path} holds no key; `python -m app keys signing rotate` makes one")
-    if exposed := exposed_files(names):
+    try:
+        exposed = exposed_files(names)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be looked at: {error.strerror}") from None
+    if exposed:
         raise ConfigurationError(f"{exposed[0]} can be read or written by every account here: chmod 600 it")
     return [_read_file(name) for name in names]
 
