@@ -10,7 +10,7 @@ from app.builtin.accounts.router.tokens import SIGN_IN
 from app.builtin.accounts.service import SessionDesk
 from app.builtin.pages.schemas import CodeForm, LoginForm, LoginQuery, LogoutForm
 from app.builtin.pages.service import Entrance, links_for, mfa_token_of
-from app.core import CurrentPrincipal, JobConfig, api_worker, enforce_all_policies, provided
+from app.core import CurrentPrincipal, JobConfig, Security, api_worker, enforce_all_policies, provided
 from app.core.db import AsyncSession, get_db
 from app.core.errors import EntityNotFoundError, GatehouseError, NotFound
 from app.core.http import (
@@ -31,6 +31,7 @@ router = PageRouter(prefix="/ui")
 pages = Pages("app.builtin.pages")
 
 SIGNED_IN = JobConfig()
+LEAVING = JobConfig(security=Security(api_keys=False))  # a key must not sign its owner out
 OPEN = JobConfig.public()
 
 App = Annotated[Platform, Depends(platform_of)]
@@ -105,8 +106,8 @@ async def log_in_with_code(
     return _entered(request, cookies, token, wanted)
 
 
-@router.post("/logout", dependencies=[enforce_all_policies("ui_logout", SIGNED_IN)])
-@api_worker(SIGNED_IN)
+@router.post("/logout", dependencies=[enforce_all_policies("ui_logout", LEAVING)])
+@api_worker(LEAVING)
 async def log_out(
     *,
     form: Annotated[LogoutForm, Form()],

@@ -34,6 +34,11 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, byt
     return value, key
 
 
+def is_by_program(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether either of them is there, which browsers do not send by themselves: what the request's cookie says does not count."""
+    return any(name in (b"authorization", b"x-api-key") for name, _ in headers)
+
+
 def bearer_token(value: bytes) -> str | None:
     """The token of a Bearer credential (RFC 6750), None for another scheme. It may hold anything: verify it."""
     scheme, _, token = value.partition(b" ")

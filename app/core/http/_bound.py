@@ -21,12 +21,12 @@ from app.core.errors import (
     Unprocessable,
 )
 from app.core.http._answer import Answer
+from app.core.http._attempts import Attempts
 from app.core.http._bearer import presented
 from app.core.http._claims import Claims
 from app.core.http._client_address import client_network
 from app.core.http._cost_request import cost_request
 from app.core.http._credentials import Credentials, being_changed
-from app.core.http._denials import Denials
 from app.core.http._field_encryption import FieldEncryption
 from app.core.http._fields import Field, LimitField, policy_field, with_quotas
 from app.core.http._gate import Gate, Ticket
@@ -72,14 +72,7 @@ class BoundGate:
         self.traffic = kit.traffic
         self._switches = kit.switches
         self._plan = Plan(gate.name, config.limits)
-        self._forbidden_plan = self._plan.only(lambda limit: limit.charge == "attempt")
-        nameless = [
-            limit
-            for limit in config.limits
-            if limit.charge == "attempt" and not {"user", "api_key", "tenant"} & set(limit.scopes)
-        ]
-        self._nameless_plan = Plan(gate.name, [kit.failed_auth, *nameless])
-        self._denied = Denials(kit.clock)
+        self._attempts = Attempts(gate.name, self._plan, kit)
         self._has_shadow = (
             config.shadow
             or any(limit.shadow for limit in config.limits)
@@ -103,7 +96,7 @@ class BoundGate:
     ) -> Ticket | Answer:
         """Let the request in, or answer it from what is stored, or raise the refusal: 400, 401, 402, 403, 409, 422, 429, 503."""
         self._begin(state)
-        principal = await self._who(scope, state)
+        principal = await self._who(scope, state, template)
         if principal is None or principal.api_key_id is None:
             return await self._let_in(principal, scope, receive, state, template)
         return await self._let_in_by_key(principal, scope, receive, state, template)
@@ -112,7 +105,7 @@ class BoundGate:
         self, principal: Principal, scope: Scope, receive: Receive, state: RequestState, template: str
     ) -> Ticket | Answer:
         """Once more when ADMIT says that something of the owner has ended: the key may go on, which the database knows."""
-        first = Rewound(receive)
+        first, before = Rewound(receive), len(state.headers)
         try:
             return await self._let_in(principal, scope, first, state, template)
         except InvalidToken as refusal:
@@ -120,41 +113,40 @@ class BoundGate:
                 raise
         finally:
             again = first.rewind()
+        del state.headers[before:]  # what is told of limits is the second answer's
         try:
-            return await self._let_in(await self._who(scope, state), scope, again, state, template)
+            return await self._let_in(await self._who(scope, state, template), scope, again, state, template)
         except InvalidToken as refusal:
             if refusal.reason != "revoked":
                 raise
             raise being_changed() from None
 
-    async def _who(self, scope: Scope, state: RequestState) -> Principal | None:
+    async def _who(self, scope: Scope, state: RequestState, template: str) -> Principal | None:
         """Who is calling; a bad credential, or none where one is needed, is charged to the network."""
         try:
             try:
-                return self._identify(scope, state)
+                return self._identify(scope, state, template)
             except ApiKeyNotLoaded as missing:
-                if self._denied.wait_s(client_network(state.client_ip)) > 0:
+                if self._attempts.is_denied(state):
                     # It has guessed enough: 429, and no look-up for it.
-                    await self._charge_nameless(state, InvalidApiKey("denied"))
+                    await self._attempts.charge_network(state, InvalidApiKey("denied"))
                 await missing.load()
             except KeysNotLoaded as missing:
                 await missing.load()
-            return self._identify(scope, state)
+            return self._identify(scope, state, template)
         except PolicyRejected:
             raise
         except GatehouseError as refusal:
-            await self._charge_nameless(state, refusal)
+            await self._attempts.charge_network(state, refusal)
             raise
 
     async def _let_in(
         self, principal: Principal | None, scope: Scope, receive: Receive, state: RequestState, template: str
     ) -> Ticket | Answer:
         caller = Caller(principal, client_network(state.client_ip))
-        if (
-            principal is not None
-            and (forbidden := self._security.refusal(principal, self._clock)) is not None
-        ):
-            raise await self._charged(forbidden, "forbidden", caller, state)
+        forbidden = self._security.refusal(principal, self._clock) if principal is not None else None
+        if forbidden is not None:
+            raise await self._attempts.charged(forbidden, "forbidden", caller, state)
         if self.config.extra:
             await self._ask_extra(scope, caller, state)
         try:
@@ -164,11 +156,11 @@ class BoundGate:
             is_asked = self._plan.limits or (principal is not None and self._admitter.proves_tokens)
             admission = await self._admit(scope, caller, state) if is_asked else None
         except WebhookRejected as refusal:
-            await self._charge_nameless(state, refusal)
+            await self._attempts.charge_network(state, refusal)
             raise
         except (BadRequest, Unprocessable, CostExceedsLimit) as refusal:
             # Found before ADMIT was asked: charged here, or it could be repeated for nothing.
-            await self._charged(refusal, "invalid", caller, state)
+            await self._attempts.charged(refusal, "invalid", caller, state)
             raise
         return self._ticket(principal, admission, state, None)
 
@@ -178,7 +170,7 @@ class BoundGate:
         for rule in self.config.extra:
             refusal = rule.refusal(caller, request)
             if refusal is not None:
-                raise await self._charged(refusal, rule.name, caller, state)
+                raise await self._attempts.charged(refusal, rule.name, caller, state)
 
     def _ticket(
         self,
@@ -205,7 +197,7 @@ class BoundGate:
             self.traffic.shed += 1
             refusal = Overloaded()
         if refusal is not None:
-            self._report_refusal("shed" if isinstance(refusal, Overloaded) else "disabled", refusal, state)
+            self._attempts.report("shed" if isinstance(refusal, Overloaded) else "disabled", refusal, state)
             raise refusal
 
     async def _pass(
@@ -215,18 +207,13 @@ class BoundGate:
         try:
             passage = await turnstile.enter(incoming, caller, costs=self._costs(incoming.scope))
         except Unavailable as outage:
-            self._report_refusal("unavailable", outage, state)
+            self._attempts.report("unavailable", outage, state)
             raise
         admission = passage.admission
         self._show_limits(admission, state)
         self._report(
-            VERDICT_WORDS[admission.verdict],
-            admission,
-            state,
-            caller,
-            degraded=admission.degraded,
-            store_s=monotonic() - started,
-        )
+            VERDICT_WORDS[admission.verdict], admission, state, caller, degraded=admission.degraded, store_s=monotonic() - started
+        )  # fmt: skip
         if passage.answer is not None:
             if passage.is_due:
                 state.refresh = caller
@@ -258,14 +245,16 @@ class BoundGate:
             fields = (self._policy_field, self._limit_field.of(admission))
         state.headers += with_quotas(fields, admission) if self._shows_quotas else fields
 
-    def _identify(self, scope: Scope, state: RequestState) -> Principal | None:
+    def _identify(self, scope: Scope, state: RequestState, template: str) -> Principal | None:
         principal = self._credentials.principal(scope["headers"], state.client_ip)
         if principal is not None:
             state.principal = principal
             return principal
         if self._security.anonymous:
             return None
-        if self._pages is not None and is_page(scope["path"]) and presented(scope["headers"]) == (None, None):
+        # By the route, which the boot audit knows for a page's, not by the path: `/{section}/things` takes paths under `/ui` too, and
+        # asks for no form's token.
+        if self._pages is not None and is_page(template) and presented(scope["headers"]) == (None, None):
             state.principal = self._pages.principal(scope)
             return state.principal
         raise NotAuthenticated("This needs a bearer token.")
@@ -281,63 +270,11 @@ class BoundGate:
         store_s = monotonic() - started
         self._show_limits(admission, state)
         self._report(
-            VERDICT_WORDS[admission.verdict],
-            admission,
-            state,
-            caller,
-            degraded=admission.degraded,
-            store_s=store_s,
-        )
+            VERDICT_WORDS[admission.verdict], admission, state, caller, degraded=admission.degraded, store_s=store_s
+        )  # fmt: skip
         if not admission.allowed:
             raise admission.refusal()
         return admission
-
-    async def _charge_nameless(self, state: RequestState, refusal: GatehouseError) -> None:
-        if isinstance(refusal, Unavailable):  # an outage is nobody's attempt
-            self._report_refusal("unavailable", refusal, state)
-            return
-        network = client_network(state.client_ip)
-        wait = self._denied.wait_s(network)
-        if wait <= 0:
-            admission = await self._admitter.admit(self._nameless_plan, Caller(None, network))
-            if admission.allowed:
-                self._report_refusal("unauthenticated", refusal, state)
-                return
-            self._denied.add(network, admission)
-        else:
-            known = (0, 0, 0, int(wait * 1e6))
-            admission = Admission(self._nameless_plan, allowed=False, cause=1, numbers=known, degraded=False)
-        self._report_refusal("limited", refusal, state)
-        raise admission.refusal() from refusal
-
-    async def _charged(
-        self, refusal: GatehouseError, verdict: str, caller: Caller, state: RequestState
-    ) -> GatehouseError:
-        """The refusal, to be raised: charged and reported."""
-        await self._charge_attempt(caller, state, refusal)
-        self._report_refusal(verdict, refusal, state)
-        return refusal
-
-    async def _charge_attempt(self, caller: Caller, state: RequestState, refusal: GatehouseError) -> None:
-        """A refusal costs what an attempt costs; 429 takes its place when that is used up."""
-        if self._forbidden_plan.limits:
-            admission = await self._admitter.admit(self._forbidden_plan, caller)
-            if not admission.allowed:
-                self._report_refusal(VERDICT_WORDS[admission.verdict], refusal, state)
-                raise admission.refusal() from refusal
-
-    def _report_refusal(self, verdict: str, refusal: GatehouseError, state: RequestState) -> None:
-        state.outcome = verdict
-        principal_id = state.principal.id if state.principal else None
-        self.hub.emit(
-            PolicyEvent(
-                self.name,
-                verdict,
-                type(refusal).__name__,
-                request_id=state.request_id,
-                principal_id=principal_id,
-            )
-        )
 
     def _report(
         self,

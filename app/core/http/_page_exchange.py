@@ -5,6 +5,7 @@ from urllib.parse import quote
 import orjson
 from starlette.types import Message
 
+from app.core.http._bearer import is_by_program
 from app.core.http._exchange import Exchange
 from app.core.http._page_next import next_page
 from app.core.http._pages import error_page
@@ -19,7 +20,7 @@ _REPLACED = frozenset({b"content-type", b"content-length", b"cache-control", b"w
 class PageExchange(Exchange):
     """Turns problem documents into pages, and 401 into the way to the sign-in form; gives every answer what pages are protected by.
 
-    A request with ``Authorization`` is a program's: it gets the documents themselves.
+    A request with ``Authorization`` or ``X-API-Key`` is a program's: it gets the documents themselves.
     """
 
     __slots__ = ("_held", "security")
@@ -54,7 +55,7 @@ class PageExchange(Exchange):
         await super().send({**message, "headers": [*headers, *self.security.of_page(names)]})
 
     def _is_for_a_person(self) -> bool:
-        return not any(name == b"authorization" for name, _ in self.scope["headers"])
+        return not is_by_program(self.scope["headers"])
 
     def _page(self, start: Message, document: bytes) -> tuple[Message, bytes]:
         status, body = start["status"], b""

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 
 from app.core.errors import PermissionDenied
-from app.core.http._bearer import authorization, bearer_token
+from app.core.http._bearer import bearer_token, presented
 from app.core.http._gate import Ticket, current_ticket
 from app.core.http._page_cookies import LOGIN_FORM, SESSION, csrf_token_of
 from app.core.http._route import APIRouter, GatedRoute
@@ -80,7 +80,7 @@ async def refuse_forgery(request: Request) -> None:
     """Raises ForgedForm unless the request comes from a form of ours that this browser was given.
 
     Two checks that do not depend on each other: what the browser says of the sender (``Sec-Fetch-Site``, ``Origin``), and a token that
-    only the holder of the cookie can know. A caller who was let in by a bearer token is no browser with a cookie and needs neither.
+    only the holder of the cookie can know. A caller who was let in by a bearer token or an API key is no browser, and needs neither.
     """
     ticket = current_ticket()
     if ticket is None or _came_by_token(request, ticket):
@@ -97,9 +97,9 @@ async def refuse_forgery(request: Request) -> None:
 
 
 def _came_by_token(request: Request, ticket: Ticket) -> bool:
-    value = authorization(request.scope["headers"])
-    is_bearer = value is not None and bearer_token(value) is not None
-    return is_bearer and ticket.principal is not None and not ticket.config.security.anonymous
+    value, key = presented(request.scope["headers"])
+    is_let_in = ticket.principal is not None and not ticket.config.security.anonymous
+    return is_let_in and (key is not None or (value is not None and bearer_token(value) is not None))
 
 
 def _is_same_origin(headers: Headers) -> bool:

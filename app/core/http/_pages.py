@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 
 from app.core.context import current_context
 from app.core.errors import ConfigurationError
+from app.core.http._bearer import is_by_program
 from app.core.http._page_cookies import SESSION, csrf_token_of
 from app.core.http._security_headers import PAGES
 
@@ -58,7 +59,7 @@ class Pages:
 def _session_token(request: Request) -> str:
     """For forms of the signed-in reader; empty for a program, whose cookie is nobody's business."""
     cookie = request.app.state.gatehouse.page_cookies.read(request.scope, SESSION)
-    return csrf_token_of(cookie) if cookie is not None and "authorization" not in request.headers else ""
+    return csrf_token_of(cookie) if cookie is not None and not is_by_program(request.scope["headers"]) else ""
 
 
 def error_page(problem: Mapping[str, Any]) -> bytes:

@@ -87,7 +87,11 @@ def read_folder(path: Path) -> list[KeyFile]:
     names = _names(path)
     if not names:
         raise ConfigurationError(f"{path} holds no key; `python -m app keys signing rotate` makes one")
-    if exposed := exposed_files(names):
+    try:
+        exposed = exposed_files(names)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be looked at: {error.strerror}") from None
+    if exposed:
         raise ConfigurationError(f"{exposed[0]} can be read or written by every account here: chmod 600 it")
     return [_read_file(name) for name in names]
 
@@ -121,12 +125,18 @@ def _names(path: Path) -> list[Path]:
 
 def _read_file(path: Path) -> KeyFile:
     try:
-        with path.open("rb") as file:
-            return KeyFile.parse(path.stem, file.read(MAX_FILE_BYTES + 1))
+        return KeyFile.parse(path.stem, _beginning_of(path))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{path} is no signing key: {error}") from None
+
+
+def _beginning_of(path: Path) -> bytes:
+    if not path.is_file():  # to open a pipe would wait for whoever writes into it
+        raise ConfigurationError("it is no file")
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _state_of(path: Path) -> _State:

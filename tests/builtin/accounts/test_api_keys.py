@@ -257,6 +257,8 @@ async def test_after_a_sign_out_everywhere_it_goes_on_with_body_and_all(site: Si
         await site.end_all()
         answer = await site.get(path, made["key"])
         assert answer.status_code == 200, answer.text
+        fields = [len(answer.headers.get_list(name)) for name in ("ratelimit", "ratelimit-policy")]
+        assert fields == ([0, 0] if path == "/by-hand" else [1, 1])  # of the second look alone
         body = {"text": "x" * 10_000, "number": number}
         await site.end_all()
         headers = {**once, "Idempotency-Key": f"anew-{number}"}

@@ -261,6 +261,31 @@ class TestCookieAndToken:
         assert (await browser.post("/ui/login", {}, authorization="Basic YTpi")).status_code == 403
         assert (await browser.post("/ui/login", {}, authorization=f"Bearer {rich}")).status_code == 403
 
+    async def test_an_api_key_is_a_programs_in_both_headers_and_signs_nobody_out(
+        self, site: FastAPI, database: Database, ann: User
+    ) -> None:
+        browser = await signed_in(site, database, ann)
+        tokens = site.state.gatehouse.require(TokenService)
+        rich = tokens.issue(str(ann.id), scopes=["read:policies"], roles=["admin"]).token
+        made = await browser.client.post(
+            "/api-keys",
+            json={"name": "a", "scopes": ["read:policies"], "roles": ["admin"]},
+            headers={"Authorization": f"Bearer {rich}"},
+        )
+        key = made.json()["key"]
+        for header in ({"x_api_key": key}, {"authorization": f"Bearer {key}"}):
+            page = await browser.get("/ui/policies", **header)
+            assert (page.status_code, 'action="/ui/logout"' in page.text) == (200, False)
+            answer = await browser.post("/ui/logout", {"everywhere": "true"}, **header)
+            assert (answer.status_code, answer.json()["detail"][:30]) == (
+                403,
+                "This cannot be done with an AP",
+            )
+        for junk in ("sk_x", ""):
+            answer = await browser.get("/ui/policies", x_api_key=junk)
+            assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+        assert (await browser.get("/ui/policies")).status_code == 200  # the session goes on
+
 
 class TestTheEnd:
     async def test_signing_out_ends_the_session_and_takes_the_cookie(

@@ -257,8 +257,16 @@ def a_folder_in_place_of_a_file(path: Path) -> None:
     (path / "folder.pem").mkdir()
 
 
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path / "pipe.pem", 0o600)
+
+
 def a_link_to_nothing(path: Path) -> None:
     (path / "link.pem").symlink_to(path / "nothing")
+
+
+def a_link_to_itself(path: Path) -> None:
+    (path / "link.pem").symlink_to(path / "link.pem")
 
 
 def a_name_that_is_no_id(path: Path) -> None:
@@ -269,7 +277,7 @@ def a_name_that_is_no_id(path: Path) -> None:
 
 BREAKING = [
     broken_file, half_a_key, another_key_under_its_name_for_all_to_read, all_gone, folder_gone, only_one_that_waits, too_many,
-    a_folder_in_place_of_a_file, a_link_to_nothing, a_name_that_is_no_id,
+    a_folder_in_place_of_a_file, a_pipe, a_link_to_nothing, a_link_to_itself, a_name_that_is_no_id,
 ]  # fmt: skip
 
 
@@ -373,6 +381,18 @@ class TestFiles:
             with pytest.raises(ConfigurationError, match=r"broken\.pem"):
                 change()
         assert place.files() == sorted(["broken.pem", f"{kid}.pem"])
+
+    @pytest.mark.parametrize("breaking", BREAKING)
+    def test_whatever_is_broken_is_said_to_the_operator(
+        self, place: Place, breaking: Callable[[Path], None]
+    ) -> None:
+        place.first()
+        breaking(place.path)
+        if breaking is only_one_that_waits:
+            assert [status.state for status in place.rotation.statuses()] == ["upcoming"]
+            return
+        with pytest.raises(ConfigurationError, match=str(place.path)):
+            place.rotation.statuses()
 
     def test_a_write_that_fails_leaves_nothing(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         place.first()

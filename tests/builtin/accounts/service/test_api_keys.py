@@ -1,5 +1,6 @@
 """API keys on a database and a store, with a clock that is turned by hand: what they are worth, and when they end."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,7 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import ValidationError
 
-from app.builtin.accounts.models import User
+from app.builtin.accounts.models import ApiKeySecret, User
+from app.builtin.accounts.repository import ApiKeyRepository
 from app.builtin.accounts.schemas import (
     ApiKeyCreated,
     ApiKeyOut,
@@ -217,6 +219,24 @@ class TestSeeing:
             assert key.key.endswith(item.last_four)
             assert item == await office.get(ann, item.id)
             assert key.key[49:92] not in repr(item)
+
+    async def test_a_key_that_ends_while_it_is_read_is_one_that_is_not_there(
+        self, office: Office, ann: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ends, stays = [await office.create(ann, name=name) for name in ("ends", "stays")]
+        secrets = ApiKeyRepository.secrets
+
+        async def late(self: ApiKeyRepository, *given: Any) -> Sequence[ApiKeySecret]:
+            monkeypatch.undo()
+            await office.revoke(ann, ends.id)
+            return await secrets(self, *given)
+
+        monkeypatch.setattr(ApiKeyRepository, "secrets", late)
+        assert [item.name for item in (await office.page(ann)).items] == ["stays"]
+        ends = stays
+        monkeypatch.setattr(ApiKeyRepository, "secrets", late)
+        with pytest.raises(EntityNotFoundError):
+            await office.get(ann, ends.id)
 
     async def test_another_user_sees_and_changes_none_of_it(
         self, office: Office, ann: User, accounts: Accounts
