@@ -22,6 +22,7 @@ from app.core.valkey import ValkeyClient
 from app.dev import EmbeddedPostgres, EmbeddedValkey
 from app.settings import DEVELOPMENT_SECRET, Settings
 from tests.apps import client_of, running
+from tests.built_once import building_once
 from tests.cluster import empty_cluster, running_node
 from tests.emptying import empty_tables
 from tests.leaks import LeakGuard
@@ -126,6 +127,13 @@ def no_turn_by_chance() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.core.jobs._runner._SPREAD", lambda: 1.0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_once() -> Iterator[dict[str, Any]]:
+    """Routes and commands are not built anew for each test."""
+    with building_once() as plain:
+        yield plain
 
 
 @pytest.fixture(scope="session")

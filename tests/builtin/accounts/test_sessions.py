@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,13 @@ from tests.credited import give
 PASSWORD = "correct horse battery staple"
 EMAIL = "Ann@Example.com"
 pytestmark = pytest.mark.usefixtures("clean_database", "clean_store")
+
+
+@pytest.fixture(scope="module")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """One for all tests here: what it keeps of users and sessions goes by ids that nobody else has."""
+    async with running(create_app(settings)) as app:
+        yield app
 
 
 @pytest.fixture
@@ -351,9 +359,25 @@ class TestForOthers:
         await assert_no_grant(await refresh(client, session.token))
 
 
+def test_the_description_names_what_is_answered(app: FastAPI) -> None:
+    paths = app.openapi()["paths"]
+    statuses = {
+        f"{method} {path}": set(operation["responses"])
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if path.startswith("/auth/")
+    }
+    common = {"429", "503"}
+    assert statuses["post /auth/refresh"] >= {"200", "400", "401", "422"} | common
+    assert statuses["post /auth/logout"] >= {"204", "401", "404", "422"} | common
+    assert statuses["get /auth/sessions"] >= {"200", "401", "422"} | common
+    assert statuses["delete /auth/sessions/{session_id}"] >= {"204", "401", "404", "422"} | common
+
+
 async def test_an_ended_token_is_refused_on_a_route_that_is_guarded_by_hand_too(
     settings: Settings, ann: User
 ) -> None:
+    """The last one here: the routes serve the application that was started last."""
     router = APIRouter()
 
     @router.get("/by-hand", dependencies=[Depends(require_scope("read:records"))])
@@ -372,18 +396,3 @@ async def test_an_ended_token_is_refused_on_a_route_that_is_guarded_by_hand_too(
         assert (refused.status_code, refused.json()["title"]) == (401, "Unauthorized")
         assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
         assert await other.ask(path="/by-hand") == 200
-
-
-def test_the_description_names_what_is_answered(app: FastAPI) -> None:
-    paths = app.openapi()["paths"]
-    statuses = {
-        f"{method} {path}": set(operation["responses"])
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-        if path.startswith("/auth/")
-    }
-    common = {"429", "503"}
-    assert statuses["post /auth/refresh"] >= {"200", "400", "401", "422"} | common
-    assert statuses["post /auth/logout"] >= {"204", "401", "404", "422"} | common
-    assert statuses["get /auth/sessions"] >= {"200", "401", "422"} | common
-    assert statuses["delete /auth/sessions/{session_id}"] >= {"204", "401", "404", "422"} | common
