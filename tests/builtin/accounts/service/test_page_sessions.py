@@ -82,9 +82,11 @@ class TestVerify:
         without = await pages.find(TOKEN)
         await accounts.write("UPDATE auth_sessions SET methods = '{pwd,otp,mfa}'")
         having = await pages.find(TOKEN)
-        assert without is not None and having is not None and carried
-        assert (without.roles, having.roles) == ({"db_reader"}, {"db_reader", "cpu_user"})
-        assert (without.scopes, having.scopes) == ({"read:records"}, {"read:records", *carried})
+        assert without is not None
+        assert having is not None
+        assert having.roles - without.roles == {"cpu_user"}
+        assert "read:records" in without.scopes
+        assert having.scopes - without.scopes == carried != frozenset()
 
     async def test_a_token_that_nobody_has_is_refused_and_not_asked_about_again(
         self, accounts: Accounts, pages: PageSessions
