@@ -86,8 +86,10 @@ class ApiKeyDesk:
         found = await rows.page(user.id, before=query.cursor, most=query.limit + 1)
         items, more = found[: query.limit], len(found) > query.limit
         secrets = await rows.secrets([key.id for key in items], self._now())
+        pairs = [(key, [one for one in secrets if one.key_id == key.id]) for key in items]
         return ApiKeyPage(
-            items=[_shown(key, [one for one in secrets if one.key_id == key.id]) for key in items],
+            # A key without a secret was ended between the two questions.
+            items=[_shown(key, own) for key, own in pairs if own],
             next_cursor=items[-1].id if more else None,
         )
 
@@ -96,7 +98,8 @@ class ApiKeyDesk:
         user = await current_user(UserRepository(db), caller)
         rows = ApiKeyRepository(db)
         key = _found(await rows.get(user.id, key_id))
-        return _shown(key, await rows.secrets([key.id], self._now()))
+        secrets = await rows.secrets([key.id], self._now())
+        return _shown(_found(key if secrets else None), secrets)
 
     async def revoke(self, db: AsyncSession, caller: Principal, key_id: UUID) -> None:
         """End a key: it is refused with the next request, in every process. Raises EntityNotFoundError."""
