@@ -341,7 +341,9 @@ class TestSecondStep:
             assert_nothing_inline(asked.text)
             assert hidden(asked)["mfa_token"] == "the token"
             # The password was right, so that this browser is known at its next sign-in.
-            assert browser.cookies["device"] == '"not None"'
+            assert browser.cookies["device"] == "None-again"
+            asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
+            assert browser.cookies["device"] == "None-again-again"
             wrong = await browser.post("/ui/login/mfa", {**hidden(asked), "code": "000000"})
             assert (wrong.status_code, SESSION in browser.cookies) == (401, False)
             assert "That is not the code." in wrong.text
@@ -365,7 +367,7 @@ class Codes:
         self, db: AsyncSession, email: str, password: str, scope: str = "", *, device: str | None = None
     ) -> Opened:
         refusal = MfaRequired("the token", 300)
-        refusal.device = f"not {device}"
+        refusal.device = f"{device}-again"
         raise refusal
 
     async def with_code(self, db: AsyncSession, mfa_token: str, code: str) -> Opened:
