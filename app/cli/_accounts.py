@@ -122,7 +122,9 @@ async def reset_mfa(settings: Settings, email: str) -> dict[str, Any]:
         raise ConfigurationError("VALKEY_URL is not set; sessions cannot be ended without it")
     clock = SystemClock()
     store = ValkeyClient(settings.store_url, timeout_s=1.0, client_name=f"{settings.app_name}-cli")
-    revocation = Revocation(EpochBook(store, grace_s=settings.revocation_grace_s), clock)
+    revocation = Revocation(
+        EpochBook(store, grace_s=settings.revocation_grace_s), clock, ahead_s=CLOCKS_DIFFER_S
+    )
     try:
         async with one_session(settings) as session:
             user = await UserRepository(session).get_by_email(email)

@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Form, Query, Request
 from starlette.responses import Response
 
+from app.builtin.accounts.router.device_cookie import keep_device, known_device
 from app.builtin.accounts.router.tokens import SIGN_IN
 from app.builtin.accounts.service import SessionDesk
 from app.builtin.pages.schemas import CodeForm, LoginForm, LoginQuery, LogoutForm
-from app.builtin.pages.service import Entrance, links_for, mfa_token_of
+from app.builtin.pages.service import Entrance, device_of, links_for, mfa_token_of
 from app.core import CurrentPrincipal, JobConfig, Security, api_worker, enforce_all_policies, provided
 from app.core.db import AsyncSession, get_db
 from app.core.errors import EntityNotFoundError, GatehouseError, NotFound
@@ -78,15 +79,21 @@ async def log_in(
 ) -> Response:
     """The first step, and for most the only one."""
     cookies, wanted = platform.page_cookies, next_page(form.next)
-    token, old = cookies.new(), cookies.read(request.scope, SESSION)
+    token, old, known = cookies.new(), cookies.read(request.scope, SESSION), known_device(request)
     try:
-        await door.with_password(db, form.username, form.password.get_secret_value(), token=token, old=old)
+        device = await door.with_password(
+            db, form.username, form.password.get_secret_value(), token=token, old=old, device=known
+        )
     except GatehouseError as refusal:
         await _undo(db, refusal)
-        if (mfa_token := mfa_token_of(refusal)) is not None:
-            return _form(request, cookies, "code.html", next=wanted, message=None, mfa_token=mfa_token)
-        return _form(request, cookies, "login.html", refusal, next=wanted)
-    return _entered(request, cookies, token, wanted)
+        if (mfa_token := mfa_token_of(refusal)) is None:
+            return _form(request, cookies, "login.html", refusal, next=wanted)
+        answer = _form(request, cookies, "code.html", next=wanted, message=None, mfa_token=mfa_token)
+        device = device_of(refusal)
+    else:
+        answer = _entered(request, cookies, token, wanted)
+    keep_device(request, answer, device, life_s=door.device_life_s)
+    return answer
 
 
 @router.post("/login/mfa", dependencies=[enforce_all_policies("ui_login_mfa", SIGN_IN)])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app.builtin.accounts.service import Opened, PageSessions, SecondStep, SignIn
+from app.builtin.accounts.service import MfaRequired, Opened, PageSessions, SecondStep, SignIn
 from app.core.context import Principal
 from app.core.db import AsyncSession
 from app.core.errors import GatehouseError, NotFound
@@ -25,11 +25,18 @@ class Entrance:
         self._sessions = sessions
         self._second = second
 
+    @property
+    def device_life_s(self) -> int:
+        """Seconds that ``device`` is good for."""
+        return self._sign_in.device_life_s
+
     async def with_password(
-        self, db: AsyncSession, email: str, password: str, *, token: str, old: str | None
-    ) -> None:
-        """Raises what ``SignIn.with_password`` raises."""
-        await self._begin(db, await self._sign_in.with_password(db, email, password), token, old)
+        self, db: AsyncSession, email: str, password: str, *, token: str, old: str | None, device: str | None
+    ) -> str | None:
+        """What the browser keeps to be known next time, as ``device``. Raises what ``SignIn.with_password`` raises."""
+        opened = await self._sign_in.with_password(db, email, password, device=device)
+        await self._begin(db, opened, token, old)
+        return opened.device
 
     async def with_code(
         self, db: AsyncSession, mfa_token: str, code: str, *, token: str, old: str | None
@@ -55,6 +62,11 @@ def mfa_token_of(refusal: GatehouseError) -> str | None:
     extensions = refusal.extensions
     token = extensions.get("mfa_token") if extensions.get("error") == "mfa_required" else None
     return token if isinstance(token, str) else None
+
+
+def device_of(refusal: GatehouseError) -> str | None:
+    """What the browser keeps although there is a second step: its password was right."""
+    return refusal.device if isinstance(refusal, MfaRequired) else None
 
 
 class Link(NamedTuple):

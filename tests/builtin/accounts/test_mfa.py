@@ -105,6 +105,9 @@ async def test_from_enrolment_to_the_second_half_of_a_sign_in_and_back(
     assert (waiting.status_code, waiting.headers["cache-control"]) == (401, "no-store")
     body = waiting.json()
     assert (body["error"], body["expires_in"]) == ("mfa_required", 300)
+    # Half a sign-in is enough to be known: what that is good for is the password, and it was right.
+    device = waiting.cookies["__Host-device"]
+    assert device not in waiting.text
     assert waiting.headers["content-type"] == "application/problem+json"
     wrong = await finish(client, body["mfa_token"], recovery_code="A" * 16)
     assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_grant")

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.builtin.accounts.models import User
-from app.builtin.accounts.service import Opened, PageSessions, Revocation, Sessions
+from app.builtin.accounts.service import MfaRequired, Opened, PageSessions, Revocation, Sessions
 from app.builtin.pages.service import Entrance
 from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
@@ -59,7 +59,7 @@ class TestSigningIn:
         assert answer.text == ""
         answer = await browser.sign_in(path=answer.headers["location"])
         assert (answer.status_code, answer.headers["location"]) == (303, "/ui/policies?x=1")
-        assert list(browser.cookies) == [SESSION]
+        assert list(browser.cookies) == [SESSION, "device"]
         page = await browser.get("/ui/policies")
         assert page.status_code == 200
         assert "<h1>Policies</h1>" in page.text
@@ -114,7 +114,7 @@ class TestSigningIn:
     ) -> None:
         browser = Browser(site, base)
         await browser.sign_in()
-        assert list(browser.cookies) == [name]
+        assert list(browser.cookies) == [name, "__Host-device" if is_secure else "device"]
         secure = ["Secure"] if is_secure else []
         assert browser.flags[name].split("; ") == [*secure, "Path=/", "HttpOnly", "SameSite=Lax"]
         flags = browser.flags[name + "-login"].split("; ")
@@ -365,6 +365,10 @@ class TestSecondStep:
             assert "Enter your code" in asked.text
             assert_nothing_inline(asked.text)
             assert hidden(asked)["mfa_token"] == "the token"
+            # The password was right, so that this browser is known at its next sign-in.
+            assert browser.cookies["device"] == "None-again"
+            asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
+            assert browser.cookies["device"] == "None-again-again"
             wrong = await browser.post("/ui/login/mfa", {**hidden(asked), "code": "000000"})
             assert (wrong.status_code, SESSION in browser.cookies) == (401, False)
             assert "That is not the code." in wrong.text
@@ -382,10 +386,13 @@ class Codes:
 
     def __init__(self, sessions: Sessions, user: User) -> None:
         self._sessions, self._user = sessions, user
+        self.device_life_s = 60
 
-    async def with_password(self, db: AsyncSession, email: str, password: str, scope: str = "") -> Opened:
-        refusal = NotAuthenticated("A code is needed.")
-        refusal.extensions |= {"error": "mfa_required", "mfa_token": "the token"}
+    async def with_password(
+        self, db: AsyncSession, email: str, password: str, scope: str = "", *, device: str | None = None
+    ) -> Opened:
+        refusal = MfaRequired("the token", 300)
+        refusal.device = f"{device}-again"
         raise refusal
 
     async def with_code(self, db: AsyncSession, mfa_token: str, code: str) -> Opened:

@@ -2,6 +2,8 @@
 
 from fastapi import Request, Response
 
+from app.builtin.accounts.service import MfaRequired
+
 _NAME = "device"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -23,6 +25,13 @@ def keep_device(request: Request, response: Response, token: str | None, *, life
             httponly=True,
             samesite="strict",
         )
+
+
+def keep_device_of(request: Request, waiting: MfaRequired, *, life_s: int) -> None:
+    """The same with the answer to a sign-in that waits for its second half, which does not know the password any more."""
+    answer = Response()
+    keep_device(request, answer, waiting.device, life_s=life_s)
+    waiting.headers |= {name: value for name, value in answer.headers.items() if name == "set-cookie"}
 
 
 def _name(request: Request) -> str:

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Form, Request, Response
 
-from app.builtin.accounts.router.device_cookie import keep_device, known_device
+from app.builtin.accounts.router.device_cookie import keep_device, keep_device_of, known_device
 from app.builtin.accounts.schemas import PasswordGrant, RefreshGrant, TokenAnswer
-from app.builtin.accounts.service import Opened, Sessions, SignIn
+from app.builtin.accounts.service import MfaRequired, Opened, Sessions, SignIn
 from app.core import APIRouter, JobConfig, RateLimit, api_worker, enforce_all_policies, provided
 from app.core.db import AsyncSession, get_db
 
@@ -46,9 +46,14 @@ async def create_token(
     /auth/mfa/token. Wrong attempts are limited by account and network: 429 says when to try again. The cookie that comes with the answer
     lets the next sign-in from this browser be known; it proves nothing.
     """
-    opened = await sign_in.with_password(
-        session, form.username, form.password.get_secret_value(), form.scope, device=known_device(request)
-    )
+    password = form.password.get_secret_value()
+    try:
+        opened = await sign_in.with_password(
+            session, form.username, password, form.scope, device=known_device(request)
+        )
+    except MfaRequired as waiting:
+        keep_device_of(request, waiting, life_s=sign_in.device_life_s)
+        raise
     keep_device(request, response, opened.device, life_s=sign_in.device_life_s)
     return answer_of(opened, response)
 

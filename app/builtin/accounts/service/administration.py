@@ -7,7 +7,7 @@ from uuid import UUID
 from email_validator import EmailNotValidError, validate_email
 
 from app.builtin.accounts.models import User
-from app.builtin.accounts.repository import UserRepository
+from app.builtin.accounts.repository import EmailTokenRepository, UserRepository
 from app.builtin.accounts.schemas import UserOut, UserPage, UserQuery
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.granting import (
@@ -158,10 +158,14 @@ class Administration:
         return user
 
     async def disable(self, db: "AsyncSession", user_id: UUID, *, by: Principal | None) -> User:
-        """The user cannot sign in, and all his sessions end. Raises ``OwnAccount`` and ``LastAdministrator`` (409)."""
+        """The user cannot sign in; all his sessions end, and links that he was sent.
+
+        Raises ``OwnAccount`` and ``LastAdministrator`` (409).
+        """
         user = await self._spared(db, user_id, by)
         if user.is_active:
             user.is_active = False
+            await EmailTokenRepository(db).forget(user.id)
             await self._audit.record(db, "user.disabled", user.id)
             await self._revocation.end_all_sessions(db, user.id, "inactive")
             await UserRepository(db).refresh(user)

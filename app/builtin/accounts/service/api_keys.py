@@ -86,10 +86,10 @@ class ApiKeyDesk:
         found = await rows.page(user.id, before=query.cursor, most=query.limit + 1)
         items, more = found[: query.limit], len(found) > query.limit
         secrets = await rows.secrets([key.id for key in items], self._now())
-        shown = [(key, [one for one in secrets if one.key_id == key.id]) for key in items]
+        pairs = [(key, [one for one in secrets if one.key_id == key.id]) for key in items]
         return ApiKeyPage(
-            # A key without a secret was deleted between the two questions.
-            items=[_shown(key, good) for key, good in shown if good],
+            # A key without a secret was ended between the two questions.
+            items=[_shown(key, own) for key, own in pairs if own],
             next_cursor=items[-1].id if more else None,
         )
 
@@ -99,9 +99,7 @@ class ApiKeyDesk:
         rows = ApiKeyRepository(db)
         key = _found(await rows.get(user.id, key_id))
         secrets = await rows.secrets([key.id], self._now())
-        return _shown(
-            _found(key if secrets else None), secrets
-        )  # none are left of a key that was deleted just now
+        return _shown(_found(key if secrets else None), secrets)
 
     async def revoke(self, db: AsyncSession, caller: Principal, key_id: UUID) -> None:
         """End a key: it is refused with the next request, in every process. Raises EntityNotFoundError."""

@@ -13,7 +13,12 @@ from app.core.errors import NotAuthenticated, PolicyRejected
 
 
 class MfaRequired(NotAuthenticated):
-    """The password was right, and the user has a second factor: show it with ``mfa_token``, within ``expires_in`` seconds."""
+    """The password was right, and the user has a second factor: show it with ``mfa_token``, within ``expires_in`` seconds.
+
+    ``device``: what the browser keeps to be known next time, once its password was right; no member of the answer's body.
+    """
+
+    device: str | None = None
 
     def __init__(self, mfa_token: str, expires_in: int) -> None:
         super().__init__("The password is right; now show the second factor at /auth/mfa/token.")

@@ -62,7 +62,7 @@ class PasswordProof:
         entry = await self._guard.enter(self._guard.visit(user.email_key, network, None), current_hash)
         if not await self._passwords.verify_async(password, verified):
             raise WrongPassword
-        await entry.succeeded(verified)
+        await entry.forgive()
         return Proven(user, verified)
 
     async def lock(self, db: AsyncSession, proven: Proven) -> User:

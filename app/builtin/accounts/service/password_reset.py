@@ -71,6 +71,7 @@ class PasswordReset:
         await self._new.give(db, user, hashed, "password.reset")
         if user.email_verified_at is None and user.email_key == email_key(sent_to):
             user.email_verified_at = self._tokens.now()
+            await self._audit.record(db, "email.verified", user.id)
 
 
 def _usable(user: User | None) -> User:

@@ -79,12 +79,13 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     )
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
+    withheld = mfa_roles(settings.mfa)
     sessions = Sessions(
         tokens=tokens,
         revocation=revocation,
         lifetimes=lifetimes,
         clock=platform.clock,
-        mfa_roles=mfa_roles(settings.mfa),
+        mfa_roles=withheld,
     )
     passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     functions = AccountFunctions(
@@ -101,7 +102,13 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         verified_only=settings.registration.verified_sign_in,
     )
     shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
-    pages = PageSessions(platform.database, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
+    pages = PageSessions(
+        platform.database,
+        revocation=revocation,
+        lifetimes=lifetimes,
+        clock=platform.clock,
+        mfa_roles=withheld,
+    )
     return {
         TokenVerifier: tokens,
         TokenService: tokens,

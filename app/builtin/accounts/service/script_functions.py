@@ -6,10 +6,11 @@ from typing import Any
 
 from app.builtin.accounts.service.functions import AccountFunctions, configure_functions
 from app.builtin.accounts.service.provide_guard import sign_in_limits
+from app.builtin.accounts.service.signing import token_keys
 from app.core.errors import ConfigurationError
 from app.core.policies import Admitter
 from app.core.resilience import SystemClock
-from app.core.security import PasswordHasher, TokenKey, TokenService
+from app.core.security import PasswordHasher, TokenService
 from app.core.valkey import ValkeyClient
 
 
@@ -23,15 +24,15 @@ async def script_functions(settings: Any) -> AsyncIterator[AccountFunctions]:
     if settings.store_url is None:
         raise ConfigurationError("VALKEY_URL is not set: attempts cannot be counted")
     clock, secret = SystemClock(), settings.secret_key.get_secret_value()
-    store = ValkeyClient(settings.store_url, client_name=f"{settings.app_name}-script")
-    passwords = PasswordHasher()
     tokens = TokenService(
-        [TokenKey.from_secret(secret)],
+        token_keys(settings.secrets, settings.token.keys_dir, ttl_s=settings.token.ttl_s, clock=clock),
         issuer=settings.token.issuer,
         audience=settings.token.audience,
         ttl_s=settings.token.ttl_s,
         clock=clock,
     )
+    store = ValkeyClient(settings.store_url, client_name=f"{settings.app_name}-script")
+    passwords = PasswordHasher()
     admitter = Admitter(store, clock=clock, clustered=settings.valkey_clustered)
     functions = AccountFunctions(
         admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()

@@ -15,7 +15,7 @@ from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opened import Opened, hash_of, new_token
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import RightsDoNotFit
+from app.builtin.accounts.service.rights import RightsDoNotFit, roles_in
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
 from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejected, Unavailable
@@ -184,8 +184,7 @@ class Sessions:
         return Opened(access, token, self._lifetimes.seconds_left(session, now))
 
     def _access(self, user: User, session: AuthSession, scopes: frozenset[str]) -> IssuedToken:
-        withheld = frozenset() if "mfa" in session.methods else self._mfa_roles
-        roles = [role for role in user.roles if role not in withheld]
+        roles = roles_in(session, user, self._mfa_roles)
         try:
             return self._tokens.issue(
                 str(user.id),

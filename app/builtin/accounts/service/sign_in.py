@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.builtin.accounts.models import User, email_key
 from app.builtin.accounts.repository import UserRepository
+from app.builtin.accounts.service.mfa_errors import MfaRequired
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.builtin.accounts.service.sessions import Sessions
@@ -77,7 +78,7 @@ class SignIn:
 
     @property
     def device_life_s(self) -> int:
-        """Seconds that ``Opened.device`` is good for."""
+        """Seconds that ``Opened.device`` and ``MfaRequired.device`` are good for."""
         return self._guard.device_life_s
 
     async def with_password(
@@ -85,8 +86,8 @@ class SignIn:
     ) -> Opened:
         """A session with those scopes of ``scope`` that the user has, with all of them when ``scope`` is empty.
 
-        ``device`` is what ``Opened.device`` gave this browser before, if anything. The attempt is counted for the network of the
-        request in hand.
+        ``device`` is what ``Opened.device`` or ``MfaRequired.device`` gave this browser before, if anything. The attempt is counted for the
+        network of the request in hand.
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
         (401), ``MfaRequired`` (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that
@@ -100,7 +101,11 @@ class SignIn:
         if asked and not granted:
             raise InvalidScope("The user has none of the scopes that were asked for.")
         if self._second_factor is not None:
-            await self._second_factor.require(db, user, granted)
+            try:
+                await self._second_factor.require(db, user, granted)
+            except MfaRequired as waiting:
+                waiting.device = known
+                raise
         return replace(await self._sessions.begin(db, user, granted), device=known)
 
     async def _enter(self, users: UserRepository, email: str, device: str | None) -> Entry:

@@ -82,9 +82,13 @@ class Entry:
         self._spent = spent
         self._counted_by = counted_by
 
+    async def forgive(self) -> None:
+        """The password was right: what was mistyped from here does not count. Of somebody who is signed in already."""
+        await self._spent.give_back(self._spent.outstanding(self._counted_by))
+
     async def succeeded(self, password_hash: str) -> str:
         """The password was right. Forgives what was mistyped from here, remembers the place, and gives the device's token."""
-        await self._spent.give_back(self._spent.outstanding(self._counted_by))
+        await self.forgive()
         return await self._guard.welcome(self._visit, password_hash)
 
 

@@ -13,6 +13,7 @@ from app.builtin.accounts.models import User
 from app.builtin.accounts.schemas import UserQuery
 from app.builtin.accounts.service import (
     Administration,
+    BadEmailToken,
     BadRefreshToken,
     LastAdministrator,
     OwnAccount,
@@ -25,6 +26,7 @@ from app.core.errors import EntityNotFoundError, Unprocessable
 from app.core.security import PasswordHasher, known_roles, known_scopes, scopes_of
 from app.core.valkey import StoreDown, ValkeyClient
 from tests.builtin.accounts.desks import SCOPES, Accounts
+from tests.builtin.accounts.lives import Lives
 
 BOSS = Principal(str(UUID(int=1)), scopes=frozenset(known_scopes), roles=frozenset(known_roles))
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -223,6 +225,19 @@ class TestAnEnd:
             await accounts.refresh(opened.refresh_token)
         events = [event for event, *_ in await office.recorded()]
         assert events == ["user.disabled", "user.enabled"]
+
+    async def test_links_that_he_was_sent_before_are_no_good_when_he_is_enabled(
+        self, office: Office, lives: Lives
+    ) -> None:
+        user = await lives.add()
+        reset = await lives.reset()
+        await lives.ask_change(user, "new@example.com")
+        await office.disable(user)
+        await office.enable(user)
+        with pytest.raises(BadEmailToken):
+            await lives.confirm_reset(reset)
+        with pytest.raises(BadEmailToken):
+            await lives.confirm_email(lives.outbox.token("new@example.com"))
 
     async def test_nobody_enables_somebody_who_may_more_than_he_himself(self, office: Office) -> None:
         user = await office.accounts.add_user()

@@ -1,7 +1,7 @@
 """API keys on a database and a store, with a clock that is turned by hand: what they are worth, and when they end."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -248,6 +248,24 @@ class TestSeeing:
             with pytest.raises(EntityNotFoundError):
                 await act(bob, created.id)
         await office.verify(created.key)
+
+    async def test_a_key_that_ends_while_it_is_looked_at_is_none(
+        self, office: Office, ann: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        created, kept = await office.create(ann), await office.create(ann)
+        look = ApiKeyRepository.secrets
+
+        async def end_first(rows: ApiKeyRepository, ids: Sequence[UUID], now: datetime) -> Any:
+            monkeypatch.setattr(ApiKeyRepository, "secrets", look)
+            await office.revoke(ann, created.id)
+            return await look(rows, ids, now)
+
+        monkeypatch.setattr(ApiKeyRepository, "secrets", end_first)
+        assert [key.id for key in (await office.page(ann)).items] == [kept.id]
+        created = kept
+        monkeypatch.setattr(ApiKeyRepository, "secrets", end_first)
+        with pytest.raises(EntityNotFoundError):
+            await office.get(ann, kept.id)
 
 
 class TestRevoke:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from app.builtin.accounts.service import (
     UnfitPassword,
     configure_functions,
 )
+from app.builtin.accounts.service.signing import token_keys
 from app.core.context import Principal, RequestContext, reset_context, set_context
 from app.core.errors import ConfigurationError, PolicyRejected, Unavailable
 from app.core.policies import Admitter
-from app.core.resilience import ManualClock
-from app.core.security import PasswordHasher, TokenKey, TokenService
+from app.core.resilience import ManualClock, SystemClock
+from app.core.security import KeyRotation, PasswordHasher, TokenKey, TokenService
 from app.core.valkey import ValkeyClient
-from app.settings import Settings
+from app.settings import Settings, TokenSettings
 
 PASSWORD = "correct horse battery staple"
 LONG = 31_000
@@ -201,6 +203,22 @@ class TestWhere:
         assert not [key for key in await store.execute("KEYS", "*") if b"ann" in key]
         with pytest.raises(ConfigurationError):
             await verify_password("wrong", None, subject="ann")
+
+    async def test_a_scripts_tokens_are_signed_by_the_keys_of_the_service(
+        self, make_settings: Callable[..., Settings], clean_store: None, tmp_path: Path
+    ) -> None:
+        keys = KeyRotation(tmp_path, ttl_s=900, clock=ManualClock(start=SystemClock().time() - 3600))
+        keys.rotate("EdDSA", lead_s=600)
+        settings = make_settings(token=TokenSettings(keys_dir=tmp_path))
+        service = TokenService(
+            token_keys([], tmp_path, ttl_s=900, clock=SystemClock()),
+            issuer=settings.token.issuer,
+            audience=settings.token.audience,
+            clock=SystemClock(),
+        )
+        async with script_functions(settings):
+            token = await create_access_token({"sub": "ann"})
+        assert service.verify(token).id == "ann"
 
     async def test_a_script_without_a_store_is_refused(self) -> None:
         settings = Settings(_env_file=None, app_env="test", valkey_url=None, redis_url=None)

@@ -16,6 +16,7 @@ from app.core.context import Principal
 from app.core.db import get_db_context
 from app.core.http import token_hash
 from app.core.policies import Caller, Plan
+from app.core.security import scopes_of
 from tests.builtin.accounts.desks import LIFETIMES, SCOPES, Accounts
 
 TOKEN = "a" * 43
@@ -25,7 +26,11 @@ _PLAN = Plan("tests", [])
 @pytest.fixture
 def pages(accounts: Accounts) -> PageSessions:
     return PageSessions(
-        accounts.database, revocation=accounts.revocation, lifetimes=LIFETIMES, clock=accounts.clock
+        accounts.database,
+        revocation=accounts.revocation,
+        lifetimes=LIFETIMES,
+        clock=accounts.clock,
+        mfa_roles={"cpu_user"},
     )
 
 
@@ -64,6 +69,24 @@ class TestVerify:
         accounts.clock.advance(1)
         await read(pages)
         assert pages.verify(TOKEN).issued_at == found.issued_at + KEPT_S
+
+    async def test_a_role_that_needs_a_second_factor_is_in_sessions_with_one_only(
+        self, accounts: Accounts, pages: PageSessions
+    ) -> None:
+        user = await accounts.add_user()
+        await accounts.write("UPDATE users SET roles = '{cpu_user,db_reader}'")
+        await accounts.write("UPDATE users SET scopes = '{read:records}'")
+        carried = scopes_of(["cpu_user"])
+        await begin(accounts, pages, user)
+        await accounts.write("UPDATE auth_sessions SET scopes = :all", all=["read:records", *carried])
+        without = await pages.find(TOKEN)
+        await accounts.write("UPDATE auth_sessions SET methods = '{pwd,otp,mfa}'")
+        having = await pages.find(TOKEN)
+        assert without is not None
+        assert having is not None
+        assert having.roles - without.roles == {"cpu_user"}
+        assert "read:records" in without.scopes
+        assert having.scopes - without.scopes == carried != frozenset()
 
     async def test_a_token_that_nobody_has_is_refused_and_not_asked_about_again(
         self, accounts: Accounts, pages: PageSessions

@@ -21,6 +21,16 @@ from tests.builtin.accounts.desks import NO_STORE, Accounts
 from tests.builtin.accounts.lives import OTHER, PASSWORD, Lives
 
 
+async def test_proving_a_password_makes_no_device_known(lives: Lives, store: ValkeyClient) -> None:
+    """It would be one that no browser keeps, in the place of one that does."""
+    user = await lives.add()
+    await lives.ask_change(user, "new@example.com")
+    await lives.change(user, PASSWORD, OTHER)
+    assert await store.execute("KEYS", "*known_devices") == []
+    await lives.signs_in(OTHER)
+    assert len(await store.execute("KEYS", "*known_devices")) == 1
+
+
 class TestChange:
     async def test_the_new_one_counts_and_everything_that_the_old_one_opened_is_over_at_once(
         self, lives: Lives, accounts: Accounts

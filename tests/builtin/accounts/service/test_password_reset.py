@@ -128,7 +128,7 @@ class TestConfirm:
         await lives.signs_in(OTHER)
         await lives.settle()
         assert lives.outbox.sent()[-1] == ("password_changed", "ann@example.com")
-        assert await lives.events() == ["password.reset_requested", "password.reset"]
+        assert await lives.events() == ["password.reset_requested", "password.reset", "email.verified"]
 
     async def test_it_begins_no_session_and_shows_that_the_address_is_his(
         self, lives: Lives, accounts: Accounts
