@@ -7,7 +7,7 @@ from app.builtin.accounts.models import AuthSession, PageSession, User
 from app.builtin.accounts.repository import PageSessionRepository
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.sessions import _narrowed
+from app.builtin.accounts.service.session_rights import SessionRights
 from app.core.context import Principal
 from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
@@ -44,15 +44,22 @@ class PageSessions(PageVerifier):
     ends with whatever ends those.
 
     ``token`` is the cookie's, of 256 random bits; the database has its SHA-256. The caller whom ``verify`` finds has the session's scopes
-    as far as the user still has them, and the user's roles, as a refreshed token would.
+    as far as the user still has them, and the user's roles, as a refreshed token would (``SessionRights``).
     """
 
     def __init__(
-        self, database: Database, *, revocation: Revocation, lifetimes: Lifetimes, clock: Clock
+        self,
+        database: Database,
+        *,
+        revocation: Revocation,
+        lifetimes: Lifetimes,
+        rights: SessionRights,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._revocation = revocation
         self._lifetimes = lifetimes
+        self._rights = rights
         self._clock = clock
         self._kept: dict[bytes, Principal] = {}
 
@@ -106,8 +113,8 @@ class PageSessions(PageVerifier):
     def _principal(self, user: User, session: AuthSession, now: float) -> Principal:
         return Principal(
             str(user.id),
-            scopes=_narrowed(frozenset(), session, user),
-            roles=frozenset(user.roles),
+            scopes=self._rights.scopes(user, session, session.scopes),
+            roles=frozenset(self._rights.roles(user, session)),
             session_id=str(session.id),
             issued_at=now,
             expires_at=min(now + KEPT_S, session.expires_at.timestamp()),

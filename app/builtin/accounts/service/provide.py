@@ -21,6 +21,7 @@ from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guar
 from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.second_step import MfaSecondStep, SecondStep
+from app.builtin.accounts.service.session_rights import SessionRights
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.signing import token_keys
@@ -77,6 +78,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         grace_s=settings.token.refresh_grace_s,
         refreshes_per_minute=settings.token.refresh_per_minute,
     )
+    rights = SessionRights(mfa_roles(settings.mfa))
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
     sessions = Sessions(
@@ -84,7 +86,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         revocation=revocation,
         lifetimes=lifetimes,
         clock=platform.clock,
-        mfa_roles=mfa_roles(settings.mfa),
+        rights=rights,
     )
     passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     functions = AccountFunctions(
@@ -101,7 +103,9 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         verified_only=settings.registration.verified_sign_in,
     )
     shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
-    pages = PageSessions(platform.database, revocation=revocation, lifetimes=lifetimes, clock=platform.clock)
+    pages = PageSessions(
+        platform.database, revocation=revocation, lifetimes=lifetimes, rights=rights, clock=platform.clock
+    )
     return {
         TokenVerifier: tokens,
         TokenService: tokens,

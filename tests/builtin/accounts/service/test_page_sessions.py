@@ -1,5 +1,6 @@
 """Sessions that a cookie holds: who is found, for how long, and what ends them."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -25,14 +26,26 @@ _PLAN = Plan("tests", [])
 @pytest.fixture
 def pages(accounts: Accounts) -> PageSessions:
     return PageSessions(
-        accounts.database, revocation=accounts.revocation, lifetimes=LIFETIMES, clock=accounts.clock
+        accounts.database,
+        revocation=accounts.revocation,
+        lifetimes=LIFETIMES,
+        rights=accounts.rights,
+        clock=accounts.clock,
     )
 
 
-async def begin(accounts: Accounts, pages: PageSessions, user: User, token: str = TOKEN) -> str:
+async def begin(
+    accounts: Accounts,
+    pages: PageSessions,
+    user: User,
+    token: str = TOKEN,
+    *,
+    methods: tuple[str, ...] = ("pwd", "otp"),
+    scopes: Sequence[str] = SCOPES,
+) -> str:
     """The session's id."""
     async with get_db_context(accounts.database) as db:
-        opened = await accounts.sessions.begin(db, user, SCOPES, methods=("pwd", "otp"))
+        opened = await accounts.sessions.begin(db, user, scopes, methods=methods)
         session = str(opened.access.claims["sid"])
         await pages.begin(db, UUID(session), token)
     return session
@@ -64,6 +77,19 @@ class TestVerify:
         accounts.clock.advance(1)
         await read(pages)
         assert pages.verify(TOKEN).issued_at == found.issued_at + KEPT_S
+
+    @pytest.mark.parametrize("methods", [("pwd",), ("pwd", "otp", "mfa")])
+    async def test_a_role_that_needs_a_second_factor_is_withheld_as_from_a_token(
+        self, accounts: Accounts, pages: PageSessions, methods: tuple[str, ...]
+    ) -> None:
+        user = await accounts.add_user()
+        await accounts.write("UPDATE users SET roles = '{cpu_user,db_reader}'")
+        await begin(accounts, pages, user, methods=methods, scopes=[*SCOPES, "run:cpu_job"])
+        found = await pages.find(TOKEN)
+        assert found is not None
+        extra = {"cpu_user"} if "mfa" in methods else set()
+        assert found.roles == {"db_reader"} | extra
+        assert found.scopes == set(SCOPES) | ({"run:cpu_job"} if extra else set())
 
     async def test_a_token_that_nobody_has_is_refused_and_not_asked_about_again(
         self, accounts: Accounts, pages: PageSessions
