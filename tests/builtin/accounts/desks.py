@@ -17,7 +17,6 @@ from app.builtin.accounts.service import (
     Opened,
     Revocation,
     SecondFactor,
-    SessionRights,
     Sessions,
     SessionUpkeep,
 )
@@ -43,13 +42,12 @@ class Accounts:
         key = TokenKey.from_secret("a-secret-of-these-tests-with-over-32-bytes")
         self.tokens = TokenService([key], issuer="i", audience="a", clock=self.clock)
         self.revocation = Revocation(EpochBook(store, grace_s=60), self.clock)
-        self.rights = SessionRights({"cpu_user"})
         self.sessions = Sessions(
             tokens=self.tokens,
             revocation=self.revocation,
             lifetimes=LIFETIMES,
             clock=self.clock,
-            rights=self.rights,
+            mfa_roles={"cpu_user"},
         )
         audit = AuditLog(self.clock)
         self.factor = SecondFactor(audit, self.clock)

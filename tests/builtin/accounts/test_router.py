@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.router import router
-from app.builtin.accounts.service import Lifetimes, Revocation, SessionRights, Sessions, SignIn, create_user
+from app.builtin.accounts.service import Lifetimes, Revocation, Sessions, SignIn, create_user
 from app.builtin.accounts.service.provide_guard import sign_in_guard
 from app.core.db import Database
 from app.core.http import Platform, TokenVerifier
@@ -38,13 +38,7 @@ async def accounts_app(settings: Settings, hasher: PasswordHasher) -> AsyncItera
             [TokenKey.from_secret(SECRET)], issuer="tests", audience="tests", clock=platform.clock
         )
         revocation = Revocation(EpochBook(platform.store, grace_s=300), platform.clock)
-        sessions = Sessions(
-            tokens=tokens,
-            revocation=revocation,
-            lifetimes=Lifetimes(),
-            rights=SessionRights(),
-            clock=platform.clock,
-        )
+        sessions = Sessions(tokens=tokens, revocation=revocation, lifetimes=Lifetimes(), clock=platform.clock)
         guard = sign_in_guard(platform, login, SECRET)
         sign_in = SignIn(sessions=sessions, passwords=hasher, guard=guard)
         return {TokenVerifier: tokens, SignIn: sign_in, Sessions: sessions}

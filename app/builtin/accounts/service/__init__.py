@@ -53,7 +53,6 @@ from app.builtin.accounts.service.rights import RightsDoNotFit, refuse_too_many
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.second_step import SecondStep
-from app.builtin.accounts.service.session_rights import SessionRights
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
 from app.builtin.accounts.service.sign_in import (
     AttemptLimiter,
@@ -120,7 +119,6 @@ __all__ = [
     "SecondFactor",
     "SecondStep",
     "SessionDesk",
-    "SessionRights",
     "SessionUpkeep",
     "Sessions",
     "SignIn",

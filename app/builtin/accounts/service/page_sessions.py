@@ -1,5 +1,6 @@
 """Sessions of people who look at pages, held by a cookie instead of tokens."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,7 +8,8 @@ from app.builtin.accounts.models import AuthSession, PageSession, User
 from app.builtin.accounts.repository import PageSessionRepository
 from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.session_rights import SessionRights
+from app.builtin.accounts.service.rights import roles_in
+from app.builtin.accounts.service.sessions import _narrowed
 from app.core.context import Principal
 from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
@@ -44,7 +46,7 @@ class PageSessions(PageVerifier):
     ends with whatever ends those.
 
     ``token`` is the cookie's, of 256 random bits; the database has its SHA-256. The caller whom ``verify`` finds has the session's scopes
-    as far as the user still has them, and the user's roles, as a refreshed token would (``SessionRights``).
+    as far as the user still has them, and the user's roles, as a refreshed token would; ``mfa_roles`` are as in ``Sessions``.
     """
 
     def __init__(
@@ -53,14 +55,14 @@ class PageSessions(PageVerifier):
         *,
         revocation: Revocation,
         lifetimes: Lifetimes,
-        rights: SessionRights,
         clock: Clock,
+        mfa_roles: Collection[str] = (),
     ) -> None:
         self._database = database
         self._revocation = revocation
         self._lifetimes = lifetimes
-        self._rights = rights
         self._clock = clock
+        self._mfa_roles = frozenset(mfa_roles)
         self._kept: dict[bytes, Principal] = {}
 
     async def begin(self, db: AsyncSession, session_id: UUID, token: str) -> None:
@@ -111,10 +113,11 @@ class PageSessions(PageVerifier):
         return self._principal(user, session, now.timestamp())
 
     def _principal(self, user: User, session: AuthSession, now: float) -> Principal:
+        roles = roles_in(session, user, self._mfa_roles)
         return Principal(
             str(user.id),
-            scopes=self._rights.scopes(user, session, session.scopes),
-            roles=frozenset(self._rights.roles(user, session)),
+            scopes=_narrowed(frozenset(), session, user) & user.scopes_with(roles),
+            roles=frozenset(roles),
             session_id=str(session.id),
             issued_at=now,
             expires_at=min(now + KEPT_S, session.expires_at.timestamp()),

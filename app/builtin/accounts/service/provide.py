@@ -21,7 +21,6 @@ from app.builtin.accounts.service.provide_guard import LoginLimits, sign_in_guar
 from app.builtin.accounts.service.provide_lifecycle import LifecycleSettings, Shared, provide_lifecycle
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.second_step import MfaSecondStep, SecondStep
-from app.builtin.accounts.service.session_rights import SessionRights
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.signing import token_keys
@@ -66,9 +65,9 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
     passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
-    rights = SessionRights(mfa_roles(settings.mfa))
+    withheld = mfa_roles(settings.mfa)
     sessions = Sessions(
-        tokens=tokens, revocation=revocation, lifetimes=lifetimes, rights=rights, clock=platform.clock
+        tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock, mfa_roles=withheld
     )
     functions = AccountFunctions(
         platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
@@ -94,7 +93,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         AuditLog: audit,
         Administration: Administration(revocation, passwords, audit),
         **mfa,
-        **_provide_sessions(platform, revocation, lifetimes, rights),
+        **_provide_sessions(platform, revocation, lifetimes, withheld),
         **provide_lifecycle(platform, settings, shared),
         **provide_api_keys(platform, settings.api_key, book, audit),
     }
@@ -122,11 +121,15 @@ def _lifetimes(settings: _Token) -> Lifetimes:
 
 
 def _provide_sessions(
-    platform: Platform, revocation: Revocation, lifetimes: Lifetimes, rights: SessionRights
+    platform: Platform, revocation: Revocation, lifetimes: Lifetimes, withheld: frozenset[str]
 ) -> Mapping[type[Any], Any]:
     """What finds, lists and ends sessions, and looks after them."""
     pages = PageSessions(
-        platform.database, revocation=revocation, lifetimes=lifetimes, rights=rights, clock=platform.clock
+        platform.database,
+        revocation=revocation,
+        lifetimes=lifetimes,
+        clock=platform.clock,
+        mfa_roles=withheld,
     )
     return {
         Revocation: revocation,

@@ -1,7 +1,8 @@
-"""Rights that no access token can carry."""
+"""Rights that the tokens of a session carry, and those that no access token can."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from app.builtin.accounts.models import AuthSession, User
 from app.core.errors import Conflict, Unprocessable
 from app.core.security import check_rights
 
@@ -23,3 +24,9 @@ def refuse_too_many(roles: Iterable[str], scopes: Iterable[str]) -> None:
         check_rights(roles, scopes)
     except ValueError as error:
         raise Unprocessable(str(error)) from None
+
+
+def roles_in(session: AuthSession, user: User, mfa_roles: Collection[str]) -> list[str]:
+    """The roles that the user has in this session; those of ``mfa_roles`` need a second factor in it."""
+    withheld = () if "mfa" in session.methods else mfa_roles
+    return [role for role in user.roles if role not in withheld]

@@ -1,6 +1,6 @@
 """Sessions: begun by a sign-in, kept going by refresh tokens that are exchanged one after the other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NoReturn
@@ -16,9 +16,8 @@ from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opaque_tokens import hash_of, new_token
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import RightsDoNotFit
-from app.builtin.accounts.service.scopes import asked_scopes
-from app.builtin.accounts.service.session_rights import SessionRights, narrowed
+from app.builtin.accounts.service.rights import RightsDoNotFit, roles_in
+from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
 from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejected, Unavailable
 from app.core.resilience import Clock
@@ -46,6 +45,8 @@ class Sessions:
     A refresh token is good once. Tried again within ``Lifetimes.grace_s``, and before its successor was used, it answers with the same
     successor; tried later it is taken for stolen, and ends its session with all tokens of it (RFC 9700 section 4.14). Callers with one
     token at the same time wait for each other. Needs encryption keys, for the successor that may be asked for once more.
+
+    ``mfa_roles``: roles that are in the tokens of sessions with a second factor only.
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class Sessions:
         revocation: Revocation,
         lifetimes: Lifetimes,
         clock: Clock,
-        rights: SessionRights,
+        mfa_roles: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
         self._revocation = revocation
         self._lifetimes = lifetimes
         self._clock = clock
         self._audit = AuditLog(clock)
-        self._rights = rights
+        self._mfa_roles = frozenset(mfa_roles)
 
     async def begin(
         self, db: AsyncSession, user: User, scopes: Iterable[str], *, methods: Sequence[str] = ("pwd",)
@@ -109,7 +110,7 @@ class Sessions:
                 await self._end(db, rows, session, "reuse")
         if not user.is_active:
             await self._end(db, rows, session, "inactive")
-        granted = narrowed(asked, session, user)
+        granted = _narrowed(asked, session, user)
         if successor is None:
             successor = await self._rotate(rows, session, held, now)
         session.used_at = now
@@ -128,7 +129,7 @@ class Sessions:
             raise EntityNotFoundError("The caller has no such session.")
         session.authenticated_at = session.used_at = now
         session.methods = list(dict.fromkeys((*session.methods, *methods)))
-        return self._access(user, session, narrowed(scopes, session, user))
+        return self._access(user, session, _narrowed(scopes, session, user))
 
     async def _repeated(
         self, rows: SessionRepository, held: RefreshToken, used_at: datetime, now: datetime
@@ -185,11 +186,12 @@ class Sessions:
         return Opened(access, token, self._lifetimes.seconds_left(session, now))
 
     def _access(self, user: User, session: AuthSession, scopes: frozenset[str]) -> IssuedToken:
+        roles = roles_in(session, user, self._mfa_roles)
         try:
             return self._tokens.issue(
                 str(user.id),
-                scopes=self._rights.scopes(user, session, scopes),
-                roles=self._rights.roles(user, session),
+                scopes=scopes & user.scopes_with(roles),
+                roles=roles,
                 session_id=str(session.id),
                 methods=session.methods,
                 authenticated_at=session.authenticated_at.timestamp(),
@@ -204,3 +206,13 @@ class Sessions:
 
 def _token_of(session: AuthSession, token: str, generation: int, now: datetime) -> RefreshToken:
     return RefreshToken(hash=hash_of(token), session_id=session.id, generation=generation, created_at=now)
+
+
+def _narrowed(asked: frozenset[str], session: AuthSession, user: User) -> frozenset[str]:
+    had = frozenset(session.scopes)
+    if not asked <= had:
+        raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
+    granted = (asked or had) & user.all_scopes
+    if asked and not granted:
+        raise InvalidScope("The user has none of the scopes that were asked for.")
+    return granted

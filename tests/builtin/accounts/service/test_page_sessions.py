@@ -1,6 +1,5 @@
 """Sessions that a cookie holds: who is found, for how long, and what ends them."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -17,6 +16,7 @@ from app.core.context import Principal
 from app.core.db import get_db_context
 from app.core.http import token_hash
 from app.core.policies import Caller, Plan
+from app.core.security import scopes_of
 from tests.builtin.accounts.desks import LIFETIMES, SCOPES, Accounts
 
 TOKEN = "a" * 43
@@ -29,23 +29,15 @@ def pages(accounts: Accounts) -> PageSessions:
         accounts.database,
         revocation=accounts.revocation,
         lifetimes=LIFETIMES,
-        rights=accounts.rights,
         clock=accounts.clock,
+        mfa_roles={"cpu_user"},
     )
 
 
-async def begin(
-    accounts: Accounts,
-    pages: PageSessions,
-    user: User,
-    token: str = TOKEN,
-    *,
-    methods: tuple[str, ...] = ("pwd", "otp"),
-    scopes: Sequence[str] = SCOPES,
-) -> str:
+async def begin(accounts: Accounts, pages: PageSessions, user: User, token: str = TOKEN) -> str:
     """The session's id."""
     async with get_db_context(accounts.database) as db:
-        opened = await accounts.sessions.begin(db, user, scopes, methods=methods)
+        opened = await accounts.sessions.begin(db, user, SCOPES, methods=("pwd", "otp"))
         session = str(opened.access.claims["sid"])
         await pages.begin(db, UUID(session), token)
     return session
@@ -78,18 +70,23 @@ class TestVerify:
         await read(pages)
         assert pages.verify(TOKEN).issued_at == found.issued_at + KEPT_S
 
-    @pytest.mark.parametrize("methods", [("pwd",), ("pwd", "otp", "mfa")])
-    async def test_a_role_that_needs_a_second_factor_is_withheld_as_from_a_token(
-        self, accounts: Accounts, pages: PageSessions, methods: tuple[str, ...]
+    async def test_a_role_that_needs_a_second_factor_is_in_sessions_with_one_only(
+        self, accounts: Accounts, pages: PageSessions
     ) -> None:
         user = await accounts.add_user()
         await accounts.write("UPDATE users SET roles = '{cpu_user,db_reader}'")
-        await begin(accounts, pages, user, methods=methods, scopes=[*SCOPES, "run:cpu_job"])
-        found = await pages.find(TOKEN)
-        assert found is not None
-        extra = {"cpu_user"} if "mfa" in methods else set()
-        assert found.roles == {"db_reader"} | extra
-        assert found.scopes == set(SCOPES) | ({"run:cpu_job"} if extra else set())
+        await accounts.write("UPDATE users SET scopes = '{read:records}'")
+        carried = scopes_of(["cpu_user"])
+        await begin(accounts, pages, user)
+        await accounts.write("UPDATE auth_sessions SET scopes = :all", all=["read:records", *carried])
+        without = await pages.find(TOKEN)
+        await accounts.write("UPDATE auth_sessions SET methods = '{pwd,otp,mfa}'")
+        having = await pages.find(TOKEN)
+        assert without is not None
+        assert having is not None
+        assert having.roles - without.roles == {"cpu_user"}
+        assert "read:records" in without.scopes
+        assert having.scopes - without.scopes == carried != frozenset()
 
     async def test_a_token_that_nobody_has_is_refused_and_not_asked_about_again(
         self, accounts: Accounts, pages: PageSessions

@@ -13,7 +13,6 @@ from app.builtin.accounts.service import (
     KnownPlaces,
     Lifetimes,
     Revocation,
-    SessionRights,
     Sessions,
     SignIn,
     SignInGuard,
@@ -91,11 +90,7 @@ class World:
         self.tokens = TokenService([key], issuer="i", audience="a", clock=clock)
         revocation = Revocation(EpochBook(NO_STORE, grace_s=60), clock)
         self.sessions = Sessions(
-            tokens=self.tokens,
-            revocation=revocation,
-            lifetimes=Lifetimes(),
-            rights=SessionRights(),
-            clock=clock,
+            tokens=self.tokens, revocation=revocation, lifetimes=Lifetimes(), clock=clock
         )
         self.sign_in = self.signing_in(self.hasher)
 
