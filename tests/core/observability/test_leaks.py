@@ -11,7 +11,8 @@ import structlog
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from app.builtin.accounts.service.opened import new_token
+from app.builtin.accounts.service import email_tokens, mfa_sign_in, sessions
+from app.builtin.accounts.service.opaque_tokens import new_token
 from app.core.http._edge import EdgeMiddleware
 from app.core.http._problem import install_problem_handlers
 from app.core.http._traffic import TrafficControl
@@ -179,9 +180,10 @@ def test_what_the_guard_knows_by_form_is_also_taken_out_of_lines(secret: str, sh
     assert redact_text(f"got {secret} today") == f"got {shown} today"
 
 
-def test_our_refresh_tokens_have_the_form_that_is_looked_for() -> None:
-    assert re.fullmatch(r"[a-z]{2,6}_[\w-]{43}", new_token())
-    assert len(SAMPLES["an opaque token"]) == len(new_token())
+def test_our_opaque_tokens_have_the_form_that_is_looked_for() -> None:
+    for module in (sessions, mfa_sign_in, email_tokens):
+        assert re.fullmatch(r"[a-z]{2,6}_[\w-]{43}", new_token(module._PREFIX))
+    assert len(SAMPLES["an opaque token"]) == len(new_token(sessions._PREFIX))
 
 
 def test_the_whole_run_is_watched(leak_guard: LeakGuard) -> None:

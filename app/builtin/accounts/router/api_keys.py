@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Response
 
+from app.builtin.accounts.router._private import keep_private
 from app.builtin.accounts.schemas import (
     ApiKeyCreated,
     ApiKeyOut,
@@ -58,7 +59,7 @@ async def create_api_key(
 ) -> ApiKeyCreated:
     """Make an API key. Its text is in this answer and cannot be had again. It gets no right that the presented token does not carry."""
     created = await desk.create(session, caller, body)
-    response.headers["Cache-Control"] = "no-store"
+    keep_private(response)
     return created
 
 
@@ -107,5 +108,5 @@ async def rotate_api_key(
 ) -> ApiKeyCreated:
     """Give a key a new secret, shown once. The old one stays good for `overlap_s` seconds, so that clients can be changed one by one."""
     rotated = await desk.rotate(session, caller, key_id, body)
-    response.headers["Cache-Control"] = "no-store"
+    keep_private(response)
     return rotated

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Form, Response
 
+from app.builtin.accounts.router._private import keep_private
 from app.builtin.accounts.router.tokens import NO_GRANT, answer_of
 from app.builtin.accounts.schemas import (
     MfaConfirmation,
@@ -77,7 +78,7 @@ async def begin_enrolment(
 
     Needs a sign-in of the last ten minutes.
     """
-    _keep_private(response)
+    keep_private(response)
     return await desk.begin(session, caller)
 
 
@@ -98,7 +99,7 @@ async def confirm_enrolment(
 
     The caller's other sessions end.
     """
-    _keep_private(response)
+    keep_private(response)
     enabled = await desk.confirm(session, caller, form.code.get_secret_value())
     return MfaEnabled(recovery_codes=list(enabled.recovery_codes), **_renewed(enabled.access))
 
@@ -126,7 +127,7 @@ async def replace_recovery_codes(
     desk: Desk, session: Session, caller: CurrentPrincipal, response: Response
 ) -> RecoveryCodes:
     """New recovery codes, shown once; the old ones are over. Needs the second factor, shown within the last five minutes."""
-    _keep_private(response)
+    keep_private(response)
     return RecoveryCodes(recovery_codes=list(await desk.replace_codes(session, caller)))
 
 
@@ -159,7 +160,7 @@ async def step_up(
     """Prove once more who the caller is, for an endpoint that asked for it (RFC 9470): with a code or a recovery code, or with the password
     where there is no second factor. Answers a token of the same session whose `auth_time` is now.
     """
-    _keep_private(response)
+    keep_private(response)
     return RenewedToken(**_renewed(await steps.renew(session, caller, form)))
 
 
@@ -169,7 +170,3 @@ def _renewed(access: IssuedToken) -> dict[str, Any]:
         "expires_in": access.expires_in,
         "scope": str(access.claims["scope"]),
     }
-
-
-def _keep_private(response: Response) -> None:
-    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})

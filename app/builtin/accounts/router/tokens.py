@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Form, Request, Response
 
+from app.builtin.accounts.router._private import keep_private
 from app.builtin.accounts.router.device_cookie import keep_device, keep_device_of, known_device
 from app.builtin.accounts.schemas import PasswordGrant, RefreshGrant, TokenAnswer
 from app.builtin.accounts.service import MfaRequired, Opened, Sessions, SignIn
@@ -79,7 +80,7 @@ async def refresh_token(
 
 def answer_of(opened: Opened, response: Response) -> TokenAnswer:
     """The tokens as a client gets them, and as nobody on the way keeps them."""
-    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
+    keep_private(response)
     return TokenAnswer(
         access_token=opened.access.token,
         expires_in=opened.access.expires_in,

@@ -135,7 +135,6 @@ __all__ = [
     "create_user",
     "current_user",
     "get_password_hash",
-    "grant",
     "provide_accounts",
     "refuse_too_many",
     "reset_mfa",

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
-
 from app.builtin.accounts.models import User
 from app.builtin.accounts.repository import EmailTokenRepository, UserRepository
 from app.builtin.accounts.schemas import UserOut, UserPage, UserQuery
+from app.builtin.accounts.service.addresses import checked_email
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.granting import (
     ADMIN,
@@ -42,7 +41,7 @@ async def create_user(
     """
     roles, scopes = sorted(set(roles)), sorted(set(scopes))
     _check_known(roles, scopes)
-    address = _checked_email(email)
+    address = checked_email(email)
     check_password(password, email=address)
     user = User(
         email=address,
@@ -237,13 +236,3 @@ def _check_known(roles: Iterable[str], scopes: Iterable[str]) -> None:
     for kind, names in (("role", unknown_roles(roles)), ("scope", unknown_scopes(scopes))):
         if names:
             raise Unprocessable(f"No {kind} has the name {', '.join(repr(name[:64]) for name in names)}.")
-
-
-def _checked_email(email: str) -> str:
-    """The address as given, without surrounding space. A name without dots is a domain; reserved ones are not."""
-    stripped = email.strip()
-    try:
-        validate_email(stripped, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as exc:
-        raise Unprocessable("This is not an e-mail address.") from exc
-    return stripped

@@ -1,13 +1,12 @@
 """Tokens that stand in the links of e-mails: issued, found, and used once."""
 
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from app.builtin.accounts.models import EmailToken, User, email_key
 from app.builtin.accounts.repository import EmailTokenRepository
-from app.builtin.accounts.service.opened import hash_of
+from app.builtin.accounts.service.opaque_tokens import hash_of, new_token
 from app.core.db import AsyncSession
 from app.core.errors import BadRequest
 from app.core.resilience import Clock
@@ -49,7 +48,7 @@ class EmailTokens:
 
     async def issue(self, db: AsyncSession, purpose: Purpose, email: str, user: User | None) -> str:
         """A token to be sent to ``email`` and to nobody else; ``user`` is locked, and None when there is none yet."""
-        token, now = _PREFIX + secrets.token_urlsafe(32), self.now()
+        token, now = new_token(_PREFIX), self.now()
         life_s = self._lives.reset_s if purpose == "reset_password" else self._lives.verify_s
         await EmailTokenRepository(db).put(
             purpose,

@@ -1,6 +1,5 @@
 """The second half of a sign-in: a right password waits for the second factor."""
 
-import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -13,7 +12,8 @@ from app.builtin.accounts.schemas import MfaProof
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.mfa_errors import BadMfaToken, BadProof, MfaRequired
 from app.builtin.accounts.service.mfa_factor import SecondFactor
-from app.builtin.accounts.service.opened import Opened, hash_of
+from app.builtin.accounts.service.opaque_tokens import hash_of, new_token
+from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.sessions import Sessions
 from app.core.db import AsyncSession
 from app.core.resilience import Clock
@@ -45,7 +45,7 @@ class MfaSignIn:
         """
         if not await self._factor.is_on(db, user.id):
             return
-        token, now = _PREFIX + secrets.token_urlsafe(32), self._now()
+        token, now = new_token(_PREFIX), self._now()
         rows = MfaRepository(db)
         await rows.add_challenge(
             MfaChallenge(

@@ -59,35 +59,16 @@ class AccountSettings(LifecycleSettings, IssuerSettings, Protocol):
 
 
 def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[type[Any], Any]:
-    """The services of this feature, by type. Raises ConfigurationError for keys that cannot serve."""
+    """The services of this feature, by type. Raises ConfigurationError for keys that cannot serve, and for roles that there are not."""
     secret = settings.secret_key.get_secret_value()
-    tokens = TokenService(
-        token_keys(
-            settings.secrets, settings.token.keys_dir, ttl_s=settings.token.ttl_s, clock=platform.clock
-        ),
-        issuer=settings.token.issuer,
-        audience=settings.token.audience,
-        ttl_s=settings.token.ttl_s,
-        clock=platform.clock,
-        others=other_issuers(platform, settings),
-    )
-    lifetimes = Lifetimes(
-        life_s=settings.token.session_s,
-        idle_s=settings.token.session_idle_s,
-        grace_s=settings.token.refresh_grace_s,
-        refreshes_per_minute=settings.token.refresh_per_minute,
-    )
+    tokens, lifetimes = _tokens(platform, settings), _lifetimes(settings.token)
+    passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     book = EpochBook(platform.store, grace_s=settings.revocation_grace_s)
     revocation = Revocation(book, platform.clock, ahead_s=CLOCKS_DIFFER_S)
     withheld = mfa_roles(settings.mfa)
     sessions = Sessions(
-        tokens=tokens,
-        revocation=revocation,
-        lifetimes=lifetimes,
-        clock=platform.clock,
-        mfa_roles=withheld,
+        tokens=tokens, revocation=revocation, lifetimes=lifetimes, clock=platform.clock, mfa_roles=withheld
     )
-    passwords, audit = PasswordHasher(), AuditLog(platform.clock)
     functions = AccountFunctions(
         platform.admitter, passwords, tokens, sign_in_limits(settings.login), secret=secret.encode()
     )
@@ -102,6 +83,47 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         verified_only=settings.registration.verified_sign_in,
     )
     shared = Shared(passwords=passwords, guard=guard, revocation=revocation, audit=audit)
+    return {
+        TokenVerifier: tokens,
+        TokenService: tokens,
+        SignIn: sign_in,
+        SecondStep: MfaSecondStep(mfa[MfaSignIn]),
+        AccountFunctions: functions,
+        Sessions: sessions,
+        AuditLog: audit,
+        Administration: Administration(revocation, passwords, audit),
+        **mfa,
+        **_provide_sessions(platform, revocation, lifetimes, withheld),
+        **provide_lifecycle(platform, settings, shared),
+        **provide_api_keys(platform, settings.api_key, book, audit),
+    }
+
+
+def _tokens(platform: Platform, settings: AccountSettings) -> TokenService:
+    own = settings.token
+    return TokenService(
+        token_keys(settings.secrets, own.keys_dir, ttl_s=own.ttl_s, clock=platform.clock),
+        issuer=own.issuer,
+        audience=own.audience,
+        ttl_s=own.ttl_s,
+        clock=platform.clock,
+        others=other_issuers(platform, settings),
+    )
+
+
+def _lifetimes(settings: _Token) -> Lifetimes:
+    return Lifetimes(
+        life_s=settings.session_s,
+        idle_s=settings.session_idle_s,
+        grace_s=settings.refresh_grace_s,
+        refreshes_per_minute=settings.refresh_per_minute,
+    )
+
+
+def _provide_sessions(
+    platform: Platform, revocation: Revocation, lifetimes: Lifetimes, withheld: frozenset[str]
+) -> Mapping[type[Any], Any]:
+    """What finds, lists and ends sessions, and looks after them."""
     pages = PageSessions(
         platform.database,
         revocation=revocation,
@@ -110,21 +132,10 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         mfa_roles=withheld,
     )
     return {
-        TokenVerifier: tokens,
-        TokenService: tokens,
-        SignIn: sign_in,
-        AccountFunctions: functions,
-        **mfa,
-        Sessions: sessions,
         Revocation: revocation,
+        EpochSource: AccountEpochs(platform.database, platform.clock),
         SessionDesk: SessionDesk(revocation, lifetimes, platform.clock),
         SessionUpkeep: SessionUpkeep(platform.database, lifetimes, platform.clock),
         PageVerifier: pages,
         PageSessions: pages,
-        SecondStep: MfaSecondStep(mfa[MfaSignIn]),
-        AuditLog: audit,
-        Administration: Administration(revocation, passwords, audit),
-        EpochSource: AccountEpochs(platform.database, platform.clock),
-        **provide_lifecycle(platform, settings, shared),
-        **provide_api_keys(platform, settings.api_key, book, audit),
     }

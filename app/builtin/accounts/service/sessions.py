@@ -13,7 +13,8 @@ from app.builtin.accounts.models import AuthSession, RefreshToken, User
 from app.builtin.accounts.repository import SessionRepository, UserRepository
 from app.builtin.accounts.service.audit import AuditLog
 from app.builtin.accounts.service.lifetimes import Lifetimes
-from app.builtin.accounts.service.opened import Opened, hash_of, new_token
+from app.builtin.accounts.service.opaque_tokens import hash_of, new_token
+from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.revocation import EndReason, Revocation
 from app.builtin.accounts.service.rights import RightsDoNotFit, roles_in
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
@@ -22,6 +23,7 @@ from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejecte
 from app.core.resilience import Clock
 from app.core.security import DecryptionFailed, IssuedToken, TokenService
 
+_PREFIX = "rt_"
 _log = structlog.get_logger(__name__)
 
 
@@ -70,7 +72,7 @@ class Sessions:
 
         Raises ``RightsDoNotFit`` (409) when a token cannot carry his rights; ``refresh`` does too.
         """
-        now, token = self._now(), new_token()
+        now, token = self._now(), new_token(_PREFIX)
         session = AuthSession(
             id=uuid7(),
             user_id=user.id,
@@ -144,7 +146,7 @@ class Sessions:
         self, rows: SessionRepository, session: AuthSession, held: RefreshToken, now: datetime
     ) -> str:
         await self._require_rest(rows, session, held, now)
-        token = new_token()
+        token = new_token(_PREFIX)
         held.used_at, held.successor = now, token
         await rows.add(_token_of(session, token, held.generation + 1, now))
         await rows.forget_successor(session.id, held.generation - 1)
