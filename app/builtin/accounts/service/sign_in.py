@@ -106,7 +106,12 @@ class SignIn:
             except MfaRequired as waiting:
                 waiting.device = known
                 raise
-        return replace(await self._sessions.begin(db, user, granted), device=known)
+        opened = await self._sessions.begin(db, user, granted)
+        if asked and not opened.access.claims["scope"]:
+            raise InvalidScope(
+                "The scopes that were asked for need a second factor, which the user has not set up."
+            )
+        return replace(opened, device=known)
 
     async def _enter(self, users: UserRepository, email: str, device: str | None) -> Entry:
         async def current_hash() -> str | None:

@@ -16,12 +16,14 @@ from app.builtin.accounts.service import (
     StepUp,
     reset_mfa,
 )
+from app.builtin.accounts.service.scopes import InvalidScope
 from app.core.context import Principal
 from app.core.db import get_db_context
 from app.core.errors import Conflict, EntityNotFoundError, Unprocessable
-from app.core.security import InvalidToken, IssuedToken, PasswordHasher
+from app.core.security import InvalidToken, IssuedToken, PasswordHasher, scopes_of
 from app.core.valkey import StoreDown
 from tests.builtin.accounts.desks import SCOPES, Accounts
+from tests.builtin.accounts.lives import Lives
 from tests.builtin.accounts.second_factors import Protected, with_code, with_recovery
 
 PASSWORD = "correct horse battery staple"
@@ -203,6 +205,20 @@ class TestRecoveryCodes:
 
 
 class TestRequiredRoles:
+    async def test_who_asks_only_for_what_they_carry_is_refused_without_a_second_factor(
+        self, accounts: Accounts, lives: Lives
+    ) -> None:
+        await lives.add()
+        await accounts.write("UPDATE users SET roles = '{cpu_user}'")
+        carried = min(scopes_of(["cpu_user"]))
+        async with get_db_context(accounts.database) as db:
+            with pytest.raises(InvalidScope, match="second factor"):
+                await lives.sign_in.with_password(db, "ann@example.com", PASSWORD, carried)
+            await db.rollback()
+            both = f"read:records {carried}"
+            opened = await lives.sign_in.with_password(db, "ann@example.com", PASSWORD, both)
+        assert opened.access.claims["scope"] == "read:records"
+
     async def test_they_are_in_the_tokens_of_sessions_with_a_second_factor_only(
         self, accounts: Accounts
     ) -> None:
