@@ -29,7 +29,7 @@ from app.core.security import PasswordHasher
 from app.settings import DEVELOPMENT_SECRET
 from tests.leaks import FORMS, WORDS, LeakGuard
 
-PASSWORD = "correct-horse-battery"
+PASSWORD = "a-word-of-this-file-alone-7391"  # the guard of the whole run knows what other tests tried
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw"
 
 

@@ -36,7 +36,6 @@ from app.builtin.accounts.service.mail_texts import MailTexts
 from app.builtin.accounts.service.mfa import Enabled, MfaDesk, reset_mfa
 from app.builtin.accounts.service.mfa_errors import BadMfaToken, BadProof, MfaRequired, TooManyCodes
 from app.builtin.accounts.service.mfa_factor import SecondFactor
-from app.builtin.accounts.service.mfa_provide import MfaSettings
 from app.builtin.accounts.service.mfa_sign_in import MfaSignIn
 from app.builtin.accounts.service.mfa_step_up import StepUp
 from app.builtin.accounts.service.new_password import NewPassword
@@ -49,7 +48,7 @@ from app.builtin.accounts.service.passwords import MIN_PASSWORD, UnfitPassword, 
 from app.builtin.accounts.service.provide import AccountSettings, provide_accounts
 from app.builtin.accounts.service.registration import Registration, RegistrationIsOff
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import RightsDoNotFit, refuse_too_many
+from app.builtin.accounts.service.rights import RightsDoNotFit
 from app.builtin.accounts.service.scopes import InvalidScope
 from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.second_step import SecondStep
@@ -100,7 +99,6 @@ __all__ = [
     "MailTexts",
     "MfaDesk",
     "MfaRequired",
-    "MfaSettings",
     "MfaSignIn",
     "NewPassword",
     "NotWithApiKey",
@@ -136,7 +134,6 @@ __all__ = [
     "current_user",
     "get_password_hash",
     "provide_accounts",
-    "refuse_too_many",
     "reset_mfa",
     "script_functions",
     "seed_accounts",
