@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import httpx2
+import hypothesis
 import pytest
 import structlog
 from fastapi import FastAPI
@@ -62,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.partition("__")[0].lower() in {*Settings.model_fields, "policies"}:
             del os.environ[name]  # a developer's own configuration must not change a test
     config.pluginmanager.register(_Controller(), "gatehouse-controller")
+    # No test is about how long an example takes on a busy machine.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
     # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured).
     gc.set_threshold(20_000, 20, 20)
 
