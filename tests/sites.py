@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.builtin.accounts.models import User
 from app.core.db import Database
+from app.core.http import Platform
 from app.core.security import TokenService, known_roles, known_scopes
 from app.features.records.models import Record
 from app.main import create_app
@@ -49,6 +50,18 @@ class Site(Service):
                 " (SELECT count(*) FROM credit_accounts), (SELECT count(*) FROM credit_ledger)"
             )
             return tuple((await session.execute(counts)).one())
+
+
+def strict(platform: Platform) -> dict[str, str]:
+    """Overrides for a site of three requests a caller, where the code allows more."""
+    variables: dict[str, str] = {}
+    for gate in (route.gate for route in platform.routes if route.gate is not None):
+        for limit in (limit for limit in gate.config.limits if limit.quota > 3):
+            path = f"POLICIES__{gate.name}__RATE_LIMIT__{limit.name}__".upper()
+            # A bucket that is not full again before a slow machine has asked four times.
+            options = {"MAX_TOKENS": "3", "REFILL_RATE": "0.001"} if limit.burst else {"QUOTA": "3"}
+            variables |= {path + name: value for name, value in options.items()}
+    return variables
 
 
 @asynccontextmanager

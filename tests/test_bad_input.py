@@ -13,7 +13,7 @@ import pytest
 
 from app.core.db import Database
 from app.settings import Settings
-from tests.sites import Site, whole_site
+from tests.sites import Site, strict, whole_site
 
 DEAD = "127.0.0.1:1"
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -594,15 +594,10 @@ class TestCredentials:
 @pytest.fixture(scope="module")
 async def strict_site(site: Site, settings: Settings, database: Database) -> AsyncIterator[Site]:
     """The same, with three requests a caller where the code allows more."""
-    variables: dict[str, str] = {}
-    for gate in (route.gate for route in site.platform.routes if route.gate is not None):
-        for limit in (limit for limit in gate.config.limits if limit.quota > 3):
-            path = f"POLICIES__{gate.name}__RATE_LIMIT__{limit.name}__".upper()
-            # A bucket that is not full again before a slow machine has asked four times.
-            options = {"MAX_TOKENS": "3", "REFILL_RATE": "0.001"} if limit.burst else {"QUOTA": "3"}
-            variables |= {path + name: value for name, value in options.items()}
-    async with whole_site(settings.model_copy(update={"policy_variables": variables}), database) as strict:
-        yield strict
+    async with whole_site(
+        settings.model_copy(update={"policy_variables": strict(site.platform)}), database
+    ) as strict:
+        yield other
 
 
 @each(GATED)

@@ -30,7 +30,7 @@ from app.core.db import Database
 from app.settings import Settings
 from tests.sites import Site, whole_site
 
-EXAMPLES = 20
+EXAMPLES = 12
 # Not positive_data_acceptance: JSON Schema cannot say "not blank", "at most 16 KiB of JSON" or "no unpaired surrogate".
 CHECKS = [
     not_a_server_error,

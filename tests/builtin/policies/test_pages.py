@@ -15,7 +15,7 @@ from tests.builtin.policies.test_router import RIGHTS, some_router
 from tests.gated import bearer, serving
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
-HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>{{ 7*7 }}"
+HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>{{ 7919*7927 }}"
 
 
 async def test_the_page_tells_every_route_what_was_changed_and_what_is_off_and_escapes_all_of_it(
@@ -47,5 +47,5 @@ async def test_the_page_tells_every_route_what_was_changed_and_what_is_off_and_e
     assert "Switched off" in text
     assert "5 in 5 seconds per user, 5 at once" in text
     assert text.count("&lt;script&gt;alert(1)") == 2
-    assert "49" not in text.replace("1,048", "")
+    assert str(7919 * 7927) not in text
     assert_nothing_inline(text)

@@ -66,9 +66,14 @@ class TestCatalogue:
         forged = forged_tokens()
         assert len(set(forged.values())) == len(forged) >= 150
 
-    @pytest.mark.parametrize("name", forged_tokens())
-    def test_none_of_its_tokens_is_accepted(self, name: str) -> None:
-        reason_of_refusal(forged_tokens()[name], token_service())
+    def test_none_of_its_tokens_is_accepted(self) -> None:
+        tokens = token_service()
+        for name, forged in forged_tokens().items():
+            try:
+                reason_of_refusal(forged, tokens)
+            except BaseException as accepted:
+                accepted.add_note(f"the token: {name}")
+                raise
 
 
 class TestAlgorithm:
