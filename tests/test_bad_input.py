@@ -596,7 +596,7 @@ async def strict_site(site: Site, settings: Settings, database: Database) -> Asy
     """The same, with three requests a caller where the code allows more."""
     async with whole_site(
         settings.model_copy(update={"policy_variables": strict(site.platform)}), database
-    ) as strict:
+    ) as other:
         yield other
 
 
