@@ -2,10 +2,12 @@
 
 import contextlib
 import gc
+import importlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -68,6 +70,25 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("patient")
     # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured).
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """On a fresh checkout the assertions of hundreds of modules are rewritten, which takes longer than to import them: each worker begins
+    with others, and finds the rest done by its neighbours.
+    """
+    worker: Mapping[str, Any] | None = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    tests = Path(__file__).parent
+    names = [
+        ".".join(file.relative_to(tests.parent).with_suffix("").parts)
+        for file in sorted(tests.rglob("test_*.py"))
+    ]
+    first = len(names) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for name in names[first:] + names[:first]:
+        with contextlib.suppress(Exception):  # collecting it will say what is wrong
+            importlib.import_module(name)
 
 
 def pytest_collection_finish() -> None:
