@@ -87,9 +87,7 @@ async def page(settings: Settings, query: UserQuery) -> dict[str, Any]:
 
 async def _change(settings: Settings, email: str, work: Work) -> dict[str, Any]:
     async with _administration(settings) as (desk, session):
-        user = await UserRepository(session).get_by_email(email)
-        if user is None:
-            raise EntityNotFoundError("There is no user with this e-mail address.")
+        user = await _user(session, email)
         await work(desk, session, user)
         return _shown(user)
 
@@ -98,43 +96,47 @@ async def _change(settings: Settings, email: str, work: Work) -> dict[str, Any]:
 async def _administration(
     settings: Settings, *, ends_tokens: bool = True
 ) -> AsyncIterator[tuple[Administration, AsyncSession]]:
-    """The service, and a session that commits at the end. Raises ``ConfigurationError`` when tokens end and there is no store."""
-    if ends_tokens and settings.store_url is None:
+    """The service, and a session that commits at the end. Raises as ``_revocation`` does."""
+    hasher = PasswordHasher()
+    try:
+        async with _revocation(settings, is_needed=ends_tokens) as (revocation, session):
+            yield Administration(revocation, hasher, AuditLog(SystemClock())), session
+    finally:
+        hasher.close()
+
+
+@asynccontextmanager
+async def _revocation(
+    settings: Settings, *, is_needed: bool = True
+) -> AsyncIterator[tuple[Revocation, AsyncSession]]:
+    """What ends tokens, and a session that commits at the end. Raises ``ConfigurationError`` when tokens end and there is no store."""
+    if is_needed and settings.store_url is None:
         raise ConfigurationError("VALKEY_URL is not set, and tokens that are out must end there")
-    clock, hasher = SystemClock(), PasswordHasher()
     store = ValkeyClient(
         settings.store_url or _NOWHERE, timeout_s=5.0, client_name=f"{settings.app_name}-cli"
     )
     book = EpochBook(store, grace_s=settings.revocation_grace_s)
-    desk = Administration(Revocation(book, clock, ahead_s=CLOCKS_DIFFER_S), hasher, AuditLog(clock))
     try:
         async with one_session(settings) as session:
-            yield desk, session
+            yield Revocation(book, SystemClock(), ahead_s=CLOCKS_DIFFER_S), session
         await after_commit_idle()
     finally:
         await store.close()
-        hasher.close()
 
 
 async def reset_mfa(settings: Settings, email: str) -> dict[str, Any]:
     """Take a user's second factor away and end his sessions. Raises ``EntityNotFoundError``, and StoreError when Valkey does not answer."""
-    if settings.store_url is None:
-        raise ConfigurationError("VALKEY_URL is not set; sessions cannot be ended without it")
-    clock = SystemClock()
-    store = ValkeyClient(settings.store_url, timeout_s=1.0, client_name=f"{settings.app_name}-cli")
-    revocation = Revocation(
-        EpochBook(store, grace_s=settings.revocation_grace_s), clock, ahead_s=CLOCKS_DIFFER_S
-    )
-    try:
-        async with one_session(settings) as session:
-            user = await UserRepository(session).get_by_email(email)
-            if user is None:
-                raise EntityNotFoundError("There is no user with this e-mail address.")
-            was_on = await take_mfa(session, revocation, AuditLog(clock), user.id)
-        await after_commit_idle()
-    finally:
-        await store.close()
+    async with _revocation(settings) as (revocation, session):
+        user = await _user(session, email)
+        was_on = await take_mfa(session, revocation, AuditLog(SystemClock()), user.id)
     return {"id": str(user.id), "email": user.email, "mfa_was_on": was_on}
+
+
+async def _user(session: AsyncSession, email: str) -> User:
+    user = await UserRepository(session).get_by_email(email)
+    if user is None:
+        raise EntityNotFoundError("There is no user with this e-mail address.")
+    return user
 
 
 def _shown(user: User) -> dict[str, Any]:

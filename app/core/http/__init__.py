@@ -37,7 +37,7 @@ from app.core.http._metrics_endpoint import metrics_router
 from app.core.http._openapi import describe_gates
 from app.core.http._overrides import override_reads_too
 from app.core.http._package_limiter import RateLimiter
-from app.core.http._page_cookies import LOGIN_FORM, SESSION, PageCookies, csrf_token_of, token_hash
+from app.core.http._page_cookies import LOGIN_FORM, SESSION, PageCookies, csrf_token_of
 from app.core.http._page_next import next_page
 from app.core.http._page_route import ForgedForm, MenuEntry, PageRoute, PageRouter, in_menu
 from app.core.http._page_session import PageGate, PageVerifier
@@ -123,5 +123,4 @@ __all__ = [
     "throttle",
     "token_bucket",
     "token_bucket_limiter",
-    "token_hash",
 ]

@@ -10,7 +10,6 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from typing import Any, Literal
 
 Kind = Literal["session", "login"]
@@ -88,11 +87,6 @@ class PageCookies:
 def csrf_token_of(token: str) -> str:
     """What a form must carry that was made for the holder of this cookie: nobody else can compute it, and it does not tell the cookie."""
     return _text(hmac.digest(token.encode(), _CSRF, "sha256"))
-
-
-def token_hash(token: str) -> bytes:
-    """How a session is found by its cookie's token. One of 256 random bits needs no salt and no slow hash."""
-    return sha256(token.encode()).digest()
 
 
 def _text(digest: bytes) -> str:

@@ -54,7 +54,6 @@ from app.builtin.accounts.service.script_functions import script_functions
 from app.builtin.accounts.service.second_step import SecondStep
 from app.builtin.accounts.service.sessions import BadRefreshToken, RefreshedTooOften, Sessions
 from app.builtin.accounts.service.sign_in import (
-    AttemptLimiter,
     BadCredentials,
     EmailNotVerified,
     SignIn,
@@ -75,7 +74,6 @@ __all__ = [
     "ApiKeyDesk",
     "ApiKeyRules",
     "ApiKeyUpkeep",
-    "AttemptLimiter",
     "AuditLog",
     "BadCredentials",
     "BadEmailToken",

@@ -7,13 +7,13 @@ from uuid import UUID
 from app.builtin.accounts.models import AuthSession, PageSession, User
 from app.builtin.accounts.repository import PageSessionRepository
 from app.builtin.accounts.service.lifetimes import Lifetimes
+from app.builtin.accounts.service.opaque_tokens import hash_of
 from app.builtin.accounts.service.revocation import Revocation
-from app.builtin.accounts.service.rights import roles_in
-from app.builtin.accounts.service.sessions import _narrowed
+from app.builtin.accounts.service.rights import roles_in, scopes_in
 from app.core.context import Principal
 from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
-from app.core.http import PageVerifier, token_hash
+from app.core.http import PageVerifier
 from app.core.resilience import Clock
 from app.core.security import KeysNotLoaded
 
@@ -67,12 +67,12 @@ class PageSessions(PageVerifier):
 
     async def begin(self, db: AsyncSession, session_id: UUID, token: str) -> None:
         """The holder of ``token``, which nobody had before, holds this session from the caller's commit on."""
-        row = PageSession(hash=token_hash(token), session_id=session_id, created_at=self._now())
+        row = PageSession(hash=hash_of(token), session_id=session_id, created_at=self._now())
         await PageSessionRepository(db).add(row)
 
     def verify(self, token: str) -> Principal:
         """Who holds it. Raises ``NoPageSession`` (401), ``PageSessionNotRead`` when it must be looked up first."""
-        key = token_hash(token)
+        key = hash_of(token)
         found = self._kept.get(key)
         if found is None or found.expires_at <= self._clock.time():
             raise PageSessionNotRead(self, key)
@@ -82,12 +82,12 @@ class PageSessions(PageVerifier):
 
     async def find(self, token: str) -> Principal | None:
         """Who holds it, as the database has it now; None when nobody does. Raises a DatabaseError (503)."""
-        found = await self.look_up(token_hash(token))
+        found = await self.look_up(hash_of(token))
         return found if found.id else None
 
     async def end(self, db: AsyncSession, token: str) -> None:
         """End the session that it holds, if there is one. Raises StoreError (503) when the store does not answer."""
-        session = await PageSessionRepository(db).session_of(token_hash(token))
+        session = await PageSessionRepository(db).session_of(hash_of(token))
         if session is not None:
             await self._revocation.end_session(db, session.user_id, session.id, "logout")
 
@@ -116,7 +116,7 @@ class PageSessions(PageVerifier):
         roles = roles_in(session, user, self._mfa_roles)
         return Principal(
             str(user.id),
-            scopes=_narrowed(frozenset(), session, user) & user.scopes_with(roles),
+            scopes=scopes_in(session, user, roles),
             roles=frozenset(roles),
             session_id=str(session.id),
             issued_at=now,

@@ -30,3 +30,8 @@ def roles_in(session: AuthSession, user: User, mfa_roles: Collection[str]) -> li
     """The roles that the user has in this session; those of ``mfa_roles`` need a second factor in it."""
     withheld = () if "mfa" in session.methods else mfa_roles
     return [role for role in user.roles if role not in withheld]
+
+
+def scopes_in(session: AuthSession, user: User, roles: Iterable[str]) -> frozenset[str]:
+    """Those of the session's scopes that the user has still, himself or by ``roles``."""
+    return frozenset(session.scopes) & user.scopes_with(roles)

@@ -16,7 +16,7 @@ from app.builtin.accounts.service.lifetimes import Lifetimes
 from app.builtin.accounts.service.opaque_tokens import hash_of, new_token
 from app.builtin.accounts.service.opened import Opened
 from app.builtin.accounts.service.revocation import EndReason, Revocation
-from app.builtin.accounts.service.rights import RightsDoNotFit, roles_in
+from app.builtin.accounts.service.rights import RightsDoNotFit, roles_in, scopes_in
 from app.builtin.accounts.service.scopes import InvalidScope, asked_scopes
 from app.core.db import AsyncSession
 from app.core.errors import EntityNotFoundError, NotAuthenticated, PolicyRejected, Unavailable
@@ -110,7 +110,7 @@ class Sessions:
                 await self._end(db, rows, session, "reuse")
         if not user.is_active:
             await self._end(db, rows, session, "inactive")
-        granted = _narrowed(asked, session, user)
+        granted = self._narrowed(asked, session, user)
         if successor is None:
             successor = await self._rotate(rows, session, held, now)
         session.used_at = now
@@ -129,7 +129,7 @@ class Sessions:
             raise EntityNotFoundError("The caller has no such session.")
         session.authenticated_at = session.used_at = now
         session.methods = list(dict.fromkeys((*session.methods, *methods)))
-        return self._access(user, session, _narrowed(scopes, session, user))
+        return self._access(user, session, self._narrowed(scopes, session, user))
 
     async def _repeated(
         self, rows: SessionRepository, held: RefreshToken, used_at: datetime, now: datetime
@@ -179,6 +179,14 @@ class Sessions:
         await rows.keep()
         raise BadRefreshToken
 
+    def _narrowed(self, asked: frozenset[str], session: AuthSession, user: User) -> frozenset[str]:
+        if not asked <= frozenset(session.scopes):
+            raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
+        has = scopes_in(session, user, roles_in(session, user, self._mfa_roles))
+        if asked and not asked & has:
+            raise InvalidScope("The user has none of the scopes that were asked for.")
+        return asked & has if asked else has
+
     def _opened(
         self, user: User, session: AuthSession, scopes: frozenset[str], token: str, now: datetime
     ) -> Opened:
@@ -206,13 +214,3 @@ class Sessions:
 
 def _token_of(session: AuthSession, token: str, generation: int, now: datetime) -> RefreshToken:
     return RefreshToken(hash=hash_of(token), session_id=session.id, generation=generation, created_at=now)
-
-
-def _narrowed(asked: frozenset[str], session: AuthSession, user: User) -> frozenset[str]:
-    had = frozenset(session.scopes)
-    if not asked <= had:
-        raise InvalidScope("A refresh gives no scope that was not granted at the sign-in.")
-    granted = (asked or had) & user.all_scopes
-    if asked and not granted:
-        raise InvalidScope("The user has none of the scopes that were asked for.")
-    return granted

@@ -19,14 +19,6 @@ from app.core.http import client_network
 from app.core.security import InvalidToken, PasswordHasher
 
 
-class AttemptLimiter(Protocol):
-    """Counts attempts on one account. ``app.core.policies.AttemptLimit`` is one."""
-
-    async def spend(self, name: str) -> object:
-        """Charge one attempt. Raises ``PolicyRejected`` (429), or ``Unavailable`` (503) when nobody can count."""
-        ...
-
-
 class SecondHalf(Protocol):
     """What a sign-in waits for after the password. ``MfaSignIn`` is one."""
 
@@ -91,8 +83,7 @@ class SignIn:
 
         Raises ``InvalidScope`` (400) when scopes were asked for and none is the user's, ``BadCredentials``
         (401), ``MfaRequired`` (401), ``EmailNotVerified`` (403), and what the guard and the hasher raise (429, 503). Replaces a hash that
-        is weaker than
-        today's.
+        is weaker than today's.
         """
         asked, users = asked_scopes(scope), UserRepository(db)
         entry = await self._enter(users, email, device)

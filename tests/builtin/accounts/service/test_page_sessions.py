@@ -6,6 +6,7 @@ import pytest
 
 from app.builtin.accounts.models import User
 from app.builtin.accounts.service import PageSessions
+from app.builtin.accounts.service.opaque_tokens import hash_of
 from app.builtin.accounts.service.page_sessions import (
     _MOST,
     KEPT_S,
@@ -14,7 +15,6 @@ from app.builtin.accounts.service.page_sessions import (
 )
 from app.core.context import Principal
 from app.core.db import get_db_context
-from app.core.http import token_hash
 from app.core.policies import Caller, Plan
 from app.core.security import scopes_of
 from tests.builtin.accounts.desks import LIFETIMES, SCOPES, Accounts
@@ -108,7 +108,7 @@ class TestVerify:
     async def test_the_token_itself_is_nowhere(self, accounts: Accounts, pages: PageSessions) -> None:
         await begin(accounts, pages, await accounts.add_user())
         ((stored,),) = await accounts.rows("SELECT hash FROM page_sessions")
-        assert stored == token_hash(TOKEN)
+        assert stored == hash_of(TOKEN)
         assert TOKEN not in repr(vars(pages))
 
 

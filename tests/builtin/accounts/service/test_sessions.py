@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from app.builtin.accounts.models import RefreshToken
 from app.builtin.accounts.repository import SessionRepository
-from app.builtin.accounts.service import BadRefreshToken, InvalidScope, Opened, RefreshedTooOften
+from app.builtin.accounts.service import BadRefreshToken, InvalidScope, Opened, RefreshedTooOften, Sessions
 from app.core.db import ColumnRotation, ConstraintViolated, get_db_context
 from app.core.errors import Unavailable
 from app.core.security import configure_encryption
@@ -294,6 +294,26 @@ class TestScope:
         opened = await accounts.begin(await accounts.add_user(), ["read:records"])
         with pytest.raises(InvalidScope):
             await accounts.refresh(opened.refresh_token, scope)
+        assert (await accounts.refresh(opened.refresh_token)).access.claims["scope"] == "read:records"
+
+    async def test_one_of_a_role_that_needs_a_second_factor_is_refused_without_one(
+        self, accounts: Accounts
+    ) -> None:
+        user = await accounts.add_user()
+        await accounts.write("UPDATE users SET scopes = '{}'")
+        user.scopes = []
+        strict = Sessions(
+            tokens=accounts.tokens,
+            revocation=accounts.revocation,
+            lifetimes=LIFETIMES,
+            clock=accounts.clock,
+            mfa_roles={"db_reader"},
+        )
+        async with get_db_context(accounts.database) as db:
+            opened = await strict.begin(db, user, ["read:records"])
+        with pytest.raises(InvalidScope):
+            async with get_db_context(accounts.database) as db:
+                await strict.refresh(db, opened.refresh_token, "read:records")
         assert (await accounts.refresh(opened.refresh_token)).access.claims["scope"] == "read:records"
 
     async def test_a_scope_that_the_user_has_lost_is_refused_alone_and_left_out_among_others(
