@@ -101,6 +101,7 @@ GATED = (
     Endpoint("GET", "/policies/breakers", scope="read:policies", role="admin", needs_database=False),
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
+    Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -574,7 +575,7 @@ class TestCredentials:
 
     @each([endpoint for endpoint in GATED if endpoint.scope])
     async def test_a_missing_scope_is_403_that_names_it(self, site: Site, endpoint: Endpoint) -> None:
-        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=["read:monitor"])), 403)
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=["run:cpu_job"])), 403)
         assert body["missing_scopes"] == [endpoint.scope]
         assert str(endpoint.scope) in body["detail"]
 

@@ -109,6 +109,7 @@ OPERATIONS = (
     Operation("PATCH", RECORD, good=404),
     Operation("DELETE", RECORD, good=404),
     Operation("GET", "/external-data"),
+    Operation("GET", "/db-monitor/connections", takes=False),
     Operation("GET", "/policies", takes=False),
     Operation("GET", "/policies/breakers", takes=False),
     Operation("PUT", "/policies/{name}/switch", good=404),

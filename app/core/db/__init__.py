@@ -23,6 +23,7 @@ from app.core.db._default import configure, default_database, get_db_url
 from app.core.db._encrypted import EncryptedText, encrypted_columns
 from app.core.db._environment import configure_environment
 from app.core.db._errors import (
+    DRIVER_ERRORS,
     CommitOutcomeUnknown,
     ConstraintViolated,
     DatabaseError,
@@ -34,6 +35,7 @@ from app.core.db._errors import (
     PoolExhausted,
     ReadOnlySession,
     SerializationFailure,
+    sqlstate_of,
     translate,
     translate_errors,
 )
@@ -99,6 +101,7 @@ from app.core.db._sessions import (
     get_read_db,
     get_read_db_context,
 )
+from app.core.db._shape import shape_of
 from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
 from app.core.db._table_stats import TableStats, get_table_stats
@@ -109,6 +112,7 @@ from app.core.resilience import retry_decorator
 from app.core.security import with_encrypted_parameters
 
 __all__ = [
+    "DRIVER_ERRORS",
     "FROM_POOL",
     "HISTORY_TABLE",
     "QUERY_TAGS",
@@ -244,6 +248,8 @@ __all__ = [
     "savepoint",
     "seed_id",
     "session_scope",
+    "shape_of",
+    "sqlstate_of",
     "tables_used",
     "track_performance",
     "translate",

@@ -229,12 +229,20 @@ class Database:
         """Whether the URL leads to a pooler in transaction mode (``?pgbouncer=true``), where a session is nobody's."""
         return self._target.through_pooler
 
-    def lone(self, application_name: str, statement_timeout_s: float) -> "Database":
-        """Another pool on the same server, of one connection, for questions that must not wait for this one's. The caller closes it."""
+    def lone(
+        self,
+        application_name: str,
+        statement_timeout_s: float,
+        *,
+        connections: int = 1,
+        pool_timeout_s: float = 30.0,
+    ) -> "Database":
+        """Another pool on the same server, of a fixed size, for questions that must not wait for this one's. The caller closes it."""
         made = Database(
             self.url,
-            pool_size=1,
+            pool_size=connections,
             max_overflow=0,
+            pool_timeout_s=pool_timeout_s,
             application_name=application_name,
             statement_timeout_s=statement_timeout_s,
         )

@@ -12,7 +12,8 @@ _MAX_TEXT = 20_000  # Longer text is cut before it is read: one statement must n
 # One pass, first match wins: what stands inside a literal or a comment is never taken for anything else.
 _TOKEN = re.compile(
     r"""
-    (?P<comment>   /\*(?:[^*]|\*(?!/))*(?:\*/|$) | --[^\n]* )
+    (?P<comment>   /\*(?:[^*/]|\*(?!/)|/(?!\*))*(?:\*/|$) | --[^\n]* )
+  | (?P<nested>    /\*.* )
   | (?P<name>      "(?:[^"]|"")*(?:"|$) )
   | (?P<literal>   \b[eE]'(?:[^'\\]|\\.|'')*(?:'|$) | (?:\b(?:[xXbBnN]|[uU]&))?'(?:[^']|'')*(?:'|$) )
   | (?P<dollar>    \$(?P<tag>[A-Za-z_]\w*)?\$.*?(?:\$(?P=tag)\$|$) | \$\$.*?(?:\$\$|$) )
@@ -22,7 +23,15 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_KINDS = {"comment": " ", "literal": "?", "dollar": "?", "parameter": "?", "number": "?", "space": " "}
+_KINDS = {
+    "comment": " ",
+    "nested": " ",
+    "literal": "?",
+    "dollar": "?",
+    "parameter": "?",
+    "number": "?",
+    "space": " ",
+}
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _LISTS = re.compile(r"\(\.\.\.\)(?:\s*,\s*\(\.\.\.\))+")
 _SPACES = re.compile(r" {2,}")
@@ -35,7 +44,7 @@ _CATALOG = re.compile(r"\b(?:pg_catalog|information_schema)\b|\b(?:from|join)\s+
 def shape_of(statement: str) -> str:
     """``statement`` with every value as ``?``, every list of values as ``(...)``, no comments, single spaces.
 
-    Text after 20,000 characters is left out.
+    Text after 20,000 characters is left out, and all from a comment inside a comment on.
     """
     text = _TOKEN.sub(_replacement, statement[:_MAX_TEXT])
     text = _LISTS.sub("(...)", _LIST.sub("(...)", text))

@@ -1,0 +1,10 @@
+"""The paths of the monitor, one module a subject."""
+
+from app.builtin.db_monitor.router.activity import router as activity
+from app.core import APIRouter
+
+router = APIRouter()
+for part in (activity,):
+    router.include_router(part)
+
+__all__ = ["router"]

@@ -1,0 +1,31 @@
+"""The server's connections."""
+
+from pydantic import BaseModel, ConfigDict
+
+from app.builtin.db_monitor.schemas.findings import FindingOut
+
+
+class ConnectionGroupOut(BaseModel):
+    """Connections of one application, role, database and state; durations in seconds."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    application: str
+    role: str
+    database: str
+    state: str
+    connections: int
+    longest_in_state_s: float | None
+    oldest_transaction_s: float | None
+
+
+class ConnectionsOut(BaseModel):
+    """All client connections but the monitor's own; ``usable`` are those that ordinary roles may have."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    used: int
+    usable: int
+    used_percent: float
+    groups: list[ConnectionGroupOut]
+    findings: list[FindingOut]

@@ -1,0 +1,14 @@
+"""What the monitor provides to the application."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.http import Platform
+from app.core.monitor import MonitorServer
+
+
+def provide_monitor(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:
+    """The server that is watched: that of the platform's database, over connections of its own."""
+    server = MonitorServer(platform.database, clock=platform.clock)
+    platform.on_stop.append(server.close)
+    return {MonitorServer: server}
