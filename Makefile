@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 3
 # Where it is set, each of the many processes of a run would compile all modules anew, some seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test check audit format bench up clean
+.PHONY: help install lock run test browser check audit format bench up clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its o
 
 test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=3, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
+
+browser: $(VENV)/.installed ## Open every page in a real Chromium; screenshots go to .artifacts/browser (CHROMIUM=path, ARGS=...)
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo 'There is no chromium: apt-get install chromium, or set CHROMIUM to its path' >&2; exit 1; }
+	@$(BIN)/python -m pytest --browser tests/browser $(ARGS)
 
 check: $(VENV)/.installed ## Lint, format, types, import contracts, lock freshness
 	@$(BIN)/ruff check

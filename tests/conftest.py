@@ -84,6 +84,7 @@ def pytest_collection(session: pytest.Session) -> None:
     names = [
         ".".join(file.relative_to(tests.parent).with_suffix("").parts)
         for file in sorted(tests.rglob("test_*.py"))
+        if file.parent.name != "browser"  # not of this run, and a browser's driver takes long to import
     ]
     first = len(names) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     for name in names[first:] + names[:first]:

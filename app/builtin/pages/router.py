@@ -1,7 +1,7 @@
-"""``/ui``: the list of pages, signing in and out, and the style."""
+"""``/ui``: the list of pages, signing in and out, and the files that pages load."""
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Form, Query, Request
 from starlette.responses import Response
@@ -17,13 +17,12 @@ from app.core.errors import EntityNotFoundError, GatehouseError, NotFound
 from app.core.http import (
     LOGIN_FORM,
     SESSION,
-    STYLE,
-    STYLE_NAME,
     PageCookies,
     PageRouter,
     Pages,
     Platform,
     csrf_token_of,
+    find_asset,
     next_page,
     platform_of,
 )
@@ -51,12 +50,12 @@ async def index(request: Request, platform: App, caller: CurrentPrincipal) -> Re
 @router.get("/assets/{name}", dependencies=[enforce_all_policies("ui_assets", OPEN)])
 @api_worker(OPEN)
 async def asset(name: str) -> Response:
-    """The style, kept by browsers for ever: its name changes with what is in it."""
-    if name != STYLE_NAME:
+    """A style or a script, kept by browsers for ever: its name changes with what is in it."""
+    asset = find_asset(name)
+    if asset is None:
         raise NotFound("There is no such file.")
-    return Response(
-        STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=31536000, immutable"}
-    )
+    forever = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(asset.content, media_type=asset.media_type, headers=forever)
 
 
 @router.get("/login", dependencies=[enforce_all_policies("ui_login_form", OPEN)])
@@ -146,7 +145,7 @@ def _form(
     cookies: PageCookies,
     template: str,
     refusal: GatehouseError | None = None,
-    **values: str | None,
+    **values: Any,
 ) -> Response:
     """A form of the sign-in, bound to this browser by a cookie; the one that it has already, so that a form in another tab still works."""
     token = cookies.read(request.scope, LOGIN_FORM) or cookies.new()

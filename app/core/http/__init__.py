@@ -1,5 +1,6 @@
 """HTTP: the edge, the gate, and what handlers ask for. The only room below the routers that knows FastAPI."""
 
+from app.core.http._assets import Asset, Script, find_asset
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
 from app.core.http._audit_work import WorkAudit
 from app.core.http._block import Block
@@ -41,7 +42,7 @@ from app.core.http._page_cookies import LOGIN_FORM, SESSION, PageCookies, csrf_t
 from app.core.http._page_next import next_page
 from app.core.http._page_route import ForgedForm, MenuEntry, PageRoute, PageRouter, in_menu
 from app.core.http._page_session import PageGate, PageVerifier
-from app.core.http._pages import STYLE, STYLE_NAME, Pages
+from app.core.http._pages import Pages
 from app.core.http._platform import Platform
 from app.core.http._problem import Problem, install_problem_handlers, problem_response, send_problem
 from app.core.http._repeated_queries import RepeatedQueriesMiddleware
@@ -55,10 +56,9 @@ __all__ = [
     "LOGIN_FORM",
     "SCOPE_KEY",
     "SESSION",
-    "STYLE",
-    "STYLE_NAME",
     "APIRouter",
     "AddressResolver",
+    "Asset",
     "AuditError",
     "AuditedRoute",
     "Block",
@@ -90,6 +90,7 @@ __all__ = [
     "RateLimiter",
     "RepeatedQueriesMiddleware",
     "RequestState",
+    "Script",
     "SecurityHeaders",
     "Ticket",
     "TokenVerifier",
@@ -103,6 +104,7 @@ __all__ = [
     "debounce",
     "describe_gates",
     "enforce_all_policies",
+    "find_asset",
     "fixed_window",
     "in_menu",
     "install_problem_handlers",

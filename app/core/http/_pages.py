@@ -1,8 +1,7 @@
 """Pages from templates: a folder ``templates`` of a feature, the common layout around them, everything escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,22 @@ from starlette.responses import HTMLResponse
 
 from app.core.context import current_context
 from app.core.errors import ConfigurationError
+from app.core.http._assets import Script, scripts_for, styles_for
 from app.core.http._bearer import is_by_program
 from app.core.http._page_cookies import SESSION, csrf_token_of
-from app.core.http._security_headers import PAGES
+from app.core.http._page_words import FILTERS
+from app.core.http._security_headers import SCRIPTED_CSP
 
 _HERE = Path(__file__).parent
-STYLE = (_HERE / "assets" / "pages.css").read_bytes()
-"""The style of all pages."""
-STYLE_NAME = f"pages.{sha256(STYLE).hexdigest()[:16]}.css"
-"""Changes with what is in it, so that a browser may keep it for ever."""
 
 
 class Pages:
     """The templates of one feature: ``Pages("app.builtin.policies").answer(request, "policies.html", routes=routes)``.
 
-    Templates extend ``layout.html``. What they are given is escaped for HTML wherever it is put, and a name that was not given is an
-    error. The Content Security Policy lets no script run and no style but the common one: neither ``<script>`` and ``onclick`` nor
-    ``<style>`` and ``style=`` work. Raises ConfigurationError for a package that is not there.
+    Templates extend ``layout.html`` and may use the macros of ``components.html``. What they are given is escaped for HTML wherever it is
+    put, and a name that was not given is an error. The Content Security Policy lets no style but the common ones work, and no script but
+    those of ours that ``scripts`` of ``answer`` names: neither ``onclick`` nor a ``<script>`` in the page, ``<style>`` and ``style=`` do.
+    Raises ConfigurationError for a package that is not there.
     """
 
     def __init__(self, package: str) -> None:
@@ -46,14 +44,22 @@ class Pages:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         csrf_token: str | None = None,
+        scripts: Sequence[Script] = (),
         **values: Any,
     ) -> HTMLResponse:
-        """The page. ``csrf_token`` stands in for that of the session's cookie, where there is no session."""
+        """The page. ``csrf_token`` stands in for that of the session's cookie, where there is no session; ``scripts`` are those that the
+        page needs, and all that it can run.
+        """
         if csrf_token is None:
             csrf_token = _session_token(request)
-        caller = current_context().principal
-        body = self._environment.get_template(template).render(csrf_token=csrf_token, caller=caller, **values)
-        return HTMLResponse(body, status_code=status, headers=dict(headers or {}))
+        shown = {"csrf_token": csrf_token, "caller": current_context().principal, **_files(scripts), **values}
+        body = self._environment.get_template(template).render(shown)
+        allowed = {"Content-Security-Policy": SCRIPTED_CSP} if scripts else {}
+        return HTMLResponse(body, status_code=status, headers={**allowed, **(headers or {})})
+
+
+def _files(scripts: Sequence[Script]) -> dict[str, list[str]]:
+    return {"styles": styles_for(scripts), "scripts": scripts_for(scripts)}
 
 
 def _session_token(request: Request) -> str:
@@ -92,5 +98,6 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(style=f"{PAGES}/assets/{STYLE_NAME}", csrf_token="", caller=None)
+    environment.filters.update(FILTERS)
+    environment.globals.update(_files(()), csrf_token="", caller=None)
     return environment

@@ -12,7 +12,7 @@ from app.builtin.accounts.service import MfaRequired, Opened, PageSessions, Revo
 from app.builtin.pages.service import Entrance
 from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
-from app.core.http import STYLE_NAME
+from app.core.http._assets import STYLE
 from app.core.security import TokenService
 from app.main import create_app
 from app.settings import Settings
@@ -404,7 +404,7 @@ class Codes:
 class TestAssets:
     async def test_the_style_is_kept_for_ever_and_nothing_else_is_there(self, site: FastAPI) -> None:
         browser = Browser(site)
-        answer = await browser.get(f"/ui/assets/{STYLE_NAME}")
+        answer = await browser.get(STYLE.path)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["content-type"].startswith("text/css")
         for name in ("pages.css", "..%2f_pages.py", "x"):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.builtin.db_monitor.service.board import Board
 from app.core.http import Platform
 from app.core.monitor import MonitorServer
 
@@ -11,4 +12,4 @@ def provide_monitor(platform: Platform, _settings: object) -> Mapping[type[Any],
     """The server that is watched: that of the platform's database, over connections of its own."""
     server = MonitorServer(platform.database, clock=platform.clock)
     platform.on_stop.append(server.close)
-    return {MonitorServer: server}
+    return {MonitorServer: server, Board: Board(platform.clock)}

@@ -1,0 +1,10 @@
+"""``/ui/db-monitor``: the monitor for people, one module a page."""
+
+from app.builtin.db_monitor.router.pages.connections import router as connections
+from app.core import APIRouter
+
+router = APIRouter()
+for part in (connections,):
+    router.include_router(part)
+
+__all__ = ["router"]

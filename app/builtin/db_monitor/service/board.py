@@ -1,0 +1,57 @@
+"""What the pages of the monitor show: each question put once in a few seconds, however many people look."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, NamedTuple, TypeVar
+
+from app.core.monitor import Panel, panel
+from app.core.resilience import Clock
+
+_T = TypeVar("_T")
+_MOST = 256
+
+
+class _Kept(NamedTuple):
+    until: float
+    panel: Panel[Any]
+
+
+class Board:
+    """Panels by name, kept for ``keep_s`` seconds of ``clock``, also those without an answer: a server that hangs is not asked again by
+    everybody who reloads. Of one process, on one event loop; at most 256 are kept.
+    """
+
+    def __init__(self, clock: Clock, *, keep_s: float = 3.0) -> None:
+        self._clock = clock
+        self._keep_s = keep_s
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+
+    async def look(self, name: Hashable, question: Callable[[], Awaitable[_T]]) -> Panel[_T]:
+        """The answer to ``question``, or why there is none. Who comes while it is being answered waits for the same answer; ``name`` must
+        hold all that the answer depends on.
+        """
+        if (kept := self._fresh(name)) is not None:
+            return kept
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        try:
+            async with lock:
+                if (kept := self._fresh(name)) is not None:
+                    return kept
+                answer = await panel(str(name), question)
+                self._keep(name, answer)
+                return answer
+        finally:
+            if not lock.locked():
+                self._locks.pop(name, None)
+
+    def _fresh(self, name: Hashable) -> Panel[Any] | None:
+        kept = self._kept.get(name)
+        return kept.panel if kept is not None and kept.until > self._clock.monotonic() else None
+
+    def _keep(self, name: Hashable, answer: Panel[Any]) -> None:
+        self._kept[name] = _Kept(self._clock.monotonic() + self._keep_s, answer)
+        self._kept.move_to_end(name)
+        while len(self._kept) > _MOST:
+            self._kept.popitem(last=False)

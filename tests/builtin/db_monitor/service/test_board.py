@@ -1,0 +1,73 @@
+"""Each question once in a few seconds."""
+
+import asyncio
+
+import pytest
+
+from app.builtin.db_monitor.service import Board
+from app.core.monitor import MonitorTimeout
+from app.core.resilience import ManualClock
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.times = 0
+        self.go = asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.times += 1
+        await self.go.wait()
+        return self.times
+
+
+async def test_who_comes_meanwhile_and_soon_after_gets_the_same_answer() -> None:
+    clock, asked = ManualClock(), Asked()
+    board = Board(clock, keep_s=3)
+    looks = [asyncio.create_task(board.look("a", asked)) for _ in range(5)]
+    await asyncio.sleep(0)
+    asked.go.set()
+    assert {(await look).value for look in looks} == {1}
+    clock.advance(2.9)
+    assert (await board.look("a", asked)).value == 1
+    assert (await board.look(("a", 1), asked)).value == 2
+    clock.advance(0.2)
+    assert (await board.look("a", asked)).value == 3
+    assert board._locks == {}
+
+
+async def test_when_the_first_goes_away_the_next_asks() -> None:
+    asked = Asked()
+    board = Board(ManualClock())
+    first, second = (asyncio.create_task(board.look("a", asked)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    asked.go.set()
+    assert (await second).value == 2
+
+
+async def test_a_server_that_does_not_answer_is_not_asked_by_everybody() -> None:
+    times = 0
+
+    async def refuse() -> int:
+        nonlocal times
+        times += 1
+        raise MonitorTimeout
+
+    board = Board(ManualClock())
+    found = [await board.look("a", refuse) for _ in range(3)]
+    assert times == 1
+    assert found[0].value is None
+    assert found[0].reason == "The server did not answer in the time that this question may take"
+
+
+async def test_only_so_many_are_kept() -> None:
+    board = Board(ManualClock())
+
+    async def one() -> int:
+        return 1
+
+    for number in range(300):
+        await board.look(number, one)
+    assert len(board._kept) == 256
