@@ -19,7 +19,7 @@ run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its o
 test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=3, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
 
-browser: $(VENV)/.installed ## Open every page in a real Chromium; screenshots go to .artifacts/browser (CHROMIUM=path, ARGS=...)
+browser: $(VENV)/.installed ## Open every page in a real Chromium; screenshots go to tests/browser/artifacts (CHROMIUM=path, ARGS=...)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo 'There is no chromium: apt-get install chromium, or set CHROMIUM to its path' >&2; exit 1; }
 	@$(BIN)/python -m pytest --browser tests/browser $(ARGS)
 

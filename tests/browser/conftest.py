@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.apps import running, served
 from tests.browser.screens import EMAIL, PASSWORD, Screens
 
-ARTIFACTS = Path(__file__).parents[2] / ".artifacts" / "browser"
+ARTIFACTS = Path(__file__).parent / "artifacts"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

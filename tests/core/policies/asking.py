@@ -25,6 +25,7 @@ ALICE = Caller(Principal("alice"), "192.0.2.1")
 P = "{u:alice}"
 ACCOUNT = f"{P}:v1:c"
 HOUR_MS = 3_600_000
+_GONE = -2
 FAR = 1_000_000.0
 CREDIT = 1_000_000
 WIDE = RateLimit.fixed_window("wide", limit=1000, window=FAR)
@@ -131,7 +132,7 @@ async def ask_times(admitter: Admitter, times: int, ask: Ask, plan: Plan = NO_LI
 
 
 async def lives(store: ValkeyClient) -> dict[str, int]:
-    """Every key with its life time in ms."""
+    """Every key with its life time in ms (-1: it never ends). What ends while we look is not there any more."""
     keys = [key.decode() for key in await store.execute("KEYS", "*") if key != b"test:now"]
     found = await asyncio.gather(*(store.execute("PTTL", key) for key in keys))
-    return dict(zip(keys, found, strict=True))
+    return {key: life for key, life in zip(keys, found, strict=True) if life != _GONE}
