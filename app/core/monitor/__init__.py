@@ -4,6 +4,8 @@ A question is a function that takes an ``Asked`` (a connection in a READ ONLY tr
 frozen dataclass; ``findings`` of it are what somebody should look at.
 """
 
+from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
+from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
 from app.core.monitor._errors import (
     MonitorBusy,
@@ -14,16 +16,32 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
+from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
 from app.core.monitor._redaction import redacted
+from app.core.monitor._replication import OwnLag, Replication, Slot, Standby, replication
+from app.core.monitor._sequences import Sequence, Sequences, sequences
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
+from app.core.monitor._server_settings import ServerSettings, Setting, server_settings
+from app.core.monitor._store_state import StoreState, store_state
+from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparound, wraparound
 
 __all__ = [
     "APPLICATION_NAME",
     "Asked",
+    "Autovacuum",
+    "Blocks",
+    "BufferCache",
+    "BufferCacheWatch",
+    "CachedTable",
     "ConnectionGroup",
     "Connections",
+    "DatabaseAge",
     "Finding",
+    "Holder",
+    "LockSession",
+    "Locks",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -32,11 +50,34 @@ __all__ = [
     "MonitorTimeout",
     "MonitorUnreachable",
     "NotSupported",
+    "OpenTransaction",
+    "OwnCache",
+    "OwnCaches",
+    "OwnLag",
     "Panel",
+    "Replication",
+    "RunningVacuum",
+    "Sequence",
+    "Sequences",
     "ServerFacts",
+    "ServerSettings",
+    "Setting",
     "Severity",
+    "Slot",
+    "Standby",
+    "StoreState",
+    "TableAge",
+    "TableCare",
+    "Wraparound",
+    "autovacuum",
     "connections",
+    "locks",
     "panel",
     "ranked",
     "redacted",
+    "replication",
+    "sequences",
+    "server_settings",
+    "store_state",
+    "wraparound",
 ]
