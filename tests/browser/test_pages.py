@@ -8,6 +8,7 @@ PATHS = {
     "pages": "/ui",
     "policies": "/ui/policies",
     "monitor-connections": "/ui/db-monitor/connections",
+    "monitor-server": "/ui/db-monitor/server",
 }
 
 

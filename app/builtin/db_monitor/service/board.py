@@ -5,11 +5,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
-from app.core.monitor import Panel, panel
-from app.core.resilience import Clock
+from app.core.monitor import MonitorBusy, Panel, panel
+from app.core.resilience import Clock, Places
 
 _T = TypeVar("_T")
 _MOST = 256
+_AT_ONCE = 2  # as many as the monitor has connections: more would only wait for one, and give up sooner
+_WAIT_S = 4.0
 
 
 class _Kept(NamedTuple):
@@ -19,13 +21,15 @@ class _Kept(NamedTuple):
 
 class Board:
     """Panels by name, kept for ``keep_s`` seconds of ``clock``, also those without an answer: a server that hangs is not asked again by
-    everybody who reloads. Of one process, on one event loop; at most 256 are kept.
+    everybody who reloads. Two questions are put at once; who has waited four seconds for his turn is told that the monitor is busy, so
+    that a page with many panels is there in time whatever the server does. Of one process, on one event loop; at most 256 are kept.
     """
 
     def __init__(self, clock: Clock, *, keep_s: float = 3.0) -> None:
         self._clock = clock
         self._keep_s = keep_s
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._places = Places(_AT_ONCE, queue=_MOST)
         self._locks: dict[Hashable, asyncio.Lock] = {}
 
     async def look(self, name: Hashable, question: Callable[[], Awaitable[_T]]) -> Panel[_T]:
@@ -39,12 +43,20 @@ class Board:
             async with lock:
                 if (kept := self._fresh(name)) is not None:
                     return kept
-                answer = await panel(str(name), question)
+                answer = await panel(str(name), lambda: self._in_turn(question))
                 self._keep(name, answer)
                 return answer
         finally:
             if not lock.locked():
                 self._locks.pop(name, None)
+
+    async def _in_turn(self, question: Callable[[], Awaitable[_T]]) -> _T:
+        if not await self._places.acquire(_WAIT_S):
+            raise MonitorBusy
+        try:
+            return await question()
+        finally:
+            self._places.release()
 
     def _fresh(self, name: Hashable) -> Panel[Any] | None:
         kept = self._kept.get(name)

@@ -19,7 +19,10 @@ SEE = JobConfig(
 
 Shown = Annotated[Board, Depends(provided(Board))]
 
-TABS: tuple[tuple[str, str], ...] = (("/ui/db-monitor/connections", "Connections"),)
+TABS: tuple[tuple[str, str], ...] = (
+    ("/ui/db-monitor/connections", "Connections"),
+    ("/ui/db-monitor/server", "Server"),
+)
 _pages = Pages("app.builtin.db_monitor")
 
 
