@@ -14,16 +14,25 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._latency import QueryLatencyTracker
+from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
+from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
 from app.core.monitor._redaction import redacted
+from app.core.monitor._repeats import RepeatedReads
+from app.core.monitor._repeats_found import RepeatedRead
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
 
 __all__ = [
     "APPLICATION_NAME",
+    "POOL_ALERT_PERCENT",
     "Asked",
     "ConnectionGroup",
+    "ConnectionPoolMonitor",
     "Connections",
     "Finding",
+    "LatencyMetrics",
+    "LatencySummary",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -33,6 +42,11 @@ __all__ = [
     "MonitorUnreachable",
     "NotSupported",
     "Panel",
+    "PoolMetrics",
+    "QueryLatency",
+    "QueryLatencyTracker",
+    "RepeatedRead",
+    "RepeatedReads",
     "ServerFacts",
     "Severity",
     "connections",
