@@ -5,6 +5,7 @@ frozen dataclass; ``findings`` of it are what somebody should look at.
 """
 
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
+from app.core.monitor._deadlocks import DeadlockAudit, DeadlockReport
 from app.core.monitor._errors import (
     MonitorBusy,
     MonitorDenied,
@@ -14,6 +15,7 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
 from app.core.monitor._latency import QueryLatencyTracker
 from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
@@ -22,15 +24,21 @@ from app.core.monitor._redaction import redacted
 from app.core.monitor._repeats import RepeatedReads
 from app.core.monitor._repeats_found import RepeatedRead
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
+from app.core.monitor._server_counters import ServerCounters, server_counters
 
 __all__ = [
     "APPLICATION_NAME",
+    "MEAN_ALERT_MS",
     "POOL_ALERT_PERCENT",
     "Asked",
     "ConnectionGroup",
     "ConnectionPoolMonitor",
     "Connections",
+    "DatabaseHealthCheck",
+    "DeadlockAudit",
+    "DeadlockReport",
     "Finding",
+    "HealthReport",
     "LatencyMetrics",
     "LatencySummary",
     "MonitorBusy",
@@ -47,10 +55,12 @@ __all__ = [
     "QueryLatencyTracker",
     "RepeatedRead",
     "RepeatedReads",
+    "ServerCounters",
     "ServerFacts",
     "Severity",
     "connections",
     "panel",
     "ranked",
     "redacted",
+    "server_counters",
 ]

@@ -5,13 +5,14 @@ from dataclasses import asdict
 from heapq import nlargest
 from math import isfinite
 from threading import Lock
+from typing import Self
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.context import current_context
-from app.core.db import StatementTiming
+from app.core.db import Database, StatementTiming
 from app.core.errors import ConfigurationError
 from app.core.monitor._durations import bucket_of
 from app.core.monitor._engines import sync_engine
@@ -27,6 +28,7 @@ from app.core.observability import DatabaseEvent, EventHub
 from app.core.resilience import Clock, SystemClock
 
 _SLICES = 5
+_of_engines: "WeakKeyDictionary[Engine, QueryLatencyTracker]" = WeakKeyDictionary()
 
 
 class QueryLatencyTracker:
@@ -133,6 +135,16 @@ class QueryLatencyTracker:
             self.subscribe(hub)
             self._attached[sync] = timing = StatementTiming(hub)
             timing.install(sync)
+
+    @classmethod
+    def of(cls, engine: AsyncEngine | Engine | Database) -> Self:
+        """The tracker of ``engine``: made and attached when it is first asked for."""
+        sync = sync_engine(engine)
+        tracker = _of_engines.get(sync)
+        if not isinstance(tracker, cls):
+            tracker = _of_engines[sync] = cls()
+            tracker.attach(sync)
+        return tracker
 
     def detach(self, engine: AsyncEngine | Engine) -> None:
         """No longer."""

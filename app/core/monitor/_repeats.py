@@ -68,9 +68,12 @@ class RepeatedReads:
         self._open: dict[str, RequestReads] = {}
         self._places: dict[tuple[str, str], _Place] = {}
         self._endpoints: set[str] = set()
+        self.is_watching = False
+        """Whether it is subscribed to anything."""
 
     def subscribe(self, hub: EventHub) -> None:
         """Watch every statement that this hub tells of from now on."""
+        self.is_watching = True
         hub.subscribe(DatabaseEvent, self._on_statement)
 
     def _on_statement(self, event: DatabaseEvent) -> None:
