@@ -115,7 +115,7 @@ def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
     platform = _platform(settings, features)
     metrics = Metrics()
     metrics.subscribe(platform.hub)
-    reports = RequestReports(access_log(), metrics.on_requests)
+    reports = RequestReports(access_log(), metrics.on_requests, *platform.on_requests)
     has_docs = not settings.is_production
     app = FastAPI(
         title=settings.app_name,

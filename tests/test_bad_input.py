@@ -102,6 +102,7 @@ GATED = (
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/n-plus-one", scope="read:monitor", needs_database=False),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),

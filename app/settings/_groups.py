@@ -163,6 +163,15 @@ class ApiKeySettings(Group):
     per_user: int = Field(default=50, ge=1, le=1000, description="API keys that a user may have at once")
 
 
+class MonitorSettings(Group):
+    """The database monitor."""
+
+    track_latency: bool = Field(
+        default=True,
+        description="Count statements and their durations by shape and route, and find what requests repeat",
+    )
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

@@ -14,6 +14,7 @@ from app.core import APIRouter, JobConfig, api_worker, enforce_all_policies, pro
 from app.core.context import current_context
 from app.core.db import Database
 from app.core.http import platform_of
+from app.core.monitor import QueryLatencyTracker
 
 OPEN_ROUTES = {"/live": "probe", "/ready": "probe", "/health": "probe"}
 DATABASE = JobConfig.public(timeout=10.0)
@@ -24,6 +25,12 @@ Probes = Annotated[Health, Depends(provided(Health))]
 
 def _database(request: Request) -> Database:
     return platform_of(request).database
+
+
+def _latency(request: Request) -> QueryLatencyTracker | None:
+    """Who watches the statements, if a feature does."""
+    tracker: QueryLatencyTracker | None = platform_of(request).services.get(QueryLatencyTracker)
+    return tracker
 
 
 @router.get("/live")
@@ -48,11 +55,15 @@ async def summary(health: Probes) -> Ready:
     "/health/db", response_model_exclude_none=True, dependencies=[enforce_all_policies("health_db", DATABASE)]
 )
 @api_worker(DATABASE)
-async def database_state(health: Probes, database: Annotated[Database, Depends(_database)]) -> DatabaseHealth:
-    """The database's state; with the scope read:monitor also its version, latency and this process's pool."""
+async def database_state(
+    health: Probes,
+    database: Annotated[Database, Depends(_database)],
+    latency: Annotated[QueryLatencyTracker | None, Depends(_latency)],
+) -> DatabaseHealth:
+    """The database's state; with the scope read:monitor also its version, latency, this process's pool and statements, and alerts."""
     caller = current_context().principal
     details = caller is not None and "read:monitor" in caller.scopes
-    return await database_health(database, health, details=details)
+    return await database_health(database, health, details=details, latency=latency)
 
 
 def _ready(report: Report) -> Ready:

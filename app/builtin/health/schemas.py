@@ -18,6 +18,9 @@ class Ready(BaseModel):
     checks: dict[str, str] = Field(description="Each check by name: ok or failed")
 
 
+Alert = Literal["pool", "latency"]
+
+
 class Pool(BaseModel):
     """Connections of the process that answered."""
 
@@ -37,6 +40,19 @@ class ReplicaState(BaseModel):
     lag_s: float | None = Field(default=None, description="Seconds behind the primary, at most")
 
 
+class StatementLatency(BaseModel):
+    """How long statements of the process that answered took in the last minutes, as the service saw it."""
+
+    window_s: float
+    statements: int
+    avg_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    slow_since_start: int = Field(description="Statements of 100 ms or more since the start")
+
+
 class DatabaseHealth(BaseModel):
     """The database's state; the rest only for callers with the scope read:monitor."""
 
@@ -44,4 +60,8 @@ class DatabaseHealth(BaseModel):
     latency_ms: float | None = None
     server_version: str | None = None
     pool: Pool | None = None
+    statements: StatementLatency | None = None
+    alerts: list[Alert] | None = Field(
+        default=None, description="pool: 80 % of it or more are in use; latency: a mean above 200 ms"
+    )
     replica: ReplicaState | None = None

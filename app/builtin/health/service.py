@@ -7,10 +7,11 @@ from typing import Any
 
 import structlog
 
-from app.builtin.health.schemas import DatabaseHealth, Pool, ReplicaState
-from app.core.db import Database, DatabaseUnavailable, is_at_head
+from app.builtin.health.schemas import Alert, DatabaseHealth, Pool, ReplicaState, StatementLatency
+from app.core.db import Database, DatabaseUnavailable, PoolStatus, is_at_head
 from app.core.errors import Unavailable
 from app.core.http import Platform
+from app.core.monitor import MEAN_ALERT_MS, POOL_ALERT_PERCENT, LatencyMetrics, QueryLatencyTracker
 from app.core.resilience import Clock
 
 Ping = Callable[[], Awaitable[None]]
@@ -119,8 +120,10 @@ def database_pings(database: Database) -> dict[str, Ping]:
     return {"database": database.ping, "schema": schema}
 
 
-async def database_health(database: Database, health: Health, *, details: bool) -> DatabaseHealth:
-    """The database's state.
+async def database_health(
+    database: Database, health: Health, *, details: bool, latency: QueryLatencyTracker | None = None
+) -> DatabaseHealth:
+    """The database's state; ``latency`` is who watches the statements.
 
     Without ``details`` it costs the database nothing beyond the shared round. Raises NotReady.
     """
@@ -130,12 +133,37 @@ async def database_health(database: Database, health: Health, *, details: bool) 
     if not details:
         return DatabaseHealth()
     probe = await database.probe()
+    metrics = latency.get_metrics() if latency is not None else None
+    pool = database.pool_status()
     return DatabaseHealth(
         latency_ms=round(probe.latency_s * 1000, 3),
         server_version=probe.server_version,
-        pool=Pool(**asdict(database.pool_status())),
+        pool=Pool(**asdict(pool)),
+        statements=_statements(metrics) if metrics is not None else None,
+        alerts=_alerts(pool, metrics),
         replica=ReplicaState(**asdict(database.replica.status)) if database.replica is not None else None,
     )
+
+
+def _statements(metrics: LatencyMetrics) -> StatementLatency:
+    recent = metrics.recent
+    return StatementLatency(
+        window_s=metrics.window_s,
+        statements=recent.query_count,
+        avg_ms=recent.avg_duration_ms,
+        p50_ms=recent.p50_ms,
+        p95_ms=recent.p95_ms,
+        p99_ms=recent.p99_ms,
+        max_ms=recent.max_duration_ms,
+        slow_since_start=metrics.slow_query_count,
+    )
+
+
+def _alerts(pool: PoolStatus, metrics: LatencyMetrics | None) -> list[Alert]:
+    alerts: list[Alert] = ["pool"] if pool.utilization_percent >= POOL_ALERT_PERCENT else []
+    if metrics is not None and metrics.recent.avg_duration_ms > MEAN_ALERT_MS:
+        alerts.append("latency")
+    return alerts
 
 
 def provide_health(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:

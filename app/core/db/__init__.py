@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db._advisory import AdvisoryLocks
 from app.core.db._after_commit import after_commit, after_commit_idle
+from app.core.db._call_path import call_path
 from app.core.db._client import DatabaseClient, get_db_client
 from app.core.db._cursor import CursorSigner, configure_cursors
 from app.core.db._database import Database
@@ -46,6 +47,7 @@ from app.core.db._grammar import FilterGrammar
 from app.core.db._helpers import BulkOperations, FilterHelper, PaginationHelper, SortHelper
 from app.core.db._idempotency import StoredResult, find_result, keep_result, purge_results
 from app.core.db._leaks import ConnectionLeaked, forbid_connection_leaks
+from app.core.db._listeners import StatementTiming
 from app.core.db._migration_dry_run import MigrationDryRun
 from app.core.db._migration_files import Migration
 from app.core.db._migration_utils import MigrationStatus, MigrationUtils
@@ -101,7 +103,7 @@ from app.core.db._sessions import (
     get_read_db,
     get_read_db_context,
 )
-from app.core.db._shape import shape_of
+from app.core.db._shape import reads_tables, shape_of
 from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
 from app.core.db._table_stats import TableStats, get_table_stats
@@ -197,6 +199,7 @@ __all__ = [
     "SessionScope",
     "SortHelper",
     "SortKey",
+    "StatementTiming",
     "StoredResult",
     "TableStats",
     "TablesUsed",
@@ -213,6 +216,7 @@ __all__ = [
     "analyze_query_plan",
     "cached_db_query",
     "cached_query",
+    "call_path",
     "configure",
     "configure_cursors",
     "configure_environment",
@@ -242,6 +246,7 @@ __all__ = [
     "parse_sort",
     "pending",
     "purge_results",
+    "reads_tables",
     "record_step",
     "retry_decorator",
     "run_command",

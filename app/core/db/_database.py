@@ -172,7 +172,7 @@ class Database:
         """
         with translate_errors():
             async with noted(statement), self.engine.connect() as connection:
-                with timed(statement, self._hub):
+                with timed(statement, values, self._hub):
                     rows = await run_alone(connection, statement, values, in_transaction=self.through_pooler)
         return cast("list[tuple[Any, ...]]", rows)
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.core.db._errors import DatabaseFault, is_in_use, translate, translate_commit
+from app.core.db._may_repeat import MAY_REPEAT
 from app.core.db._query_notes import forget_notes, install_notes
 from app.core.observability import DatabaseEvent, EventHub
 
@@ -42,7 +43,7 @@ def install_listeners(engine: Engine, hub: EventHub | None) -> None:
     event.listen(engine, "rollback_savepoint", _forget)
     install_notes(engine)
     if hub is not None:
-        _Timing(hub).install(engine)
+        StatementTiming(hub).install(engine)
 
 
 def _refuse_dead_connection(
@@ -161,7 +162,7 @@ def _operation(statement: str) -> str:
 
 
 @contextmanager
-def timed(statement: str, hub: EventHub | None) -> Iterator[None]:
+def timed(statement: str, values: object, hub: EventHub | None) -> Iterator[None]:
     """Emit the event of a statement that the block sends past the engine's listeners."""
     started, refused = perf_counter(), None
     try:
@@ -171,23 +172,34 @@ def timed(statement: str, hub: EventHub | None) -> Iterator[None]:
         raise
     finally:
         if hub is not None:
-            hub.emit(DatabaseEvent(_operation(statement), perf_counter() - started, refused))
+            passed = perf_counter() - started
+            hub.emit(DatabaseEvent(_operation(statement), passed, refused, statement, values))
 
 
 def _name_of(error: BaseException) -> str:
     return getattr(error, "sqlstate", None) or type(error).__name__
 
 
-class _Timing:
-    """Emits one ``DatabaseEvent`` per statement, also for those that fail."""
+class StatementTiming:
+    """Emits one ``DatabaseEvent`` per statement of the engines that it is installed on, also for those that fail.
+
+    A ``Database`` that was given a hub has it already; twice on one engine would count twice.
+    """
 
     def __init__(self, hub: EventHub) -> None:
         self._hub = hub
 
     def install(self, engine: Engine) -> None:
+        """From the next statement on."""
         event.listen(engine, "before_cursor_execute", self._start)
         event.listen(engine, "after_cursor_execute", self._stop)
         event.listen(engine, "handle_error", self._fail)
+
+    def remove(self, engine: Engine) -> None:
+        """No longer."""
+        event.remove(engine, "before_cursor_execute", self._start)
+        event.remove(engine, "after_cursor_execute", self._stop)
+        event.remove(engine, "handle_error", self._fail)
 
     def _start(
         self,
@@ -206,19 +218,22 @@ class _Timing:
         _c: Connection,
         _cursor: Any,
         sql: str,
-        _params: Any,
+        parameters: Any,
         context: ExecutionContext | None,
-        _many: bool,
+        many: bool,
     ) -> None:
-        self._hub.emit(DatabaseEvent(_operation(sql), _since(context)))
+        passed = _since(context)
+        if context is not None:
+            # As it was before query tags were appended: with them each request's text would be another one.
+            sql = context.statement or sql
+            many = many or context.execution_options.get(MAY_REPEAT, False)
+        self._hub.emit(DatabaseEvent(_operation(sql), passed, None, sql, None if many else parameters))
 
     def _fail(self, context: ExceptionContext) -> None:
-        error = context.original_exception
-        self._hub.emit(
-            DatabaseEvent(
-                _operation(context.statement or ""), _since(context.execution_context), _name_of(error)
-            )
-        )
+        execution = context.execution_context
+        statement = (execution.statement if execution is not None else None) or context.statement or ""
+        failed = _name_of(context.original_exception)
+        self._hub.emit(DatabaseEvent(_operation(statement), _since(execution), failed, statement))
 
 
 def _since(context: ExecutionContext | None) -> float:

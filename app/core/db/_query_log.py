@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
-from app.core.db._query_watch import MAY_REPEAT, QueryWatch, RepeatedQuery, lines_once
+from app.core.db._may_repeat import MAY_REPEAT
+from app.core.db._query_watch import QueryWatch, RepeatedQuery, lines_once
 from app.core.db._shape import shape_of
 from app.core.errors import ConfigurationError
 

@@ -16,11 +16,9 @@ from sqlalchemy.engine import Engine, ExecutionContext
 
 from app.core.context import current_context
 from app.core.db._call_path import call_path
+from app.core.db._may_repeat import MAY_REPEAT
 from app.core.db._shape import reads_tables, shape_of
 from app.core.errors import ConfigurationError, GatehouseError
-
-MAY_REPEAT = "may_repeat"
-"""Execution option of a statement that is meant to run often: ``statement.execution_options(may_repeat=True)``."""
 
 _MAX_SHAPES = 1000
 _MAX_SAMPLES = 50

@@ -14,7 +14,7 @@ from app.core.http._gate_kit import Keeping, TokenVerifier
 from app.core.http._page_cookies import PageCookies
 from app.core.http._page_session import PageGate, PageVerifier
 from app.core.http._traffic import TrafficControl
-from app.core.observability import EventHub
+from app.core.observability import Consumer, EventHub
 from app.core.policies import (
     Admitter,
     ClusterMode,
@@ -39,7 +39,8 @@ T = TypeVar("T")
 class Platform:
     """The collaborators of one application.
 
-    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_stop`` what is called at the end
+    ``services`` holds what features provide, by type; ``pings`` the checks of readiness, by name; ``on_requests`` what is told of finished
+    requests, in batches; ``on_stop`` what is called at the end
     (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
     of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them; ``work`` the
     policies of what features do outside requests, by name; ``page_cookies`` are the cookies of pages, ``webhooks`` the secrets of their
@@ -60,6 +61,7 @@ class Platform:
     encryptor: DataEncryptor | None = None
     services: dict[type[Any], Any] = field(default_factory=dict)
     pings: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    on_requests: list[Consumer] = field(default_factory=list)
     on_stop: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
     routes: tuple[AuditedRoute, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)

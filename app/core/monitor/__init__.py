@@ -7,6 +7,7 @@ frozen dataclass; ``findings`` of it are what somebody should look at.
 from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
 from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
+from app.core.monitor._deadlocks import DeadlockAudit, DeadlockReport
 from app.core.monitor._errors import (
     MonitorBusy,
     MonitorDenied,
@@ -16,19 +17,28 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
+from app.core.monitor._latency import QueryLatencyTracker
+from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
+from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
 from app.core.monitor._redaction import redacted
+from app.core.monitor._repeats import RepeatedReads
+from app.core.monitor._repeats_found import RepeatedRead
 from app.core.monitor._replication import OwnLag, Replication, Slot, Standby, replication
 from app.core.monitor._sequences import Sequence, Sequences, sequences
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
+from app.core.monitor._server_counters import ServerCounters, server_counters
 from app.core.monitor._server_settings import ServerSettings, Setting, server_settings
 from app.core.monitor._store_state import StoreState, store_state
 from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparound, wraparound
 
 __all__ = [
     "APPLICATION_NAME",
+    "MEAN_ALERT_MS",
+    "POOL_ALERT_PERCENT",
     "Asked",
     "Autovacuum",
     "Blocks",
@@ -36,10 +46,17 @@ __all__ = [
     "BufferCacheWatch",
     "CachedTable",
     "ConnectionGroup",
+    "ConnectionPoolMonitor",
     "Connections",
     "DatabaseAge",
+    "DatabaseHealthCheck",
+    "DeadlockAudit",
+    "DeadlockReport",
     "Finding",
+    "HealthReport",
     "Holder",
+    "LatencyMetrics",
+    "LatencySummary",
     "LockSession",
     "Locks",
     "MonitorBusy",
@@ -55,10 +72,16 @@ __all__ = [
     "OwnCaches",
     "OwnLag",
     "Panel",
+    "PoolMetrics",
+    "QueryLatency",
+    "QueryLatencyTracker",
+    "RepeatedRead",
+    "RepeatedReads",
     "Replication",
     "RunningVacuum",
     "Sequence",
     "Sequences",
+    "ServerCounters",
     "ServerFacts",
     "ServerSettings",
     "Setting",
@@ -77,6 +100,7 @@ __all__ = [
     "redacted",
     "replication",
     "sequences",
+    "server_counters",
     "server_settings",
     "store_state",
     "wraparound",

@@ -23,10 +23,11 @@ from app.core.observability._logging import access_log, configure_logging
 from app.core.observability._mail_metrics import count_mail
 from app.core.observability._metrics import CONTENT_TYPE as METRICS_CONTENT_TYPE
 from app.core.observability._metrics import Metrics, record_db_latency
+from app.core.observability._monitor_metrics import tell_server_counters
 from app.core.observability._multiprocess import prepare_multiprocess_dir
 from app.core.observability._pool_metrics import PoolMeter, ReplicaMeter
 from app.core.observability._redaction import redact, redact_text
-from app.core.observability._requests import RequestRecord, RequestReports
+from app.core.observability._requests import Consumer, RequestRecord, RequestReports
 from app.core.observability._run import Run
 from app.core.observability._sink import LogSink, log_sink
 from app.core.observability._tracing import configure_tracing, get_tracer, shutdown_tracing
@@ -36,6 +37,7 @@ __all__ = [
     "AccessLog",
     "BreakerEvent",
     "CacheEvent",
+    "Consumer",
     "CreditEvent",
     "DatabaseEvent",
     "Event",
@@ -68,4 +70,5 @@ __all__ = [
     "redact",
     "redact_text",
     "shutdown_tracing",
+    "tell_server_counters",
 ]

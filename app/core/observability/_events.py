@@ -32,12 +32,19 @@ class PolicyEvent(NamedTuple):
 class DatabaseEvent(NamedTuple):
     """One statement sent to the database.
 
-    ``operation`` is the first word in lower case, ``error`` the SQLSTATE or the exception's class name.
+    ``operation`` is the first word in lower case, ``error`` the SQLSTATE or the exception's class name. ``statement`` is its text without
+    query tags. ``parameters`` are there to tell its runs apart and for nothing else; None where it is meant to run often. Neither may be
+    shown as it is, and its ``repr`` leaves them out.
     """
 
     operation: str
     duration_s: float
     error: str | None = None
+    statement: str = ""
+    parameters: object = None
+
+    def __repr__(self) -> str:
+        return f"DatabaseEvent({self.operation!r}, {self.duration_s!r}, {self.error!r})"
 
 
 class StoreEvent(NamedTuple):

@@ -98,8 +98,9 @@ async def test_the_databases_details_need_the_scope(service: Service) -> None:
     plain = await get("/health/db", headers=bearer(uuid4(), scopes=("read:records",)))
     assert plain.json() == {"status": "ok"}
     full = (await get("/health/db", headers=bearer(uuid4(), scopes=("read:monitor",)))).json()
-    assert set(full) == {"status", "latency_ms", "server_version", "pool"}
+    assert set(full) == {"status", "latency_ms", "server_version", "pool", "alerts"}
     assert full["pool"]["limit"] >= full["pool"]["open"] >= 1
+    assert full["alerts"] == []
 
 
 async def test_a_bad_token_is_refused_even_where_none_is_needed(service: Service) -> None:

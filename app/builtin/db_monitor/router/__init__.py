@@ -1,11 +1,18 @@
 """The paths of the monitor, one module a subject."""
 
 from app.builtin.db_monitor.router.activity import router as activity
+from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
 from app.builtin.db_monitor.router.pages import router as pages
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (activity, pages):
+for part in (
+    activity,
+    pages,
+    n_plus_one,
+):
     router.include_router(part)
 
-__all__ = ["router"]
+__all__ = [
+    "router",
+]

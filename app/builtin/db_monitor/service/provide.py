@@ -5,11 +5,31 @@ from typing import Any
 
 from app.builtin.db_monitor.service.board import Board
 from app.core.http import Platform
-from app.core.monitor import MonitorServer
+from app.core.monitor import (
+    ConnectionPoolMonitor,
+    DeadlockAudit,
+    MonitorServer,
+    QueryLatencyTracker,
+    RepeatedReads,
+)
 
 
-def provide_monitor(platform: Platform, _settings: object) -> Mapping[type[Any], Any]:
-    """The server that is watched: that of the platform's database, over connections of its own."""
+def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any]:
+    """The server that is watched, that of the platform's database, over connections of its own; and who watches the service's statements,
+    unless the settings say that nobody does.
+    """
     server = MonitorServer(platform.database, clock=platform.clock)
     platform.on_stop.append(server.close)
-    return {MonitorServer: server, Board: Board(platform.clock)}
+    latency, repeats = QueryLatencyTracker(clock=platform.clock), RepeatedReads()
+    if settings.monitor.track_latency:
+        latency.subscribe(platform.hub)
+        repeats.subscribe(platform.hub)
+        platform.on_requests.append(repeats.on_requests)
+    return {
+        MonitorServer: server,
+        Board: Board(platform.clock),
+        ConnectionPoolMonitor: ConnectionPoolMonitor(platform.database),
+        DeadlockAudit: DeadlockAudit(server, platform.database),
+        QueryLatencyTracker: latency,
+        RepeatedReads: repeats,
+    }

@@ -1,0 +1,21 @@
+"""What is done for the monitor again and again."""
+
+from app.core.http import Platform
+from app.core.jobs import Periodic
+from app.core.monitor import ConnectionPoolMonitor, DeadlockAudit
+
+
+def periodic(platform: Platform) -> tuple[Periodic, ...]:
+    """Every process looks at its pool every 5 s, and every 5 minutes at what the server counts, for the metrics; one process of all asks
+    every hour whether the daily audit of deadlocks is due.
+    """
+    pool, deadlocks = platform.require(ConnectionPoolMonitor), platform.require(DeadlockAudit)
+
+    async def look_at_pool() -> None:
+        pool.get_current_metrics()
+
+    return (
+        Periodic(name="monitor.pool", every_s=5, work=look_at_pool, leader=False),
+        Periodic(name="monitor.counters", every_s=300, work=deadlocks.look, leader=False),
+        Periodic(name="monitor.deadlocks", every_s=3600, work=deadlocks.audit),
+    )
