@@ -63,6 +63,7 @@ from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
 from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
+from app.core.db._prepared_text import PreparedText, QueryNotExplainable, prepared_text
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
@@ -75,7 +76,7 @@ from app.core.db._query_errors import (
 )
 from app.core.db._query_log import QueryLogging, detect_n_plus_one, enable_query_logging
 from app.core.db._query_optimizer import QueryOptimizer
-from app.core.db._query_plan import PlanNode, QueryNotExplainable, QueryPlan, analyze_query_plan
+from app.core.db._query_plan import PlanNode, QueryPlan, analyze_query_plan
 from app.core.db._query_set import OptimizedQuerySetMixin
 from app.core.db._query_tags import QUERY_TAGS, QueryTags
 from app.core.db._query_watch import (
@@ -166,6 +167,7 @@ __all__ = [
     "PoolExhausted",
     "PoolHealth",
     "PoolStatus",
+    "PreparedText",
     "Probe",
     "QueryAnalyzer",
     "QueryDecorator",
@@ -241,6 +243,7 @@ __all__ = [
     "normalize_url",
     "parse_sort",
     "pending",
+    "prepared_text",
     "purge_results",
     "record_step",
     "retry_decorator",

@@ -14,16 +14,20 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
+from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
 from app.core.monitor._redaction import redacted
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
 
 __all__ = [
     "APPLICATION_NAME",
+    "PLANNING_MS",
     "Asked",
     "ConnectionGroup",
     "Connections",
     "Finding",
+    "Measured",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -33,10 +37,15 @@ __all__ = [
     "MonitorUnreachable",
     "NotSupported",
     "Panel",
+    "Plan",
+    "PlanStep",
     "ServerFacts",
     "Severity",
+    "StatementRefused",
     "connections",
+    "explain",
     "panel",
+    "plan_of",
     "ranked",
     "redacted",
 ]
