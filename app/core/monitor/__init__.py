@@ -4,6 +4,8 @@ A question is a function that takes an ``Asked`` (a connection in a READ ONLY tr
 frozen dataclass; ``findings`` of it are what somebody should look at.
 """
 
+from app.core.monitor._admission import MAX_NESTING, MAX_PARAMETERS, admitted
+from app.core.monitor._analyze import explain_analyze
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
 from app.core.monitor._errors import (
     MonitorBusy,
@@ -22,6 +24,8 @@ from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, Ser
 
 __all__ = [
     "APPLICATION_NAME",
+    "MAX_NESTING",
+    "MAX_PARAMETERS",
     "PLANNING_MS",
     "Asked",
     "ConnectionGroup",
@@ -42,8 +46,10 @@ __all__ = [
     "ServerFacts",
     "Severity",
     "StatementRefused",
+    "admitted",
     "connections",
     "explain",
+    "explain_analyze",
     "panel",
     "plan_of",
     "ranked",
