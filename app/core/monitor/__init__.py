@@ -19,8 +19,14 @@ from app.core.monitor._errors import (
 from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
 from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
+from app.core.monitor._plan_findings import plan_findings, step_name
+from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._redaction import redacted
+from app.core.monitor._run_findings import run_findings
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
+from app.core.monitor._shown_plan import ShownStep, shown_steps
+from app.core.monitor._statement_report import StatementReport, report_on, text_of
+from app.core.monitor._statement_text import statement_text
 
 __all__ = [
     "APPLICATION_NAME",
@@ -43,15 +49,26 @@ __all__ = [
     "Panel",
     "Plan",
     "PlanStep",
+    "PlannedTable",
     "ServerFacts",
     "Severity",
+    "ShownStep",
     "StatementRefused",
+    "StatementReport",
     "admitted",
     "connections",
     "explain",
     "explain_analyze",
     "panel",
+    "plan_findings",
     "plan_of",
+    "planned_tables",
     "ranked",
     "redacted",
+    "report_on",
+    "run_findings",
+    "shown_steps",
+    "statement_text",
+    "step_name",
+    "text_of",
 ]

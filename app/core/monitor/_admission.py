@@ -48,6 +48,11 @@ def admitted(sql: str) -> str:
     return sql
 
 
+def has_parameters(sql: str) -> bool:
+    """Whether ``sql`` has ``$n``, so that its plan is one for any values. For showing only."""
+    return any(kind == "parameter" for kind, _text in _parts(sql))
+
+
 def _check_rest(parts: Iterator[tuple[str, str]], depth: int) -> None:
     is_over = False
     for kind, text in parts:

@@ -28,7 +28,7 @@ async def explain_analyze(connection: Any, sql: str, *, limit_ms: int = 5_000) -
     """The server's JSON of ``EXPLAIN (ANALYZE, VERBOSE, BUFFERS, SETTINGS)``: the statement runs, for ``limit_ms`` at most.
 
     One SELECT, VALUES or TABLE without parameters, FOR UPDATE, INTO or changes below WITH; without a volatile function, and without one
-    that somebody wrote in SQL or a procedural language; on tables of this server. See ``_query_tree.py`` and ``_only_reads.py`` for how that is
+    that somebody wrote in SQL or a procedural language; on tables of this server. ``_query_tree.py`` and ``_only_reads.py`` say how that is
     known: by the tree that the server made of the text, and by its catalogs. The tree stands in the server's own log afterwards, unless the
     role may set ``log_min_messages``. What cannot be told: a function in C that a superuser made and declared STABLE wrongly.
 
