@@ -65,6 +65,7 @@ from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
 from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
+from app.core.db._prepared_text import PreparedText, QueryNotExplainable, prepared_text, readable
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
@@ -96,13 +97,7 @@ from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
 from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
 from app.core.db._session_scope import SessionScope, savepoint, session_scope
 from app.core.db._session_types import ReadSession, WriteSession
-from app.core.db._sessions import (
-    SessionManager,
-    get_db,
-    get_db_context,
-    get_read_db,
-    get_read_db_context,
-)
+from app.core.db._sessions import SessionManager, get_db, get_db_context, get_read_db, get_read_db_context
 from app.core.db._shape import reads_tables, shape_of
 from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
@@ -168,6 +163,7 @@ __all__ = [
     "PoolExhausted",
     "PoolHealth",
     "PoolStatus",
+    "PreparedText",
     "Probe",
     "QueryAnalyzer",
     "QueryDecorator",
@@ -245,7 +241,9 @@ __all__ = [
     "normalize_url",
     "parse_sort",
     "pending",
+    "prepared_text",
     "purge_results",
+    "readable",
     "reads_tables",
     "record_step",
     "retry_decorator",

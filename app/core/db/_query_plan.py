@@ -1,15 +1,13 @@
 """What the server would do for a query, without doing it.
 
 Only ``EXPLAIN`` of a read, never ``ANALYZE``: even in a read-only transaction ``EXPLAIN ANALYZE CREATE TABLE
-AS`` makes the table. Text that somebody wrote travels alone, as a statement to prepare, so that nothing in it
-can become an option of ``EXPLAIN`` or a second statement; what is explained then is the prepared statement.
+AS`` makes the table. Text that somebody wrote travels alone, see ``_prepared_text.py``.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -20,25 +18,14 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
-from app.core.db._errors import sqlstate_of, translate
-from app.core.errors import GatehouseError, Unprocessable
+from app.core.db._prepared_text import QueryNotExplainable, prepared_text, refusal
 
-_MAX_TEXT = 100_000
 _EXPLAIN = "EXPLAIN (VERBOSE, FORMAT JSON)"
 _LIMITS = (
     "SET LOCAL statement_timeout = '2s'",
     "SET LOCAL lock_timeout = '200ms'",  # EXPLAIN behind a migration's lock would hold up the migration's next.
     "SET LOCAL transaction_read_only = on",
 )
-_REASONS = {
-    "42601": "it has a syntax error, or is more than one statement",
-    "42P01": "it names a table that does not exist",
-    "42703": "it names a column that does not exist",
-    "42883": "it names a function or operator that does not exist",
-    "42P18": "the type of a parameter cannot be told; cast it",
-    "42501": "this role may not read what it names",
-    "25006": "it would write",
-}
 _ROWS = text(
     "SELECT n.nspname || '.' || c.relname AS name, c.reltuples AS rows FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -46,10 +33,6 @@ _ROWS = text(
 )
 _SMALL = 1000
 _SELECTIVE = 0.05
-
-
-class QueryNotExplainable(Unprocessable):
-    """The query is no single read, or the server does not understand it. ``detail`` says which; no text of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +92,7 @@ async def analyze_query_plan(session: AsyncSession, query: Executable | str) -> 
         document = await _document(connection, query)
         nodes = tuple(_nodes(document["Plan"], 0))
         if any(node.kind == "ModifyTable" for node in nodes):
-            raise QueryNotExplainable("The query cannot be explained: it would write")
+            raise QueryNotExplainable("it would write")
         findings = tuple(await _findings(connection, nodes))
     is_generic = not isinstance(query, Select | CompoundSelect)
     return QueryPlan(nodes[0].cost, nodes[0].rows, nodes, findings, is_generic, document)
@@ -127,63 +110,33 @@ async def _careful(connection: AsyncConnection) -> AsyncIterator[None]:
         finally:
             await savepoint.rollback()
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _refusal(error) from error
-
-
-def _refusal(error: Exception) -> GatehouseError:
-    """What kept the server from planning. Its own text may quote data, so it stays in the cause."""
-    code = sqlstate_of(error) or ""
-    if code in _REASONS:
-        return QueryNotExplainable(f"The query cannot be explained: {_REASONS[code]}")
-    if code[:2] in {"22", "42", "0A", "P0"}:
-        return QueryNotExplainable("The query cannot be explained: planning it failed")
-    return translate(error)
+        raise refusal(error) from error
 
 
 async def _document(connection: AsyncConnection, query: Executable | str) -> dict[str, Any]:
-    if isinstance(query, Select | CompoundSelect):
-        found = (await connection.execute(_Explain(query))).scalar_one()
-    else:
-        found = await _explain_text(connection, _text_of(connection, query))
-    plans = orjson.loads(found) if isinstance(found, str | bytes) else found
-    if not plans or not isinstance(plans[0], dict):
-        raise QueryNotExplainable("The query cannot be explained: it is no SELECT")
-    document: dict[str, Any] = plans[0]
+    if not isinstance(query, Select | CompoundSelect):
+        return await _explain_text(connection, _text_of(connection, query))
+    found = (await connection.execute(_Explain(query))).scalar_one()
+    document: dict[str, Any] = (orjson.loads(found) if isinstance(found, str | bytes) else found)[0]
     return document
 
 
 def _text_of(connection: AsyncConnection, query: Executable | str) -> str:
     if isinstance(query, UpdateBase):
-        raise QueryNotExplainable("The query cannot be explained: it would write")
+        raise QueryNotExplainable("it would write")
     if not isinstance(query, TextClause | str):
-        raise QueryNotExplainable("The query cannot be explained: it is neither a select() nor text")
-    sql = query if isinstance(query, str) else str(query.compile(dialect=connection.dialect))
-    if len(sql) > _MAX_TEXT:
-        raise QueryNotExplainable("The query cannot be explained: it is longer than 100,000 characters")
-    # What the protocol has no place for would cost the connection.
-    if "\0" in sql or (not sql.isascii() and any("\ud800" <= character <= "\udfff" for character in sql)):
-        raise QueryNotExplainable("The query cannot be explained: it is no text that the server could read")
-    return sql
+        raise QueryNotExplainable("it is neither a select() nor text")
+    return query if isinstance(query, str) else str(query.compile(dialect=connection.dialect))
 
 
-async def _explain_text(connection: AsyncConnection, sql: str) -> Any:
+async def _explain_text(connection: AsyncConnection, sql: str) -> dict[str, Any]:
     driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None  # noqa: S101 - a connection in use has one
-    await connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
-    name = f"gatehouse_{uuid4().hex}"
     # SQLAlchemy would put the text and its parameters into one call; here it has to be parsed alone.
-    prepared = await driver.prepare(sql, name=name)
-    nothing = ", ".join(["NULL"] * len(prepared.get_parameters()))
-    try:
-        if not prepared.get_attributes():
+    async with prepared_text(driver, sql) as prepared:
+        if not prepared.has_columns:
             # No columns: no read. EXPLAIN would show the inner plan of a CREATE TABLE AS like that of a SELECT.
-            raise QueryNotExplainable("The query cannot be explained: it is no SELECT")
-        return await driver.fetchval(f"{_EXPLAIN} EXECUTE {name}" + (f"({nothing})" if nothing else ""))
-    finally:
-        # A pooler in transaction mode would leave it to the connection's next user. In a transaction that
-        # failed the server does not take the command; then the driver closes it with ``prepared``.
-        with suppress(asyncpg.InFailedSQLTransactionError):
-            await driver.execute(f"DEALLOCATE {name}")
+            raise QueryNotExplainable("it is no SELECT")
+        return await prepared.explain()
 
 
 def _nodes(plan: dict[str, Any], depth: int) -> Iterator[PlanNode]:

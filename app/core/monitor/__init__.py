@@ -4,6 +4,8 @@ A question is a function that takes an ``Asked`` (a connection in a READ ONLY tr
 frozen dataclass; ``findings`` of it are what somebody should look at.
 """
 
+from app.core.monitor._admission import MAX_NESTING, MAX_PARAMETERS, admitted
+from app.core.monitor._analyze import explain_analyze
 from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
 from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
@@ -17,27 +19,38 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
 from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
 from app.core.monitor._latency import QueryLatencyTracker
 from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
+from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
+from app.core.monitor._plan_findings import plan_findings, step_name
+from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
 from app.core.monitor._redaction import redacted
 from app.core.monitor._repeats import RepeatedReads
 from app.core.monitor._repeats_found import RepeatedRead
 from app.core.monitor._replication import OwnLag, Replication, Slot, Standby, replication
+from app.core.monitor._run_findings import run_findings
 from app.core.monitor._sequences import Sequence, Sequences, sequences
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
 from app.core.monitor._server_counters import ServerCounters, server_counters
 from app.core.monitor._server_settings import ServerSettings, Setting, server_settings
+from app.core.monitor._shown_plan import ShownStep, shown_steps
+from app.core.monitor._statement_report import StatementReport, report_on, text_of
+from app.core.monitor._statement_text import statement_text
 from app.core.monitor._store_state import StoreState, store_state
 from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparound, wraparound
 
 __all__ = [
     "APPLICATION_NAME",
+    "MAX_NESTING",
+    "MAX_PARAMETERS",
     "MEAN_ALERT_MS",
+    "PLANNING_MS",
     "POOL_ALERT_PERCENT",
     "Asked",
     "Autovacuum",
@@ -59,6 +72,7 @@ __all__ = [
     "LatencySummary",
     "LockSession",
     "Locks",
+    "Measured",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -72,6 +86,9 @@ __all__ = [
     "OwnCaches",
     "OwnLag",
     "Panel",
+    "Plan",
+    "PlanStep",
+    "PlannedTable",
     "PoolMetrics",
     "QueryLatency",
     "QueryLatencyTracker",
@@ -86,22 +103,37 @@ __all__ = [
     "ServerSettings",
     "Setting",
     "Severity",
+    "ShownStep",
     "Slot",
     "Standby",
+    "StatementRefused",
+    "StatementReport",
     "StoreState",
     "TableAge",
     "TableCare",
     "Wraparound",
+    "admitted",
     "autovacuum",
     "connections",
+    "explain",
+    "explain_analyze",
     "locks",
     "panel",
+    "plan_findings",
+    "plan_of",
+    "planned_tables",
     "ranked",
     "redacted",
     "replication",
+    "report_on",
+    "run_findings",
     "sequences",
     "server_counters",
     "server_settings",
+    "shown_steps",
+    "statement_text",
+    "step_name",
     "store_state",
+    "text_of",
     "wraparound",
 ]

@@ -3,6 +3,7 @@
 from app.builtin.db_monitor.router.activity import router as activity
 from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
 from app.builtin.db_monitor.router.pages import router as pages
+from app.builtin.db_monitor.router.queries import router as queries
 from app.core import APIRouter
 
 router = APIRouter()
@@ -10,6 +11,7 @@ for part in (
     activity,
     pages,
     n_plus_one,
+    queries,
 ):
     router.include_router(part)
 
