@@ -7,6 +7,7 @@ frozen dataclass; ``findings`` of it are what somebody should look at.
 from app.core.monitor._admission import MAX_NESTING, MAX_PARAMETERS, admitted
 from app.core.monitor._analyze import explain_analyze
 from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
+from app.core.monitor._bloat import Bloat
 from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
 from app.core.monitor._deadlocks import DeadlockAudit, DeadlockReport
@@ -20,7 +21,20 @@ from app.core.monitor._errors import (
     NotSupported,
 )
 from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
+from app.core.monitor._growth import SAMPLES_TABLE, Growth, SizePoint
 from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
+from app.core.monitor._index_duplicates import RedundantIndex, redundant_findings, redundant_indexes
+from app.core.monitor._index_foreign_keys import UnindexedKey, key_findings, unindexed_keys
+from app.core.monitor._index_invalid import InvalidIndex, invalid_findings, invalid_indexes
+from app.core.monitor._index_report import IndexReport, index_report
+from app.core.monitor._index_usage import (
+    IndexEfficiency,
+    UnusedIndex,
+    index_efficiency,
+    unused_findings,
+    unused_indexes,
+)
+from app.core.monitor._index_usage_analyzer import IndexUsageAnalyzer
 from app.core.monitor._latency import QueryLatencyTracker
 from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
@@ -43,6 +57,11 @@ from app.core.monitor._shown_plan import ShownStep, shown_steps
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
 from app.core.monitor._statement_text import statement_text
 from app.core.monitor._store_state import StoreState, store_state
+from app.core.monitor._table_detail import ColumnStatistics, TableDetail, table_detail
+from app.core.monitor._table_indexes import TableIndex
+from app.core.monitor._table_size_monitor import GrowthTrend, TableSizeMonitor
+from app.core.monitor._table_sizes import TableSize, TableSizes, sizes_to_store, table_sizes
+from app.core.monitor._table_vacuum import VacuumState
 from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparound, wraparound
 
 __all__ = [
@@ -52,12 +71,15 @@ __all__ = [
     "MEAN_ALERT_MS",
     "PLANNING_MS",
     "POOL_ALERT_PERCENT",
+    "SAMPLES_TABLE",
     "Asked",
     "Autovacuum",
+    "Bloat",
     "Blocks",
     "BufferCache",
     "BufferCacheWatch",
     "CachedTable",
+    "ColumnStatistics",
     "ConnectionGroup",
     "ConnectionPoolMonitor",
     "Connections",
@@ -66,8 +88,14 @@ __all__ = [
     "DeadlockAudit",
     "DeadlockReport",
     "Finding",
+    "Growth",
+    "GrowthTrend",
     "HealthReport",
     "Holder",
+    "IndexEfficiency",
+    "IndexReport",
+    "IndexUsageAnalyzer",
+    "InvalidIndex",
     "LatencyMetrics",
     "LatencySummary",
     "LockSession",
@@ -92,6 +120,7 @@ __all__ = [
     "PoolMetrics",
     "QueryLatency",
     "QueryLatencyTracker",
+    "RedundantIndex",
     "RepeatedRead",
     "RepeatedReads",
     "Replication",
@@ -104,6 +133,7 @@ __all__ = [
     "Setting",
     "Severity",
     "ShownStep",
+    "SizePoint",
     "Slot",
     "Standby",
     "StatementRefused",
@@ -111,12 +141,25 @@ __all__ = [
     "StoreState",
     "TableAge",
     "TableCare",
+    "TableDetail",
+    "TableIndex",
+    "TableSize",
+    "TableSizeMonitor",
+    "TableSizes",
+    "UnindexedKey",
+    "UnusedIndex",
+    "VacuumState",
     "Wraparound",
     "admitted",
     "autovacuum",
     "connections",
     "explain",
     "explain_analyze",
+    "index_efficiency",
+    "index_report",
+    "invalid_findings",
+    "invalid_indexes",
+    "key_findings",
     "locks",
     "panel",
     "plan_findings",
@@ -124,6 +167,8 @@ __all__ = [
     "planned_tables",
     "ranked",
     "redacted",
+    "redundant_findings",
+    "redundant_indexes",
     "replication",
     "report_on",
     "run_findings",
@@ -131,9 +176,15 @@ __all__ = [
     "server_counters",
     "server_settings",
     "shown_steps",
+    "sizes_to_store",
     "statement_text",
     "step_name",
     "store_state",
+    "table_detail",
+    "table_sizes",
     "text_of",
+    "unindexed_keys",
+    "unused_findings",
+    "unused_indexes",
     "wraparound",
 ]

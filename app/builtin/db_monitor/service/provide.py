@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.builtin.db_monitor.service.board import Board
+from app.builtin.db_monitor.service.table_sampling import TableSampling
 from app.core.http import Platform
 from app.core.monitor import (
     ConnectionPoolMonitor,
@@ -15,8 +16,8 @@ from app.core.monitor import (
 
 
 def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any]:
-    """The server that is watched, that of the platform's database, over connections of its own; and who watches the service's statements,
-    unless the settings say that nobody does.
+    """The server that is watched, that of the platform's database, over connections of its own; and who watches the service's statements
+    (unless the settings say that nobody does) and keeps its history.
     """
     server = MonitorServer(platform.database, clock=platform.clock)
     platform.on_stop.append(server.close)
@@ -25,6 +26,7 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
         latency.subscribe(platform.hub)
         repeats.subscribe(platform.hub)
         platform.on_requests.append(repeats.on_requests)
+    sampling = TableSampling(server, platform.database, months=settings.monitor.history_months)
     return {
         MonitorServer: server,
         Board: Board(platform.clock),
@@ -32,4 +34,5 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
         DeadlockAudit: DeadlockAudit(server, platform.database),
         QueryLatencyTracker: latency,
         RepeatedReads: repeats,
+        TableSampling: sampling,
     }
