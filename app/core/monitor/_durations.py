@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from itertools import accumulate
 from math import ceil, log
 from typing import Final
@@ -70,32 +71,60 @@ class Durations:
         return min(middle, self.longest_ms)
 
 
-class RecentDurations:
-    """The durations of the last ``slices`` parts of time, the present one among them; older ones go. A part is made when it is needed."""
+class PartedDurations:
+    """Durations since the start, of which the last ``slices`` parts of time are kept apart, the present one among them. Each is counted in
+    one place only; a part that has passed is added to what was before.
+    """
 
-    __slots__ = ("_kept", "_slices")
+    __slots__ = ("_before", "_last", "_parts", "_slices")
 
     def __init__(self, slices: int) -> None:
         self._slices = slices
-        self._kept: deque[Durations] = deque()
+        self._before: Durations | None = None
+        self._parts: deque[Durations] = deque()
+        self._last = Durations(-1)
 
     def add(self, duration_ms: float, bucket: int, now: int) -> None:
         """Count one into part ``now``; parts only go up."""
-        kept = self._kept
-        if not kept or kept[-1].number < now:
-            kept.append(Durations(now))
-            self._forget(now)
-        kept[-1].add(duration_ms, bucket)
+        last = self._last
+        if last.number < now:
+            self._settle(now)
+            last = self._last = Durations(now)
+            self._parts.append(last)
+        last.add(duration_ms, bucket)
 
-    def until(self, now: int) -> Durations:
-        """All of them together, as of part ``now``."""
-        self._forget(now)
-        whole = Durations(now)
-        for part in self._kept:
-            whole.merge(part)
-        return whole
+    def whole(self) -> Durations:
+        """All of them."""
+        before = [self._before] if self._before is not None else []
+        return _sum((*before, *self._parts))
 
-    def _forget(self, now: int) -> None:
-        kept = self._kept
-        while kept and kept[0].number <= now - self._slices:
-            kept.popleft()
+    def recent(self, now: int) -> Durations:
+        """Those of the last parts, as of part ``now``."""
+        self._settle(now)
+        return _sum(self._parts)
+
+    @property
+    def mean_ms(self) -> float:
+        """Of all of them."""
+        count = sum(part.count for part in self._parts) + (self._before.count if self._before else 0)
+        return self.total_ms / count if count else 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """Of all of them."""
+        return sum(part.total_ms for part in self._parts) + (self._before.total_ms if self._before else 0.0)
+
+    def _settle(self, now: int) -> None:
+        parts = self._parts
+        while parts and parts[0].number <= now - self._slices:
+            if self._before is None:
+                self._before = parts.popleft()
+            else:
+                self._before.merge(parts.popleft())
+
+
+def _sum(parts: Iterable[Durations]) -> Durations:
+    together = Durations()
+    for part in parts:
+        together.merge(part)
+    return together

@@ -35,7 +35,7 @@ class QueryLatencyTracker:
     """Counts statements and their durations since the start and over the last ``window_s`` seconds, give or take a fifth of them.
 
     A statement is slow from ``slow_query_threshold_ms`` milliseconds on. At most ``max_statements`` shapes are kept, the heavy ones; no
-    values, no text beyond 4,000 characters; 14 kB for each at most. Safe in threads. ``record_query`` by hand, ``attach`` for an engine,
+    values, no text beyond 4,000 characters; 16 kB for each at most. Safe in threads. ``record_query`` by hand, ``attach`` for an engine,
     or ``subscribe`` for a hub that tells of statements; the service's own is subscribed from the start (``MONITOR__TRACK_LATENCY``) and
     costs a few microseconds a statement. Of one process: what others see, and since when the server counts, ``pg_stat_statements`` knows.
     Raises ConfigurationError for options outside their range.
@@ -93,8 +93,8 @@ class QueryLatencyTracker:
         with self._lock:
             of_all, statements = self._all, self._statements
             whole, recent = (
-                LatencySummary.of(of_all.whole),
-                LatencySummary.of(of_all.recent.until(self._now())),
+                LatencySummary.of(of_all.durations.whole()),
+                LatencySummary.of(of_all.durations.recent(self._now())),
             )
             return LatencyMetrics(
                 **asdict(whole),
@@ -110,14 +110,14 @@ class QueryLatencyTracker:
         """Statements of which at least one run was slow, the slowest by their mean first."""
         with self._lock:
             slow = [each for each in self._statements.by_shape.values() if each.slow]
-            slowest = nlargest(max(0, limit), slow, key=lambda each: each.whole.mean_ms)
+            slowest = nlargest(max(0, limit), slow, key=lambda each: each.durations.mean_ms)
             return [query_latency(each, self._now()) for each in slowest]
 
     def get_heaviest_queries(self, limit: int = 5) -> list[QueryLatency]:
         """Statements by the time that they took in all, slow or not: where the database's time goes."""
         with self._lock:
             all_of_them = self._statements.by_shape.values()
-            heaviest = nlargest(max(0, limit), all_of_them, key=lambda each: each.whole.total_ms)
+            heaviest = nlargest(max(0, limit), all_of_them, key=lambda each: each.durations.total_ms)
             return [query_latency(each, self._now()) for each in heaviest]
 
     def subscribe(self, hub: EventHub) -> None:

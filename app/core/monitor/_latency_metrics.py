@@ -61,11 +61,11 @@ class QueryLatency(LatencySummary):
 def query_latency(timed: TimedStatement, now: int) -> QueryLatency:
     """What is known of one statement as of part ``now`` of time."""
     return QueryLatency(
-        **asdict(LatencySummary.of(timed.whole)),
+        **asdict(LatencySummary.of(timed.durations.whole())),
         statement=timed.shape,
-        total_duration_ms=round(timed.whole.total_ms, 3),
+        total_duration_ms=round(timed.durations.total_ms, 3),
         slow_query_count=timed.slow,
         error_count=timed.errors,
         routes=tuple(sorted(timed.routes.items(), key=lambda route: (-route[1], route[0]))),
-        recent=LatencySummary.of(timed.recent.until(now)),
+        recent=LatencySummary.of(timed.durations.recent(now)),
     )

@@ -3,7 +3,7 @@
 from heapq import nsmallest
 from typing import Final
 
-from app.core.monitor._durations import Durations, RecentDurations
+from app.core.monitor._durations import PartedDurations
 
 ROUTES_KEPT: Final = 20
 """Routes told by name for one statement; further ones share ``OTHER_ROUTES``."""
@@ -13,12 +13,11 @@ OTHER_ROUTES: Final = "(other)"
 class TimedStatement:
     """One shape and its durations. ``weight`` is the time that it took, and what it may have taken before it was last forgotten."""
 
-    __slots__ = ("errors", "recent", "routes", "shape", "slow", "weight", "whole")
+    __slots__ = ("durations", "errors", "routes", "shape", "slow", "weight")
 
     def __init__(self, shape: str, slices: int, weight: float) -> None:
         self.shape = shape
-        self.whole = Durations()
-        self.recent = RecentDurations(slices)
+        self.durations = PartedDurations(slices)
         self.routes: dict[str, int] = {}
         self.slow = 0
         self.errors = 0
@@ -26,8 +25,7 @@ class TimedStatement:
 
     def add(self, duration_ms: float, bucket: int, now: int, *, is_slow: bool, has_failed: bool) -> None:
         """Count one run into part ``now`` of time."""
-        self.whole.add(duration_ms, bucket)
-        self.recent.add(duration_ms, bucket, now)
+        self.durations.add(duration_ms, bucket, now)
         self.weight += duration_ms
         self.slow += is_slow
         self.errors += has_failed

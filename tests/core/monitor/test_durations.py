@@ -3,7 +3,7 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.monitor._durations import Durations, RecentDurations, bucket_of
+from app.core.monitor._durations import Durations, PartedDurations, bucket_of
 
 MILLISECONDS = st.lists(st.floats(min_value=0.01, max_value=3_600_000), min_size=1, max_size=60)
 
@@ -38,9 +38,13 @@ def test_what_no_bucket_is_made_for_is_bounded_by_what_there_was() -> None:
     assert Durations().percentile(0.5) == Durations().mean_ms == 0.0
 
 
-def test_only_the_last_parts_of_time_count() -> None:
-    recent = RecentDurations(3)
+def test_the_last_parts_of_time_are_told_apart_and_nothing_is_lost() -> None:
+    parted = PartedDurations(3)
+    assert (parted.mean_ms, parted.whole().count) == (0.0, 0)
     for part in range(10):
-        recent.add(float(part), bucket_of(part), part)
-    assert (recent.until(9).count, recent.until(9).total_ms) == (3, 7 + 8 + 9)
-    assert (recent.until(11).count, recent.until(12).count) == (1, 0)
+        parted.add(float(part), bucket_of(part), part)
+    assert (parted.recent(9).count, parted.recent(9).total_ms) == (3, 7 + 8 + 9)
+    assert (parted.recent(11).count, parted.recent(12).count) == (1, 0)
+    parted.add(10.0, bucket_of(10), 20)
+    assert (parted.whole().count, parted.total_ms, parted.mean_ms) == (11, 55, 5)
+    assert (parted.whole().longest_ms, parted.recent(20).count) == (10, 1)
