@@ -1,10 +1,13 @@
 """The paths of the monitor, one module a subject."""
 
 from app.builtin.db_monitor.router.activity import router as activity
+from app.builtin.db_monitor.router.cache import router as cache
+from app.builtin.db_monitor.router.maintenance import router as maintenance
+from app.builtin.db_monitor.router.server_settings import router as server_settings
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (activity,):
+for part in (activity, cache, maintenance, server_settings):
     router.include_router(part)
 
 __all__ = ["router"]
