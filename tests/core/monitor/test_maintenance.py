@@ -138,6 +138,16 @@ class TestSequences:
         assert ddl["upkeep.capped"] == ("ALTER SEQUENCE upkeep.capped AS bigint;",)
         assert ddl["upkeep.wide_over_narrow"] == ()
 
+    async def test_what_the_role_may_not_read_is_told_and_not_taken_for_unused(
+        self, server: MonitorServer
+    ) -> None:
+        async with server.ask() as asked:
+            await asked.execute("SET LOCAL ROLE pg_monitor")
+            found = await sequences(asked)
+        assert found.denied == found.total > 0
+        assert [each.check for each in found.findings] == ["sequences.denied"]
+        assert {each.last_value for each in found.sequences} == {None}
+
 
 class TestWraparound:
     async def test_ages_and_holders_are_told_and_found_at_their_limits(
@@ -161,6 +171,21 @@ class TestWraparound:
             late = await wraparound(asked, warn_percent=0.0, critical_percent=0.0)
             assert {each.severity for each in late.findings} == {"critical"}
             assert (await wraparound(asked)).findings == ()
+
+    async def test_a_temporary_table_is_not_for_us_to_vacuum(
+        self, server: MonitorServer, database: Database
+    ) -> None:
+        async with database.engine.begin() as connection:
+            await connection.exec_driver_sql("CREATE TEMPORARY TABLE kept_by_its_session (id int)")
+            await connection.exec_driver_sql("COMMIT")
+            async with server.ask() as asked:
+                found = await wraparound(asked, late_percent=0.0, most=100_000)
+            await connection.exec_driver_sql("DROP TABLE kept_by_its_session")
+        theirs = [each for each in found.findings if each.subject.endswith(".kept_by_its_session")]
+        assert [(each.ddl, each.fix) for each in theirs] == [
+            ((), "It is temporary: end the session that keeps it")
+        ]
+        assert 'VACUUM (FREEZE) upkeep."Odd.dead";' in {ddl for each in found.findings for ddl in each.ddl}
 
     def test_shares_are_of_the_older_of_both_numbers(self) -> None:
         age = DatabaseAge(100_000_000, 800_000_000, 200_000_000, 400_000_000, "some")

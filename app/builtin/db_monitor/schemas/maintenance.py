@@ -26,6 +26,7 @@ class TableAgeOut(BaseModel):
 
     table: str
     belongs_to: str
+    is_temporary: bool
     is_toast: bool
     bytes: int
     transaction_age: int
@@ -108,6 +109,7 @@ class MaintenanceOut(BaseModel):
     running: list[RunningVacuumOut]
     sequences_total: int | None
     sequences_locked: int | None
+    sequences_denied: int | None
     sequences: list[SequenceOut]
     unavailable: dict[str, str]
     findings: list[FindingOut]

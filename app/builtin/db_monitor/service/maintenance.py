@@ -34,6 +34,7 @@ async def look_after(server: MonitorServer) -> MaintenanceOut:
         running=_all(RunningVacuumOut, care.value.running) if care.value else [],
         sequences_total=ends.value.total if ends.value else None,
         sequences_locked=ends.value.locked if ends.value else None,
+        sequences_denied=ends.value.denied if ends.value else None,
         sequences=_all(SequenceOut, ends.value.sequences) if ends.value else [],
         unavailable=unavailable(parts),
         findings=findings_of(parts),
