@@ -48,7 +48,7 @@ WITH held AS MATERIALIZED (
 SELECT n.nspname || '.' || c.relname AS name, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS quoted,
        pg_catalog.format_type(s.seqtypid, NULL) AS type, k."column", k.column_type, s.seqcycle AS cycles, s.seqincrement > 0 AS ascends,
        s.seqstart AS start, s.seqmin AS least, s.seqmax AS sequence_most, coalesce(k.column_most, 9223372036854775807) AS column_most,
-       h.is_held,
+       h.is_held, pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') AS may_read,
        CASE WHEN NOT h.is_held AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') AND NOT
                  (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
             THEN pg_catalog.pg_sequence_last_value(c.oid) END AS last_value
@@ -80,10 +80,11 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """The fullest ones. Of ``total``, ``locked`` could not be read at this moment."""
+    """The fullest ones. Of ``total``, ``locked`` could not be read at this moment, and ``denied`` are not for the monitor's role."""
 
     total: int
     locked: int
+    denied: int
     sequences: tuple[Sequence, ...]
     findings: tuple[Finding, ...]
 
@@ -103,7 +104,10 @@ async def sequences(
         for each in found
         if each.used_percent >= warn_percent and (not each.cycles or each.is_narrowed)
     )
-    return Sequences(len(rows), sum(row["is_held"] for row in rows), tuple(found), findings)
+    denied = sum(not row["may_read"] for row in rows)
+    if denied:
+        findings = (*findings, _denied(denied, len(rows)))
+    return Sequences(len(rows), sum(row["is_held"] for row in rows), denied, tuple(found), findings)
 
 
 def _sequence(row: Mapping[str, Any]) -> Sequence:
@@ -136,3 +140,14 @@ def _finding(each: Sequence, critical_percent: float) -> Finding:
         " one add a bigint column, fill it in batches, and swap",
         ddl=(f"ALTER SEQUENCE {each.quoted} AS bigint;",) if can_widen else (),
     )  # fmt: skip
+
+
+def _denied(denied: int, total: int) -> Finding:
+    return Finding(
+        check="sequences.denied",
+        severity="info",
+        subject="the monitor's role",
+        title="Nobody watches sequences that the monitor's role may not read",
+        evidence=f"{denied} of {total}",
+        fix="Grant it pg_read_all_data, or SELECT on the sequences",
+    )

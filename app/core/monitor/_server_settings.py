@@ -40,8 +40,8 @@ _WAL = "SELECT sum(w.size)::bigint FROM pg_catalog.pg_ls_waldir() w"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting that was judged. ``value`` as people read it; ``source`` says who set it (``client`` and ``session``: the
-    monitor, for its own connections). ``verdict``: ok, look (it depends on what cannot be seen from here) or change; ``reason`` of the last two.
+    """A setting that was judged. ``value`` as people read it; ``source`` says who set it (``client`` and ``session``: the monitor, for its
+    own connections). ``verdict``: ok, look (it depends on what cannot be seen from here) or change; ``reason`` of the last two.
     """
 
     name: str

@@ -19,7 +19,7 @@ SELECT d.datname::text AS database, pg_catalog.age(d.datfrozenxid)::bigint AS tr
 FROM pg_catalog.pg_database d ORDER BY greatest(pg_catalog.age(d.datfrozenxid), pg_catalog.mxid_age(d.datminmxid)) DESC, 1 LIMIT 50
 """
 _TABLES = """
-SELECT n.nspname || '.' || c.relname AS "table", o.relname IS NOT NULL AS is_toast,
+SELECT n.nspname || '.' || c.relname AS "table", c.relpersistence = 't' AS is_temporary, o.relname IS NOT NULL AS is_toast,
        coalesce(pn.nspname || '.' || o.relname, n.nspname || '.' || c.relname) AS belongs_to,
        pg_catalog.quote_ident(coalesce(pn.nspname, n.nspname)) || '.' || pg_catalog.quote_ident(coalesce(o.relname, c.relname)) AS quoted,
        pg_catalog.age(c.relfrozenxid)::bigint AS transaction_age, pg_catalog.mxid_age(c.relminmxid)::bigint AS multixact_age,
@@ -92,10 +92,11 @@ class DatabaseAge(NumberAge):
 @dataclass(frozen=True, slots=True)
 class TableAge(NumberAge):
     """Of one table of this database, with its own limits. ``belongs_to`` is the table itself, or for TOAST whose it is; bytes of its
-    main part as the last vacuum or ANALYZE saw them.
+    main part as the last vacuum or ANALYZE saw them. Temporary tables are vacuumed by nobody but their own session.
     """
 
     table: str
+    is_temporary: bool
     is_toast: bool
     belongs_to: str
     quoted: str
@@ -169,8 +170,10 @@ def _table(each: TableAge) -> Finding:
         subject=each.belongs_to,
         title=f"Autovacuum is late to freeze {each.table}",
         evidence=f"its oldest row is at {each.limit_percent} % of the age at which autovacuum freezes it",
-        fix="See whether autovacuum is ended again and again (locks, holders); then VACUUM it by hand in a quiet hour",
-        ddl=(f"VACUUM (FREEZE) {each.quoted};",),
+        fix="It is temporary: end the session that keeps it"
+        if each.is_temporary
+        else "See whether autovacuum is ended again and again (locks, holders); then VACUUM it by hand in a quiet hour",
+        ddl=() if each.is_temporary else (f"VACUUM (FREEZE) {each.quoted};",),
     )
 
 

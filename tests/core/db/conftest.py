@@ -11,9 +11,8 @@ from structlog.testing import capture_logs
 
 from app.core.db import Database
 from tests.core.db.replicas import HOURS, Bench, Make
-from tests.leaks import LeakGuard
 from tests.staff import staff_tables
-from tests.standby import Pair, replicated
+from tests.standby import Pair
 
 
 @pytest.fixture
@@ -57,22 +56,6 @@ async def staff(database: Database) -> AsyncIterator[None]:
 async def db(staff: None, db_session: AsyncSession) -> AsyncSession:
     """A session on the staff's tables, undone after the test."""
     return db_session
-
-
-@pytest.fixture(scope="session")
-def replication(leak_guard: LeakGuard) -> Iterator[Pair]:
-    """A primary and a standby."""
-    with replicated() as pair:
-        leak_guard.watch(pair.primary.password, "the password of a pair")
-        yield pair
-
-
-@pytest.fixture
-async def pair(replication: Pair) -> Pair:
-    """Both, whole, with an empty table ``notes`` (text); a test may do to them what it likes."""
-    await replication.mend()
-    await replication.commit("DROP TABLE IF EXISTS notes", "CREATE TABLE notes (text text)")
-    return replication
 
 
 @pytest.fixture

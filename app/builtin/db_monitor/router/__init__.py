@@ -1,9 +1,12 @@
 """The paths of the monitor, one module a subject."""
 
 from app.builtin.db_monitor.router.activity import router as activity
+from app.builtin.db_monitor.router.cache import router as cache
+from app.builtin.db_monitor.router.maintenance import router as maintenance
 from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
 from app.builtin.db_monitor.router.pages import router as pages
 from app.builtin.db_monitor.router.queries import router as queries
+from app.builtin.db_monitor.router.server_settings import router as server_settings
 from app.core import APIRouter
 
 router = APIRouter()
@@ -12,6 +15,9 @@ for part in (
     pages,
     n_plus_one,
     queries,
+    cache,
+    maintenance,
+    server_settings,
 ):
     router.include_router(part)
 

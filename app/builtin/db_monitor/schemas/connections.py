@@ -20,12 +20,23 @@ class ConnectionGroupOut(BaseModel):
 
 
 class ConnectionsOut(BaseModel):
-    """All client connections but the monitor's own; ``usable`` are those that ordinary roles may have."""
+    """All client connections but the monitor's own; ``usable`` are those that ordinary roles may have, ``free`` what is left of them.
+
+    ``pool_*`` are of the process that answered: at most ``pool_limit``, ``pool_size`` of them kept, ``pool_overflow`` open above that,
+    and ``pool_waiting`` callers that wait for one at this moment.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     used: int
     usable: int
     used_percent: float
+    free: int
+    pool_size: int
+    pool_limit: int
+    pool_in_use: int
+    pool_idle: int
+    pool_overflow: int
+    pool_waiting: int
     groups: list[ConnectionGroupOut]
     findings: list[FindingOut]

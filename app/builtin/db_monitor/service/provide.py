@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.builtin.db_monitor.service.board import Board
+from app.builtin.db_monitor.service.caches import Caches
 from app.builtin.db_monitor.service.table_sampling import TableSampling
 from app.core.http import Platform
 from app.core.monitor import (
+    BufferCacheWatch,
     ConnectionPoolMonitor,
     DeadlockAudit,
     MonitorServer,
+    OwnCaches,
     QueryLatencyTracker,
     RepeatedReads,
 )
@@ -27,9 +30,11 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
         repeats.subscribe(platform.hub)
         platform.on_requests.append(repeats.on_requests)
     sampling = TableSampling(server, platform.database, months=settings.monitor.history_months)
+    caches = Caches(OwnCaches(platform.hub), BufferCacheWatch(platform.clock))
     return {
         MonitorServer: server,
         Board: Board(platform.clock),
+        Caches: caches,
         ConnectionPoolMonitor: ConnectionPoolMonitor(platform.database),
         DeadlockAudit: DeadlockAudit(server, platform.database),
         QueryLatencyTracker: latency,

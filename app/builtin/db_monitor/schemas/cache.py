@@ -1,0 +1,82 @@
+"""What is kept in memory, here, in PostgreSQL and in Valkey."""
+
+from pydantic import BaseModel, ConfigDict
+
+from app.builtin.db_monitor.schemas.findings import FindingOut
+
+
+class OwnCacheOut(BaseModel):
+    """One cache of the process that answered, since it started. ``kind``: values, or answers of an endpoint."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    kind: str
+    asked: int
+    served: int
+    hit_percent: float | None
+    events: dict[str, int]
+
+
+class BlocksOut(BaseModel):
+    """Blocks found in shared memory, and asked of the system."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    hits: int
+    reads: int
+    hit_percent: float | None
+
+
+class CachedTableOut(BlocksOut):
+    """A table with its indexes and TOAST."""
+
+    table: str
+
+
+class BuffersOut(BaseModel):
+    """Blocks in the last ``seconds``; ``is_window`` false: since the counters began, as there was one look only."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seconds: float
+    is_window: bool
+    hit_percent: float | None
+    heap: BlocksOut
+    index: BlocksOut
+    toast: BlocksOut
+    contexts: dict[str, BlocksOut]
+    tables: list[CachedTableOut]
+
+
+class StoreOut(BaseModel):
+    """Valkey, of the server that answered. Hits and misses of keys are no hit rate of a cache: limits look for keys that are not there."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: str
+    uptime_s: int
+    clients: int
+    memory: int
+    memory_limit: int
+    memory_percent: float | None
+    policy: str
+    fragmentation: float
+    keys: int
+    key_hits: int
+    key_misses: int
+    key_hit_percent: float | None
+    evicted: int
+    expired: int
+    operations_a_second: int
+    saves: bool
+
+
+class CacheOut(BaseModel):
+    """Parts fail alone: ``unavailable`` says by name (buffers, store) why a part is null."""
+
+    own: list[OwnCacheOut]
+    buffers: BuffersOut | None
+    store: StoreOut | None
+    unavailable: dict[str, str]
+    findings: list[FindingOut]
