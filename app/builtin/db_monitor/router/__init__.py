@@ -1,10 +1,12 @@
 """The paths of the monitor, one module a subject."""
 
 from app.builtin.db_monitor.router.activity import router as activity
+from app.builtin.db_monitor.router.indexes import router as indexes
+from app.builtin.db_monitor.router.tables import router as tables
 from app.core import APIRouter
 
 router = APIRouter()
-for part in (activity,):
+for part in (activity, indexes, tables):
     router.include_router(part)
 
 __all__ = ["router"]
