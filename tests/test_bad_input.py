@@ -111,6 +111,9 @@ GATED = (
     Endpoint("GET", "/db-monitor/maintenance", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/settings", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/cache", scope="read:monitor", needs_database=False),
+    Endpoint("GET", "/db-monitor/indexes", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/tables", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -142,6 +145,7 @@ SAMPLES = {
     "user_id": NOBODY,
     "role": "db_reader",
     "scope": "read:records",
+    "table_name": "public.records",
 }
 """Values of path parameters that are the same on every site."""
 

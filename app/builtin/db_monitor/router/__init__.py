@@ -2,11 +2,13 @@
 
 from app.builtin.db_monitor.router.activity import router as activity
 from app.builtin.db_monitor.router.cache import router as cache
+from app.builtin.db_monitor.router.indexes import router as indexes
 from app.builtin.db_monitor.router.maintenance import router as maintenance
 from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
 from app.builtin.db_monitor.router.pages import router as pages
 from app.builtin.db_monitor.router.queries import router as queries
 from app.builtin.db_monitor.router.server_settings import router as server_settings
+from app.builtin.db_monitor.router.tables import router as tables
 from app.core import APIRouter
 
 router = APIRouter()
@@ -18,6 +20,8 @@ for part in (
     cache,
     maintenance,
     server_settings,
+    indexes,
+    tables,
 ):
     router.include_router(part)
 
