@@ -15,11 +15,37 @@ from app.core.monitor._errors import (
     NotSupported,
 )
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
+from app.core.monitor._query_origin import QueryOrigin, query_origin
 from app.core.monitor._redaction import redacted
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
+from app.core.monitor._slow_statements import (
+    STATEMENT_SORTS,
+    SlowStatement,
+    StatementMark,
+    StatementSort,
+    in_order,
+    marks_of,
+    origins_together,
+    share_percent,
+)
+from app.core.monitor._statement_deltas import StatementDeltas, added, deltas
+from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
+from app.core.monitor._statement_noise import is_noise
+from app.core.monitor._statement_use import StatementUse
+from app.core.monitor._statements import (
+    EXTENSION,
+    StatementKey,
+    StatementRow,
+    StatementSnapshot,
+    StatementText,
+    statement_snapshot,
+    statement_texts,
+)
 
 __all__ = [
     "APPLICATION_NAME",
+    "EXTENSION",
+    "STATEMENT_SORTS",
     "Asked",
     "ConnectionGroup",
     "Connections",
@@ -33,10 +59,33 @@ __all__ = [
     "MonitorUnreachable",
     "NotSupported",
     "Panel",
+    "QueryOrigin",
     "ServerFacts",
     "Severity",
+    "SlowStatement",
+    "StatementDeltas",
+    "StatementKey",
+    "StatementMark",
+    "StatementRow",
+    "StatementSnapshot",
+    "StatementSort",
+    "StatementText",
+    "StatementUse",
+    "added",
     "connections",
+    "deltas",
+    "extension_missing",
+    "in_order",
+    "is_noise",
+    "marks_of",
+    "origins_together",
     "panel",
+    "query_origin",
     "ranked",
     "redacted",
+    "share_percent",
+    "statement_findings",
+    "statement_snapshot",
+    "statement_texts",
+    "texts_hidden",
 ]
