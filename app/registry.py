@@ -13,6 +13,8 @@ from app.builtin.credits.jobs import periodic as credits_periodic
 from app.builtin.credits.models import CreditAccount, CreditEntry, CreditGrant
 from app.builtin.credits.router import router as credits_router
 from app.builtin.credits.service import provide_credits, seed_credits
+from app.builtin.db_monitor.jobs import periodic as monitor_periodic
+from app.builtin.db_monitor.models import MonitoredStatement, StatementSample
 from app.builtin.db_monitor.router import router as db_monitor
 from app.builtin.db_monitor.service import provide_monitor
 from app.builtin.health.router import OPEN_ROUTES
@@ -110,7 +112,13 @@ FEATURES: tuple[Feature, ...] = (
         models=(CreditAccount, CreditEntry, CreditGrant),
         seeds=(seed_credits,),
     ),
-    Feature(name="db_monitor", router=db_monitor, provides=provide_monitor),
+    Feature(
+        name="db_monitor",
+        router=db_monitor,
+        provides=provide_monitor,
+        models=(StatementSample, MonitoredStatement),
+        periodic=monitor_periodic,
+    ),
     Feature(
         name="records",
         router=records,

@@ -102,6 +102,8 @@ GATED = (
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/slow-queries/{queryid}", scope="read:monitor", missing=True),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -132,6 +134,7 @@ SAMPLES = {
     "user_id": NOBODY,
     "role": "db_reader",
     "scope": "read:records",
+    "queryid": "-1",
 }
 """Values of path parameters that are the same on every site."""
 

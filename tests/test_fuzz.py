@@ -110,6 +110,8 @@ OPERATIONS = (
     Operation("DELETE", RECORD, good=404),
     Operation("GET", "/external-data"),
     Operation("GET", "/db-monitor/connections", takes=False),
+    Operation("GET", "/db-monitor/slow-queries"),
+    Operation("GET", "/db-monitor/slow-queries/{queryid}", good=404),
     Operation("GET", "/policies", takes=False),
     Operation("GET", "/policies/breakers", takes=False),
     Operation("PUT", "/policies/{name}/switch", good=404),

@@ -163,6 +163,17 @@ class ApiKeySettings(Group):
     per_user: int = Field(default=50, ge=1, le=1000, description="API keys that a user may have at once")
 
 
+class MonitorSettings(Group):
+    """The database monitor, and the history that it keeps."""
+
+    history_months: int = Field(
+        default=3,
+        ge=1,
+        le=120,
+        description="Months that the monitor's history of statements and sizes is kept",
+    )
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

@@ -14,6 +14,7 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
+from app.core.monitor._measured import Measured, MeasuredQuery
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
 from app.core.monitor._query_origin import QueryOrigin, query_origin
 from app.core.monitor._redaction import redacted
@@ -25,7 +26,6 @@ from app.core.monitor._slow_statements import (
     StatementSort,
     in_order,
     marks_of,
-    origins_together,
     share_percent,
 )
 from app.core.monitor._statement_deltas import StatementDeltas, added, deltas
@@ -38,6 +38,7 @@ from app.core.monitor._statements import (
     StatementRow,
     StatementSnapshot,
     StatementText,
+    hidden_statements,
     statement_snapshot,
     statement_texts,
 )
@@ -50,6 +51,8 @@ __all__ = [
     "ConnectionGroup",
     "Connections",
     "Finding",
+    "Measured",
+    "MeasuredQuery",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -75,10 +78,10 @@ __all__ = [
     "connections",
     "deltas",
     "extension_missing",
+    "hidden_statements",
     "in_order",
     "is_noise",
     "marks_of",
-    "origins_together",
     "panel",
     "query_origin",
     "ranked",

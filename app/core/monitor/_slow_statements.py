@@ -1,10 +1,9 @@
 """Which statements of a window are worth a look, in the order that somebody asks for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from app.core.monitor._query_origin import QueryOrigin
 from app.core.monitor._statement_use import StatementUse
 
 StatementSort = Literal["total", "mean", "calls", "max", "rows", "blocks", "temp", "wal"]
@@ -25,17 +24,19 @@ _KEYS: dict[StatementSort, Callable[[StatementUse], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class SlowStatement:
-    """One statement of a window. ``text`` is redacted; share_percent is its part of the time that all statements took."""
+    """One statement of a window. ``text`` is redacted; share_percent is its part of the time that all statements took.
+    routes and policies: those that are known to send it."""
 
     queryid: int
     text: str
     use: StatementUse
     share_percent: float
-    origins: tuple[QueryOrigin, ...]
+    routes: tuple[str, ...]
+    policies: tuple[str, ...]
     marks: tuple[StatementMark, ...]
 
 
-def in_order(uses: dict[int, StatementUse], sort: StatementSort) -> list[int]:
+def in_order(uses: Mapping[int, StatementUse], sort: StatementSort) -> list[int]:
     """The statements with most of ``sort`` first; among equals the one that took more time."""
     key = _KEYS[sort]
     return sorted(uses, key=lambda queryid: (-key(uses[queryid]), -uses[queryid].total_us, queryid))
@@ -75,8 +76,3 @@ def marks_of(
         "wal": use.wal_bytes >= wal_bytes_per_call * max(1, use.calls),
     }
     return tuple(mark for mark, is_so in found.items() if is_so)
-
-
-def origins_together(origins: Iterable[QueryOrigin], *, most: int = 20) -> tuple[QueryOrigin, ...]:
-    """Each once, in order, at most ``most``."""
-    return tuple(sorted(set(origins)))[:most]

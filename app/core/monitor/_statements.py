@@ -52,6 +52,10 @@ _FROM_17: LiteralString = (
     " + s.local_blk_write_time)::numeric * 1000)::bigint AS io_us, s.stats_since AS since"
 )
 _SOURCE: LiteralString = " FROM pg_stat_statements(false) s WHERE s.dbid = $1::bigint::oid"
+_HIDDEN: LiteralString = """
+SELECT pg_catalog.count(*)::int FROM pg_stat_statements(false) s
+JOIN pg_catalog.pg_database d ON d.oid = s.dbid AND d.datname = pg_catalog.current_database() WHERE s.queryid IS NULL
+"""
 # A comment with tags stands at the end, so that the end of a long text is wanted too. A statement may have an entry for each role.
 _TEXTS: LiteralString = """
 SELECT s.queryid, pg_catalog.min(pg_catalog."left"(s.query, $2)) AS query, pg_catalog.min(pg_catalog."right"(s.query, 2000)) AS ending
@@ -118,6 +122,12 @@ async def statement_snapshot(connection: Asked) -> StatementSnapshot:
     return StatementSnapshot(
         about["at"], about["stats_reset"], about["dealloc"], len(found) - len(rows), rows
     )
+
+
+async def hidden_statements(connection: Asked) -> int:
+    """How many entries of this database the monitor's role may not see. Raises as ``statement_snapshot``."""
+    await _found(connection)
+    return int(await _read(connection.fetchval(_HIDDEN)))
 
 
 async def statement_texts(connection: Asked, queryids: Iterable[int]) -> dict[int, StatementText]:

@@ -59,7 +59,7 @@ def test_each_order_puts_the_most_first_and_time_decides_among_equals() -> None:
 def test_findings_are_of_what_costs_and_at_most_so_many() -> None:
     use = StatementUse(calls=100, exec_us=100 * 30 * MS, rows=1, temp_blocks=4)
     heavy, light = (
-        SlowStatement(queryid, "SELECT ?", use, share, (), ("slow", "spills"))
+        SlowStatement(queryid, "SELECT ?", use, share, (), (), ("slow", "spills"))
         for queryid, share in ((1, 2.0), (2, 0.5))
     )
     found = statement_findings([heavy, light], window="1h")

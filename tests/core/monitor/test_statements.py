@@ -11,6 +11,7 @@ from app.core.monitor import (
     NotSupported,
     StatementDeltas,
     deltas,
+    hidden_statements,
     query_origin,
     redacted,
     statement_snapshot,
@@ -135,6 +136,7 @@ async def test_statements_of_other_roles_are_counted_when_they_may_not_be_seen(
     async with watched.ask() as asked:
         await asked.execute("SET LOCAL ROLE pg_signal_backend")
         found = await statement_snapshot(asked)
+        assert await hidden_statements(asked) == found.hidden
         texts = await statement_texts(asked, [key.queryid for key in found.rows])
     assert found.hidden > 0
     assert not any("things" in text.text for text in texts.values())
