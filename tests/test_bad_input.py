@@ -114,6 +114,8 @@ GATED = (
     Endpoint("GET", "/db-monitor/indexes", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/tables", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/slow-queries/{queryid}", scope="read:monitor", missing=True),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -146,6 +148,7 @@ SAMPLES = {
     "role": "db_reader",
     "scope": "read:records",
     "table_name": "public.records",
+    "queryid": "-1",
 }
 """Values of path parameters that are the same on every site."""
 

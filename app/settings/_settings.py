@@ -256,6 +256,7 @@ class Settings(BaseSettings):
     token: TokenSettings = TokenSettings()
     login: LoginSettings = LoginSettings()
     mfa: MfaSettings = MfaSettings()
+    monitor: MonitorSettings = MonitorSettings()
     api_key: ApiKeySettings = ApiKeySettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()

@@ -1,18 +1,21 @@
 """What is done for the monitor again and again."""
 
-from app.builtin.db_monitor.service import TableSampling
+from app.builtin.db_monitor.service import StatementSampler, TableSampling
 from app.core.http import Platform
 from app.core.jobs import Periodic
 from app.core.monitor import ConnectionPoolMonitor, DeadlockAudit
 
 SAMPLE_S = 300.0
+STATEMENTS_S, KEEP_S = 300.0, 3600.0
 
 
 def periodic(platform: Platform) -> tuple[Periodic, ...]:
-    """Every process looks at its pool every 5 s, and every 5 minutes at what the server counts, for the metrics; one process of all stores
-    every five minutes what has changed, and asks every hour whether the daily audit of deadlocks is due.
+    """Every process looks at its pool every 5 s, and every 5 minutes at what the server counts, for the metrics. One process of all stores
+    every five minutes which sizes have changed and what statements cost, every hour makes the months that come and drops those that go,
+    and asks every hour whether the daily audit of deadlocks is due.
     """
     pool, deadlocks = platform.require(ConnectionPoolMonitor), platform.require(DeadlockAudit)
+    statements = platform.require(StatementSampler)
 
     async def look_at_pool() -> None:
         pool.get_current_metrics()
@@ -22,4 +25,6 @@ def periodic(platform: Platform) -> tuple[Periodic, ...]:
         Periodic(name="monitor.counters", every_s=300, work=deadlocks.look, leader=False),
         Periodic(name="monitor.deadlocks", every_s=3600, work=deadlocks.audit),
         Periodic(name="monitor.table_samples", every_s=SAMPLE_S, work=platform.require(TableSampling).take),
+        Periodic(name="monitor.statements", every_s=STATEMENTS_S, work=statements.sample),
+        Periodic(name="monitor.statement_partitions", every_s=KEEP_S, work=statements.keep),
     )

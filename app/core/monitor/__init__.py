@@ -38,12 +38,14 @@ from app.core.monitor._index_usage_analyzer import IndexUsageAnalyzer
 from app.core.monitor._latency import QueryLatencyTracker
 from app.core.monitor._latency_metrics import LatencyMetrics, LatencySummary, QueryLatency
 from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
+from app.core.monitor._measured import Measured, MeasuredQuery
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
 from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
 from app.core.monitor._plan_findings import plan_findings, step_name
 from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
+from app.core.monitor._query_origin import QueryOrigin, query_origin
 from app.core.monitor._redaction import redacted
 from app.core.monitor._repeats import RepeatedReads
 from app.core.monitor._repeats_found import RepeatedRead
@@ -54,8 +56,31 @@ from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, Ser
 from app.core.monitor._server_counters import ServerCounters, server_counters
 from app.core.monitor._server_settings import ServerSettings, Setting, server_settings
 from app.core.monitor._shown_plan import ShownStep, shown_steps
+from app.core.monitor._slow_statements import (
+    STATEMENT_SORTS,
+    SlowStatement,
+    StatementMark,
+    StatementSort,
+    in_order,
+    marks_of,
+    share_percent,
+)
+from app.core.monitor._statement_deltas import StatementDeltas, added, deltas
+from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
+from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
 from app.core.monitor._statement_text import statement_text
+from app.core.monitor._statement_use import StatementUse
+from app.core.monitor._statements import (
+    EXTENSION,
+    StatementKey,
+    StatementRow,
+    StatementSnapshot,
+    StatementText,
+    hidden_statements,
+    statement_snapshot,
+    statement_texts,
+)
 from app.core.monitor._store_state import StoreState, store_state
 from app.core.monitor._table_detail import ColumnStatistics, TableDetail, table_detail
 from app.core.monitor._table_indexes import TableIndex
@@ -66,12 +91,14 @@ from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparou
 
 __all__ = [
     "APPLICATION_NAME",
+    "EXTENSION",
     "MAX_NESTING",
     "MAX_PARAMETERS",
     "MEAN_ALERT_MS",
     "PLANNING_MS",
     "POOL_ALERT_PERCENT",
     "SAMPLES_TABLE",
+    "STATEMENT_SORTS",
     "Asked",
     "Autovacuum",
     "Bloat",
@@ -101,6 +128,7 @@ __all__ = [
     "LockSession",
     "Locks",
     "Measured",
+    "MeasuredQuery",
     "MonitorBusy",
     "MonitorDenied",
     "MonitorError",
@@ -120,6 +148,7 @@ __all__ = [
     "PoolMetrics",
     "QueryLatency",
     "QueryLatencyTracker",
+    "QueryOrigin",
     "RedundantIndex",
     "RepeatedRead",
     "RepeatedReads",
@@ -135,9 +164,18 @@ __all__ = [
     "ShownStep",
     "SizePoint",
     "Slot",
+    "SlowStatement",
     "Standby",
+    "StatementDeltas",
+    "StatementKey",
+    "StatementMark",
     "StatementRefused",
     "StatementReport",
+    "StatementRow",
+    "StatementSnapshot",
+    "StatementSort",
+    "StatementText",
+    "StatementUse",
     "StoreState",
     "TableAge",
     "TableCare",
@@ -150,21 +188,29 @@ __all__ = [
     "UnusedIndex",
     "VacuumState",
     "Wraparound",
+    "added",
     "admitted",
     "autovacuum",
     "connections",
+    "deltas",
     "explain",
     "explain_analyze",
+    "extension_missing",
+    "hidden_statements",
+    "in_order",
     "index_efficiency",
     "index_report",
     "invalid_findings",
     "invalid_indexes",
+    "is_noise",
     "key_findings",
     "locks",
+    "marks_of",
     "panel",
     "plan_findings",
     "plan_of",
     "planned_tables",
+    "query_origin",
     "ranked",
     "redacted",
     "redundant_findings",
@@ -175,14 +221,19 @@ __all__ = [
     "sequences",
     "server_counters",
     "server_settings",
+    "share_percent",
     "shown_steps",
     "sizes_to_store",
+    "statement_findings",
+    "statement_snapshot",
     "statement_text",
+    "statement_texts",
     "step_name",
     "store_state",
     "table_detail",
     "table_sizes",
     "text_of",
+    "texts_hidden",
     "unindexed_keys",
     "unused_findings",
     "unused_indexes",

@@ -1,8 +1,9 @@
 """The history that the monitor keeps."""
 
+from app.builtin.db_monitor.models.statement_samples import MonitoredStatement, StatementSample
 from app.builtin.db_monitor.models.table_samples import TableSample
 from app.core.db import Base
 
-TABLES: tuple[type[Base], ...] = (TableSample,)
+TABLES: tuple[type[Base], ...] = (TableSample, StatementSample, MonitoredStatement)
 
-__all__ = ["TABLES", "TableSample"]
+__all__ = ["TABLES", "MonitoredStatement", "StatementSample", "TableSample"]

@@ -8,6 +8,7 @@ from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
 from app.builtin.db_monitor.router.pages import router as pages
 from app.builtin.db_monitor.router.queries import router as queries
 from app.builtin.db_monitor.router.server_settings import router as server_settings
+from app.builtin.db_monitor.router.slow_queries import router as slow_queries
 from app.builtin.db_monitor.router.tables import router as tables
 from app.core import APIRouter
 
@@ -22,6 +23,7 @@ for part in (
     server_settings,
     indexes,
     tables,
+    slow_queries,
 ):
     router.include_router(part)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from app.builtin.db_monitor.service.board import Board
 from app.builtin.db_monitor.service.caches import Caches
+from app.builtin.db_monitor.service.slow_queries import SlowQueries
+from app.builtin.db_monitor.service.statement_sampler import StatementSampler
 from app.builtin.db_monitor.service.table_sampling import TableSampling
 from app.core.http import Platform
 from app.core.monitor import (
@@ -29,7 +31,8 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
         latency.subscribe(platform.hub)
         repeats.subscribe(platform.hub)
         platform.on_requests.append(repeats.on_requests)
-    sampling = TableSampling(server, platform.database, months=settings.monitor.history_months)
+    months = settings.monitor.history_months
+    sampling = TableSampling(server, platform.database, months=months)
     caches = Caches(OwnCaches(platform.hub), BufferCacheWatch(platform.clock))
     return {
         MonitorServer: server,
@@ -39,5 +42,9 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
         DeadlockAudit: DeadlockAudit(server, platform.database),
         QueryLatencyTracker: latency,
         RepeatedReads: repeats,
+        SlowQueries: SlowQueries(
+            server, platform.database, latency if settings.monitor.track_latency else None
+        ),
+        StatementSampler: StatementSampler(server, platform.database, months=months),
         TableSampling: sampling,
     }

@@ -1,0 +1,88 @@
+"""What statements cost as the server counts them: by itself, or as the history has it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.builtin.db_monitor.repository import StatementHistory
+from app.core.db import ReadSession
+from app.core.monitor import (
+    Asked,
+    SlowStatement,
+    StatementUse,
+    hidden_statements,
+    marks_of,
+    share_percent,
+    statement_snapshot,
+)
+
+_LEAST_COVERED = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What all statements, and each by its id, cost from ``since`` (None: not told) until ``until``.
+
+    is_complete: nothing was lost in that time. covered_percent: how much of it was sampled. hidden: entries that may not be seen.
+    """
+
+    since: datetime | None
+    until: datetime
+    is_complete: bool
+    covered_percent: float
+    hidden: int
+    total: StatementUse
+    uses: Mapping[int, StatementUse]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What to know before believing it."""
+        sampled = f"Only {self.covered_percent:.0f} % of the window was sampled"
+        lost = (
+            "The numbers are incomplete: the server threw entries away (pg_stat_statements.max is small for so many statements),"
+            " or somebody reset them"
+        )
+        is_sparse = self.covered_percent < _LEAST_COVERED
+        return (sampled,) * is_sparse + (lost,) * (not self.is_complete)
+
+    def statement(
+        self, queryid: int, text: str, routes: tuple[str, ...], policies: tuple[str, ...]
+    ) -> SlowStatement:
+        """One of them; zeros if it did not run."""
+        use = self.uses.get(queryid, StatementUse())
+        share = share_percent(use, self.total)
+        return SlowStatement(queryid, text, use, share, routes, policies, marks_of(use, share))
+
+
+async def counted_by_server(asked: Asked) -> Counted:
+    """Since the server's counters were reset. Raises as ``statement_snapshot``."""
+    found = await statement_snapshot(asked)
+    total, uses = StatementUse(), dict[int, StatementUse]()
+    for key, row in found.rows.items():
+        total += row.use
+        uses[key.queryid] = uses[key.queryid] + row.use if key.queryid in uses else row.use
+    return Counted(
+        since=found.stats_reset,
+        until=found.at,
+        is_complete=found.dealloc == 0,
+        covered_percent=100.0,
+        hidden=found.hidden,
+        total=total,
+        uses=uses,
+    )
+
+
+async def counted_by_history(asked: Asked, session: ReadSession, window: timedelta) -> Counted | None:
+    """In the samples of the last ``window``; None when there are none. Raises as ``hidden_statements``, and a DatabaseError."""
+    found = await StatementHistory(session).window(window)
+    if found is None:
+        return None
+    return Counted(
+        since=found.since,
+        until=found.until,
+        is_complete=found.is_complete,
+        covered_percent=min(100.0, 100.0 * (found.covered / window)),
+        hidden=await hidden_statements(asked),
+        total=found.total,
+        uses=found.uses,
+    )
