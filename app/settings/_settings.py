@@ -261,7 +261,6 @@ class Settings(BaseSettings):
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()
     registration: RegistrationSettings = RegistrationSettings()
-    monitor: MonitorSettings = MonitorSettings()
 
     @classmethod
     def settings_customise_sources(

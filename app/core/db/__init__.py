@@ -78,7 +78,7 @@ from app.core.db._query_errors import (
 )
 from app.core.db._query_log import QueryLogging, detect_n_plus_one, enable_query_logging
 from app.core.db._query_optimizer import QueryOptimizer
-from app.core.db._query_plan import PlanNode, QueryNotExplainable, QueryPlan, analyze_query_plan
+from app.core.db._query_plan import PlanNode, QueryPlan, analyze_query_plan
 from app.core.db._query_set import OptimizedQuerySetMixin
 from app.core.db._query_tags import QUERY_TAGS, QueryTags
 from app.core.db._query_watch import (
