@@ -103,6 +103,7 @@ GATED = (
     Endpoint("GET", "/policies/breakers", scope="read:policies", role="admin", needs_database=False),
     Endpoint("PUT", "/policies/{name}/switch", json={"enabled": True, "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
+    Endpoint("GET", "/db-monitor/performance", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/n-plus-one", scope="read:monitor", needs_database=False),
     Endpoint("POST", "/db-monitor/analyze-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),

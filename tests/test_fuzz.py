@@ -109,6 +109,7 @@ OPERATIONS = (
     Operation("PATCH", RECORD, good=404),
     Operation("DELETE", RECORD, good=404),
     Operation("GET", "/external-data"),
+    Operation("GET", "/db-monitor/performance", takes=False),
     Operation("GET", "/db-monitor/connections", takes=False),
     Operation("GET", "/db-monitor/n-plus-one", takes=False),
     Operation("POST", "/db-monitor/analyze-query", good=422),

@@ -1,9 +1,9 @@
 """Parts of a page that fail alone."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import structlog
 
@@ -33,7 +33,19 @@ class Finding:
     ddl: tuple[str, ...] = ()
 
 
-def ranked(findings: list[Finding]) -> list[Finding]:
+class _Ranked(Protocol):
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def check(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+
+
+F = TypeVar("F", bound=_Ranked)
+
+
+def ranked(findings: Iterable[F]) -> list[F]:
     """Worst first; among equals in the order of their checks and subjects."""
     return sorted(findings, key=lambda it: (RANKS[it.severity], it.check, it.subject))
 

@@ -22,3 +22,11 @@ async def watched(counted: Database) -> AsyncIterator[MonitorServer]:
     server = MonitorServer(counted)
     yield server
     await server.close()
+
+
+@pytest.fixture
+async def server(database: Database) -> AsyncIterator[MonitorServer]:
+    """The monitor of the tests' database."""
+    watching = MonitorServer(database)
+    yield watching
+    await watching.close()

@@ -5,6 +5,7 @@ from app.builtin.db_monitor.router.cache import router as cache
 from app.builtin.db_monitor.router.indexes import router as indexes
 from app.builtin.db_monitor.router.maintenance import router as maintenance
 from app.builtin.db_monitor.router.n_plus_one import router as n_plus_one
+from app.builtin.db_monitor.router.overview import router as overview
 from app.builtin.db_monitor.router.pages import router as pages
 from app.builtin.db_monitor.router.queries import router as queries
 from app.builtin.db_monitor.router.server_settings import router as server_settings
@@ -14,6 +15,7 @@ from app.core import APIRouter
 
 router = APIRouter()
 for part in (
+    overview,
     activity,
     pages,
     n_plus_one,
