@@ -164,13 +164,13 @@ class ApiKeySettings(Group):
 
 
 class MonitorSettings(Group):
-    """The database monitor, and the history that it keeps."""
+    """The database monitor."""
 
     history_months: int = Field(
         default=3,
         ge=1,
         le=120,
-        description="Months that the monitor's history of statements and sizes is kept",
+        description="Whole months that the monitor's history is kept, besides this one",
     )
 
 
