@@ -50,6 +50,8 @@ def deltas(before: StatementSnapshot, after: StatementSnapshot) -> StatementDelt
     restarted: set[StatementKey] = set()
     for key, row in after.rows.items():
         former = known.get(key)
+        if row == former:  # as most are: there may be thousands
+            continue
         if former is None or row.since != former.since or not row.use.continues(former.use):
             restarted.add(key)
             use = row.use

@@ -72,9 +72,13 @@ async def counted_by_server(asked: Asked) -> Counted:
     )
 
 
-async def counted_by_history(asked: Asked, session: ReadSession, window: timedelta) -> Counted | None:
-    """In the samples of the last ``window``; None when there are none. Raises as ``hidden_statements``, and a DatabaseError."""
-    found = await StatementHistory(session).window(window)
+async def counted_by_history(
+    asked: Asked, session: ReadSession, window: timedelta, queryid: int | None = None
+) -> Counted | None:
+    """In the samples of the last ``window``; None when there are none. ``uses`` may be of ``queryid`` alone.
+
+    Raises as ``hidden_statements``, and a DatabaseError."""
+    found = await StatementHistory(session).window(window, queryid)
     if found is None:
         return None
     return Counted(

@@ -160,7 +160,7 @@ class SlowQueries:
         Raises NotFound for one that nobody knows, NotSupported where the server does not count, and as ``report``.
         """
         async with self._both() as (asked, session):
-            counted, answered, notes = await _count(asked, session, window)
+            counted, answered, notes = await _count(asked, session, window, queryid)
             history = StatementHistory(session)
             known = (await history.texts([queryid])).get(queryid)
             texts = {} if known is not None else await described_by_server(asked, [queryid])
@@ -185,11 +185,11 @@ class SlowQueries:
 
 
 async def _count(
-    asked: Asked, session: ReadSession, window: Window
+    asked: Asked, session: ReadSession, window: Window, queryid: int | None = None
 ) -> tuple[Counted, Window, tuple[str, ...]]:
     """What to answer from, and what to know about it; the server's own counters where the history has nothing."""
     length = WINDOWS[window]
-    kept = await counted_by_history(asked, session, length) if length is not None else None
+    kept = await counted_by_history(asked, session, length, queryid) if length is not None else None
     if kept is not None:
         return kept, window, kept.doubts
     live = await counted_by_server(asked)
