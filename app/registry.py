@@ -13,8 +13,8 @@ from app.builtin.credits.jobs import periodic as credits_periodic
 from app.builtin.credits.models import CreditAccount, CreditEntry, CreditGrant
 from app.builtin.credits.router import router as credits_router
 from app.builtin.credits.service import provide_credits, seed_credits
-from app.builtin.db_monitor.jobs import periodic as monitor_periodic
-from app.builtin.db_monitor.models import MonitoredStatement, StatementSample
+from app.builtin.db_monitor.jobs import periodic as db_monitor_periodic
+from app.builtin.db_monitor.models import TABLES as MONITOR_TABLES
 from app.builtin.db_monitor.router import router as db_monitor
 from app.builtin.db_monitor.service import provide_monitor
 from app.builtin.health.router import OPEN_ROUTES
@@ -116,8 +116,8 @@ FEATURES: tuple[Feature, ...] = (
         name="db_monitor",
         router=db_monitor,
         provides=provide_monitor,
-        models=(StatementSample, MonitoredStatement),
-        periodic=monitor_periodic,
+        periodic=db_monitor_periodic,
+        models=MONITOR_TABLES,
     ),
     Feature(
         name="records",

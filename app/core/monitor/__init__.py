@@ -24,16 +24,16 @@ from app.core.monitor._slow_statements import (
     SlowStatement,
     StatementMark,
     StatementSort,
-    in_order,
-    marks_of,
     share_percent,
+    statement_marks,
+    statements_in_order,
 )
-from app.core.monitor._statement_deltas import StatementDeltas, added, deltas
+from app.core.monitor._statement_deltas import StatementDeltas, statement_deltas, total_use
 from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
 from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_use import StatementUse
 from app.core.monitor._statements import (
-    EXTENSION,
+    STATEMENTS_EXTENSION,
     StatementKey,
     StatementRow,
     StatementSnapshot,
@@ -45,7 +45,7 @@ from app.core.monitor._statements import (
 
 __all__ = [
     "APPLICATION_NAME",
-    "EXTENSION",
+    "STATEMENTS_EXTENSION",
     "STATEMENT_SORTS",
     "Asked",
     "ConnectionGroup",
@@ -74,21 +74,21 @@ __all__ = [
     "StatementSort",
     "StatementText",
     "StatementUse",
-    "added",
     "connections",
-    "deltas",
     "extension_missing",
     "hidden_statements",
-    "in_order",
     "is_noise",
-    "marks_of",
     "panel",
     "query_origin",
     "ranked",
     "redacted",
     "share_percent",
+    "statement_deltas",
     "statement_findings",
+    "statement_marks",
     "statement_snapshot",
     "statement_texts",
+    "statements_in_order",
     "texts_hidden",
+    "total_use",
 ]

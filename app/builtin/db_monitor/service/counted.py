@@ -11,8 +11,8 @@ from app.core.monitor import (
     SlowStatement,
     StatementUse,
     hidden_statements,
-    marks_of,
     share_percent,
+    statement_marks,
     statement_snapshot,
 )
 
@@ -51,7 +51,7 @@ class Counted:
         """One of them; zeros if it did not run."""
         use = self.uses.get(queryid, StatementUse())
         share = share_percent(use, self.total)
-        return SlowStatement(queryid, text, use, share, routes, policies, marks_of(use, share))
+        return SlowStatement(queryid, text, use, share, routes, policies, statement_marks(use, share))
 
 
 async def counted_by_server(asked: Asked) -> Counted:
