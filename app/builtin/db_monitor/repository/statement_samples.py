@@ -31,7 +31,7 @@ UPDATE monitor_statements SET last_seen = :at
 WHERE queryid = ANY(CAST(:ids AS bigint[])) AND last_seen < CAST(:at AS timestamptz) - interval '1 hour'
 """)
 _IN_A_MOMENT = text(
-    "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true)"
+    "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true), set_config('jit', 'off', true)"
 )
 _SUMS = """
 CAST(sum(calls) AS bigint) AS calls, CAST(sum(exec_us) AS bigint) AS exec_us, CAST(sum(plans) AS bigint) AS plans,
@@ -42,11 +42,12 @@ CAST(sum(wal_bytes) AS bigint) AS wal_bytes, sum(squares_ms2) AS squares_ms2, ma
 """
 _WINDOW = text(f"""
 SELECT queryid, min(since) AS since, max(at) AS until, bool_and(is_complete) AS is_complete, sum(at - since) AS covered, {_SUMS}
-FROM monitor_statement_samples WHERE at > clock_timestamp() - CAST(:window AS interval) GROUP BY queryid
+FROM monitor_statement_samples
+WHERE at > now() - CAST(:window AS interval) AND (CAST(:queryid AS bigint) IS NULL OR queryid IN (0, :queryid)) GROUP BY queryid
 """)  # noqa: S608 - a constant of this file
 _SPAN = text("""
-SELECT min(since), max(at), clock_timestamp() FROM monitor_statement_samples
-WHERE queryid = 0 AND at > coalesce(clock_timestamp() - CAST(:window AS interval), '-infinity')
+SELECT min(since), max(at), now() FROM monitor_statement_samples
+WHERE queryid = 0 AND at > coalesce(now() - CAST(:window AS interval), '-infinity')
 """)
 _SERIES = text(f"""
 SELECT date_bin(CAST(:step AS interval), at, CAST(:since AS timestamptz)) AS bucket, queryid = 0 AS is_all, {_SUMS}
@@ -145,10 +146,11 @@ class StatementHistory:
         with translate_errors():
             await self._session.execute(_IN_A_MOMENT)
 
-    async def window(self, length: timedelta) -> WindowUse | None:
-        """All samples that end within the last ``length``, by statement; None when there is none."""
+    async def window(self, length: timedelta, queryid: int | None = None) -> WindowUse | None:
+        """All samples that end within the last ``length``, by statement, or those of one; None when there is none."""
         with translate_errors():
-            found = (await self._session.execute(_WINDOW, {"window": length})).mappings().all()
+            values = {"window": length, "queryid": queryid}
+            found = (await self._session.execute(_WINDOW, values)).mappings().all()
         uses = {row["queryid"]: _use(row) for row in found}
         for row in found:
             if row["queryid"] == ALL_STATEMENTS:

@@ -8,17 +8,17 @@ import structlog
 from app.builtin.db_monitor.repository import NewText, StatementHistory
 from app.core.db import Database, DatabaseReadOnly, get_db_context
 from app.core.monitor import (
-    EXTENSION,
+    STATEMENTS_EXTENSION,
     Asked,
     MonitorServer,
     NotSupported,
     StatementDeltas,
     StatementKey,
     StatementSnapshot,
-    deltas,
     is_noise,
     query_origin,
     redacted,
+    statement_deltas,
     statement_snapshot,
     statement_texts,
 )
@@ -54,7 +54,7 @@ class StatementSampler:
         try:
             return await self._sample()
         except NotSupported as error:
-            return self._skipped(error.detail or EXTENSION)
+            return self._skipped(error.detail or STATEMENTS_EXTENSION)
         except DatabaseReadOnly:
             return self._skipped("the database is read-only")
 
@@ -82,7 +82,7 @@ class StatementSampler:
         async with self._server.ask(statement_timeout_ms=5_000, budget_s=15) as asked:
             after, before = await statement_snapshot(asked), self._before
             if before is not None and after.at - before.at <= _LONGEST_INTERVAL:
-                found = deltas(before, after)
+                found = statement_deltas(before, after)
                 texts = await self._look_at(asked, found)
                 top = self._top(found)
         written = 0 if found is None else await self._write(found, top, texts)
