@@ -2,17 +2,14 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
 from app.core.db import Database
-from app.settings import Settings
-from tests.builtin.db_monitor.hostile import CANARY, FILE, HOSTILE, NOTES, SCHEMA, Hostile
+from tests.builtin.db_monitor.hostile import CANARY, FILE, HOSTILE, NOTES, Hostile
 from tests.leaks import LeakGuard
-from tests.sites import Site, whole_site
+from tests.sites import Site
 
 PATHS = ("/db-monitor/analyze-query",)
 SERVER_WORDS = (
@@ -32,26 +29,6 @@ SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT 
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
        (SELECT pg_stat_file('{FILE}', true)), (SELECT count(*) FROM pg_authid)
 """
-
-
-@pytest.fixture(scope="module")
-async def site(postgres_url: str, valkey_url: str, database: Database) -> AsyncIterator[Site]:
-    """With tables and functions that a statement could do harm with."""
-    settings = Settings(
-        _env_file=None,
-        app_env="test",
-        database_url=postgres_url,
-        valkey_url=valkey_url,
-        valkey_timeout_ms=2000,
-    )
-    async with database.engine.begin() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
-        await driver.execute(SCHEMA + "CREATE EXTENSION dblink SCHEMA attacked; ANALYZE attacked.notes")
-    async with whole_site(settings, database) as site:
-        yield site
-    async with database.engine.begin() as connection:
-        await connection.execute(text("DROP SCHEMA attacked CASCADE"))
 
 
 async def state(database: Database) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ def node(kind: str, *below: dict[str, Any], **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def scan(kind: str = "Seq Scan", **more: Any) -> dict[str, Any]:
+def scan(kind: str = "Seq Scan", /, **more: Any) -> dict[str, Any]:
     return node(
         kind,
         **{"Schema": "public", "Relation Name": "t", "Alias": "t", "Filter": "(a = 'hunter2'::text)"} | more,
@@ -37,7 +37,7 @@ def table(rows: float = 100_000, pages: int = 1_000, changed: float = 0) -> dict
 
 
 def checks(
-    top: dict[str, Any], tables: dict[str, PlannedTable] | None = None, **document: Any
+    top: dict[str, Any], tables: dict[str, PlannedTable] | None = None, /, **document: Any
 ) -> list[tuple[str, str]]:
     plan = plan_of({"Plan": top, **document})
     found = (*plan_findings(plan, table() if tables is None else tables), *run_findings(plan))
