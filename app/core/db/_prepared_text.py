@@ -115,7 +115,7 @@ async def prepared_text(driver: Any, sql: str, *, settings: str = "") -> AsyncIt
 
 
 async def _tidy(driver: Any, name: str, *, is_prepared: bool) -> None:
-    """Names and advisory locks outlive a rollback, and behind a pooler belong to the connection's next user."""
+    """Names outlive a rollback, and behind a pooler belong to the connection's next user."""
     steps = [f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"]
     if is_prepared:
         steps.append(f"DEALLOCATE {name}")
