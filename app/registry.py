@@ -14,6 +14,7 @@ from app.builtin.credits.models import CreditAccount, CreditEntry, CreditGrant
 from app.builtin.credits.router import router as credits_router
 from app.builtin.credits.service import provide_credits, seed_credits
 from app.builtin.db_monitor.jobs import periodic as db_monitor_periodic
+from app.builtin.db_monitor.models import TABLES as MONITOR_TABLES
 from app.builtin.db_monitor.router import router as db_monitor
 from app.builtin.db_monitor.service import provide_monitor
 from app.builtin.health.router import OPEN_ROUTES
@@ -116,6 +117,7 @@ FEATURES: tuple[Feature, ...] = (
         router=db_monitor,
         provides=provide_monitor,
         periodic=db_monitor_periodic,
+        models=MONITOR_TABLES,
     ),
     Feature(
         name="records",

@@ -103,6 +103,9 @@ GATED = (
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/n-plus-one", scope="read:monitor", needs_database=False),
+    Endpoint("GET", "/db-monitor/indexes", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/tables", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -133,6 +136,7 @@ SAMPLES = {
     "user_id": NOBODY,
     "role": "db_reader",
     "scope": "read:records",
+    "table_name": "public.records",
 }
 """Values of path parameters that are the same on every site."""
 

@@ -170,6 +170,12 @@ class MonitorSettings(Group):
         default=True,
         description="Count statements and their durations by shape and route, and find what requests repeat",
     )
+    history_months: int = Field(
+        default=3,
+        ge=1,
+        le=120,
+        description="Whole months that the monitor's history is kept, besides this one",
+    )
 
 
 class ExternalDataSettings(Group):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.builtin import accounts
-from app.core import db, security
+from app.core import db, monitor, security
 from app.settings import load_environment_files
 
 CALLS = (
@@ -94,6 +94,13 @@ CALLS = (
     # The total needs a session, which the document leaves out.
     "await PaginationHelper.paginate(query, skip=, limit=, session=)",
     "PaginationHelper.get_pagination_info(total=, skip=, limit=)",
+    "IndexUsageAnalyzer(session)",
+    "await IndexUsageAnalyzer.get_unused_indexes()",
+    "await IndexUsageAnalyzer.get_index_efficiency()",
+    "TableSizeMonitor(session)",
+    "await TableSizeMonitor.get_table_sizes()",
+    "await TableSizeMonitor.get_largest_tables(limit=)",
+    "await TableSizeMonitor.get_growth_trend(table)",
 )
 DEFAULTS = {
     "QueryDecorator.track_performance": ("threshold_ms", 100),
@@ -106,7 +113,10 @@ _CALL = re.compile(r"(await )?(?:(\w+)\.)?(\w+)\((.*)\)")
 def found(name: str) -> Any:
     if name == "load_environment_files":
         return load_environment_files
-    return getattr(db, name, None) or getattr(security, name, None) or getattr(accounts, name)
+    rooms = (db, security, monitor)
+    return next((getattr(room, name) for room in rooms if hasattr(room, name)), None) or getattr(
+        accounts, name
+    )
 
 
 @pytest.mark.parametrize("call", CALLS)

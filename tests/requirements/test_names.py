@@ -59,6 +59,8 @@ NAMES = (
     ("app.core.db", "SeedDataManager"),
     ("app.core.db", "DevelopmentSeed"),
     *[("app.core.db", name) for name in REPOSITORIES],
+    ("app.core.monitor", "IndexUsageAnalyzer"),
+    ("app.core.monitor", "TableSizeMonitor"),
     ("app.core.errors", "EntityNotFoundError"),
     ("app.core.db", "EncryptedText"),
     ("app.core.security", "DataEncryptor"),

@@ -1,0 +1,213 @@
+"""Indexes that nobody reads, and what the others do for their size."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from app.core.monitor._index_ddl import alembic_drop, drop_index
+from app.core.monitor._panel import Finding
+from app.core.monitor._relations import STANDING, USER_SCHEMA, size
+from app.core.monitor._server import Asked
+
+# An index of a partitioned table counts together with those of the partitions. Nothing here waits for a lock.
+# https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-INDEXES-VIEW
+_USED = f"""
+WITH RECURSIVE tree AS (
+    SELECT i.indexrelid AS oid, i.indexrelid AS root FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT c.relispartition AND {USER_SCHEMA}
+    UNION ALL
+    SELECT h.inhrelid, t.root FROM tree t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid
+), sized AS (
+    SELECT t.root, sum(c.relpages)::bigint * current_setting('block_size')::bigint AS bytes
+    FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid GROUP BY t.root
+), used AS (
+    SELECT s.root, s.bytes, sum(pg_catalog.pg_stat_get_numscans(t.oid))::bigint AS scans, max(LAST_SCAN) AS last_scan,
+           sum(pg_catalog.pg_stat_get_tuples_returned(t.oid))::bigint AS entries_read,
+           sum(pg_catalog.pg_stat_get_tuples_fetched(t.oid))::bigint AS rows_fetched
+    FROM sized s JOIN tree t ON t.root = s.root WHERE s.bytes >= $1 GROUP BY s.root, s.bytes
+)
+SELECT n.nspname::text AS schema, r.relname::text AS table, c.relname::text AS name, u.bytes, u.scans, u.last_scan,
+       u.entries_read, u.rows_fetched, c.relkind = 'I' AS is_partitioned"""  # noqa: S608 - constants only
+_FROM = """
+FROM used u JOIN pg_catalog.pg_index i ON i.indexrelid = u.root JOIN pg_catalog.pg_class c ON c.oid = u.root
+JOIN pg_catalog.pg_class r ON r.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+"""
+# The last one that serves a foreign key stays; of several that nobody scans, the oldest.
+_UNSCANNED = """,
+       i.indisreplident AS is_identity, i.indisclustered AS is_clustered, i.indexprs IS NOT NULL AS has_expression,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.conrelid = i.indrelid AND f.contype = 'f'
+           AND (i.indkey::int2[])[0:cardinality(f.conkey) - 1] @> f.conkey
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
+               AND o.indisvalid AND o.indpred IS NULL AND (o.indkey::int2[])[0:cardinality(f.conkey) - 1] @> f.conkey
+               AND (o.indisunique OR pg_catalog.pg_stat_get_numscans(o.indexrelid) > 0 OR o.indexrelid < i.indexrelid))
+       ) AS serves_a_key
+FROM_
+WHERE i.indisvalid AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = u.root AND k.contype IN ('p', 'u', 'x'))
+  AND (u.scans = 0 OR u.last_scan < $2)
+ORDER BY u.bytes DESC, n.nspname, c.relname LIMIT $3
+""".replace("FROM_", _FROM)
+_EFFICIENCY = """,
+       pg_catalog.pg_stat_get_numscans(i.indrelid) AS table_seq_scans, i.indisunique AS is_unique
+FROM_ WHERE i.indislive ORDER BY u.bytes DESC, n.nspname, c.relname LIMIT $2
+""".replace("FROM_", _FROM)
+
+Verdict = Literal["unused", "kept", "cannot_judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedIndex:
+    """An index that nobody scanned, or not for long.
+
+    ``verdict``: ``unused`` may be dropped, and ``ddl`` and ``alembic`` say how; ``kept`` serves something else and ``cannot_judge``
+    cannot be told, both with the ``reason``. ``since``: from when on scans were counted. Bytes are those of the last VACUUM or ANALYZE.
+    """
+
+    schema: str
+    table: str
+    name: str
+    bytes: int
+    scans: int
+    last_scan: datetime | None
+    since: datetime
+    verdict: Verdict
+    reason: str
+    ddl: tuple[str, ...]
+    alembic: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEfficiency:
+    """What an index does for its size, since ``since``: scans, entries read and rows fetched by them. ``scan_percent``: scans of all reads
+    of the table that this index or a sequential scan served; None for no reads.
+    """
+
+    schema: str
+    table: str
+    name: str
+    bytes: int
+    scans: int
+    last_scan: datetime | None
+    entries_read: int
+    rows_fetched: int
+    table_seq_scans: int
+    is_unique: bool
+    since: datetime
+
+    @property
+    def scan_percent(self) -> float | None:
+        """0 to 100."""
+        reads = self.scans + self.table_seq_scans
+        return round(100.0 * self.scans / reads, 1) if reads else None
+
+    @property
+    def entries_per_scan(self) -> float | None:
+        """How many entries a scan reads in the mean: a large part of the table's rows says that the index hardly selects."""
+        return round(self.entries_read / self.scans, 1) if self.scans else None
+
+
+async def unused_indexes(
+    asked: Asked, *, days: float = 35.0, least_bytes: int = 1_048_576, limit: int = 100
+) -> tuple[UnusedIndex, ...]:
+    """Indexes of ``least_bytes`` or more that no statement scanned for ``days`` (before PostgreSQL 16: ever), largest first.
+
+    Unique ones and those behind constraints are never among them: they hold rules, not only speed. No verdict is given while statistics are
+    younger than ``days``, on a standby, or where standbys read too: only they know what they scan. When an index was made is not known to
+    PostgreSQL: one that is young has had no time to be scanned.
+    """
+    standing = await asked.fetchrow(STANDING)
+    since: datetime = standing["stats_reset"] or standing["started_at"]
+    doubt = _doubt(standing, since, days)
+    rows = await asked.fetch(
+        _versioned(_USED + _UNSCANNED, standing["version"]),
+        least_bytes,
+        standing["at"] - timedelta(days=days),
+        limit,
+    )
+    return tuple(_judged(row, since, doubt) for row in rows)
+
+
+async def index_efficiency(asked: Asked, *, limit: int = 100) -> tuple[IndexEfficiency, ...]:
+    """The largest ``limit`` indexes and what they do for their size."""
+    standing = await asked.fetchrow(STANDING)
+    rows = await asked.fetch(_versioned(_USED + _EFFICIENCY, standing["version"]), 0, limit)
+    since = standing["stats_reset"] or standing["started_at"]
+    return tuple(
+        IndexEfficiency(
+            **{name: value for name, value in row.items() if name != "is_partitioned"}, since=since
+        )
+        for row in rows
+    )
+
+
+def unused_findings(indexes: tuple[UnusedIndex, ...], *, warn_bytes: int = 104_857_600) -> list[Finding]:
+    """One for each that may be dropped; a warning from ``warn_bytes`` (100 MB) on."""
+    return [
+        Finding(
+            check="indexes.unused",
+            severity="warning" if index.bytes >= warn_bytes else "info",
+            subject=f"{index.schema}.{index.name}",
+            title=f"Nobody reads the index {index.name} of {index.table}",
+            evidence=f"{size(index.bytes)}; {index.reason}",
+            fix="Drop it, unless it is new or serves a rare report; every write of the table pays for it",
+            ddl=index.ddl,
+        )
+        for index in indexes
+        if index.verdict == "unused"
+    ]
+
+
+def _versioned(sql: str, version: int) -> str:
+    last = "pg_catalog.pg_stat_get_lastscan(t.oid)" if version >= 160_000 else "NULL::timestamptz"
+    return sql.replace("LAST_SCAN", last)
+
+
+def _doubt(standing: Any, since: datetime, days: float) -> str | None:
+    if standing["is_standby"]:
+        return "this is a standby: it knows of its own reads alone"
+    if standing["standbys"]:
+        return f"{standing['standbys']} standby(s) may read it; only their own statistics tell"
+    if standing["at"] - since < timedelta(days=days):
+        return f"scans are counted since {since:%Y-%m-%d %H:%M} UTC only; {days:g} days are needed"
+    return None
+
+
+def _judged(row: Mapping[str, Any], since: datetime, doubt: str | None) -> UnusedIndex:
+    verdict, reason = _verdict(row, since, doubt)
+    schema, table, name, whole = row["schema"], row["table"], row["name"], row["is_partitioned"]
+    may_go = verdict == "unused"
+    return UnusedIndex(
+        schema=schema,
+        table=table,
+        name=name,
+        bytes=row["bytes"],
+        scans=row["scans"],
+        last_scan=row["last_scan"],
+        since=since,
+        verdict=verdict,
+        reason=reason,
+        ddl=(drop_index(schema, name, is_partitioned=whole),) if may_go else (),
+        alembic=alembic_drop(schema, table, name, is_partitioned=whole) if may_go else None,
+    )
+
+
+def _verdict(row: Mapping[str, Any], since: datetime, doubt: str | None) -> tuple[Verdict, str]:
+    kept = {
+        "is_identity": "it is the table's replica identity",
+        "is_clustered": "the table was clustered by it",
+        "has_expression": "the planner uses the statistics of its expression, also without a scan",
+        "serves_a_key": "it is the only index for a foreign key: deleting referenced rows would read the whole table",
+    }
+    for name, reason in kept.items():
+        if row[name]:
+            return "kept", reason
+    if doubt is not None:
+        return "cannot_judge", doubt
+    if row["last_scan"] is not None:
+        return (
+            "unused",
+            f"last scanned {row['last_scan']:%Y-%m-%d}, {row['scans']} times since {since:%Y-%m-%d}",
+        )
+    return "unused", f"no scan since {since:%Y-%m-%d}"
