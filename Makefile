@@ -8,10 +8,10 @@ PYTEST_WORKERS ?= 3
 # Where it is set, each of the many processes of a run would compile all modules anew, some seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test browser check audit format bench up clean
+.PHONY: help install lock run test browser monitoring-check check audit format bench up clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its own (PORT=8000 HOST=127.0.0.1)
 	@exec $(BIN)/python -m app.dev --under-make
@@ -36,6 +36,10 @@ audit: $(VENV)/.installed ## Ask for known vulnerabilities of the locked package
 format: $(VENV)/.installed ## Format and sort what can be done without thought
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
+
+monitoring-check: ## Check the alert rules and run their tests (needs promtool)
+	@command -v promtool >/dev/null || { echo 'promtool is not installed: apt-get install prometheus, or prometheus.io/download' >&2; exit 1; }
+	@cd docs/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 
 bench: $(VENV)/.installed ## Measure, as ratios within one run
 	@$(BIN)/python -m bench.gate

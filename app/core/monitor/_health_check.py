@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
@@ -12,20 +12,27 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.db import AsyncSession, Database, translate_errors
 from app.core.errors import GatehouseError
+from app.core.monitor._errors import monitor_errors
+from app.core.monitor._index_usage import UnusedIndex
+from app.core.monitor._index_usage_analyzer import IndexUsageAnalyzer
 from app.core.monitor._latency import QueryLatencyTracker
 from app.core.monitor._latency_metrics import LatencyMetrics, QueryLatency
 from app.core.monitor._panel import Panel, panel
 from app.core.monitor._pool_monitor import ConnectionPoolMonitor
-from app.core.monitor._server_counters import SERVER_COUNTERS, ServerCounters, counters_of
+from app.core.monitor._server_counters import ServerCounters, server_counters
+from app.core.monitor._session_asked import SessionAsked
+from app.core.monitor._table_size_monitor import TableSizeMonitor
+from app.core.monitor._table_sizes import TableSize
 
-MEAN_ALERT_MS = 200.0
+T = TypeVar("T")
+MEAN_ALERT_MS: Final = 200.0
 """A mean of all statements from which on somebody should be told."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What ``run_full_check`` found. ``reasons``: why it is not healthy, in words. ``server`` may have failed alone: then its ``reason``
-    says why.
+    """What ``run_full_check`` found. ``reasons``: why it is not healthy, in words. The last three may have failed alone: then ``value`` is
+    None and ``reason`` says why.
     """
 
     healthy: bool
@@ -35,10 +42,12 @@ class HealthReport:
     queries: LatencyMetrics
     slow_queries: tuple[QueryLatency, ...]
     server: Panel[ServerCounters]
+    unused_indexes: Panel[tuple[UnusedIndex, ...]]
+    largest_tables: Panel[tuple[TableSize, ...]]
 
 
 class DatabaseHealthCheck:
-    """Looks at the pool of ``engine``, at how long its statements take, and, through ``session``, at the server.
+    """Looks at the pool of ``engine``, at how long its statements take, and, through ``session``, at the server, its indexes and tables.
 
     Statements count from the first check of an engine on, or from before where ``latency`` is the tracker that watches it already (the
     service provides its own: ``platform.require(QueryLatencyTracker)``). What the server is asked joins the session's transaction. A
@@ -54,7 +63,10 @@ class DatabaseHealthCheck:
     ) -> None:
         self.pool_monitor = ConnectionPoolMonitor(engine)
         self.latency_tracker = latency or QueryLatencyTracker.of(engine)
+        self.index_analyzer = IndexUsageAnalyzer(session)
+        self.table_monitor = TableSizeMonitor(session)
         self._session = session
+        self._asked = SessionAsked(session)
 
     async def is_healthy(self, max_pool_utilization: float = 85.0, max_avg_query_time: float = 200.0) -> bool:
         """Whether the server answers, less than ``max_pool_utilization`` percent of the pool are in use, and statements of the last
@@ -87,7 +99,9 @@ class DatabaseHealthCheck:
             pool=pool,
             queries=self.latency_tracker.get_metrics(),
             slow_queries=tuple(self.latency_tracker.get_slow_queries()),
-            server=await self._panel("server", self._counters),
+            server=await self._part("health.server", lambda: server_counters(self._asked)),
+            unused_indexes=await self._part("health.indexes", self.index_analyzer.get_unused_indexes),
+            largest_tables=await self._part("health.tables", self.table_monitor.get_largest_tables),
         )
 
     async def _reasons(
@@ -113,13 +127,12 @@ class DatabaseHealthCheck:
             return None
         return round((perf_counter() - started) * 1000, 3)
 
-    async def _counters(self) -> ServerCounters:
-        rows = await self._session.execute(text(SERVER_COUNTERS))
-        return counters_of(dict(rows.mappings().one()))
+    async def _part(self, name: str, question: Callable[[], Awaitable[T]]) -> Panel[T]:
+        """One question in a savepoint of its own: where it fails the transaction goes on."""
 
-    async def _panel(self, name: str, question: Callable[[], Awaitable[Any]]) -> Panel[Any]:
-        async def asked() -> Any:
-            with translate_errors():
-                return await question()
+        async def asked() -> T:
+            with monitor_errors():
+                async with self._session.begin_nested():
+                    return await question()
 
         return await panel(name, asked)

@@ -9,8 +9,11 @@ from app.core.monitor._redaction import redacted
 
 _MOST_TEXT = 4_000  # A statement of a megabyte must not be kept, nor cost its length each time.
 _OFFSET = re.compile(r"\boffset\b", re.IGNORECASE)
-# A page after a key: ORDER BY ... LIMIT, and a column, or a row of columns, beyond a value.
-_KEYSET = re.compile(r"[<>]\s*(?:\?|\().*\border by\b.*\blimit\b", re.IGNORECASE | re.DOTALL)
+# A page after a key: a column, or a row of columns, beyond a value, then ORDER BY ... LIMIT. One after the other, so that no text is
+# searched more than once.
+_KEYSET = tuple(
+    re.compile(part, re.IGNORECASE) for part in (r"[<>]\s*(?:\?|\()", r"\border by\b", r"\blimit\b")
+)
 
 
 class KnownStatement(NamedTuple):
@@ -31,5 +34,14 @@ def known_statement(text: str) -> KnownStatement:
 @lru_cache(maxsize=1024)
 def _known(text: str) -> KnownStatement:
     shape = redacted(text)
-    pages = bool(_OFFSET.search(shape) or _KEYSET.search(shape))
-    return KnownStatement(shape, reads_tables(shape), pages)
+    return KnownStatement(shape, reads_tables(shape), bool(_OFFSET.search(shape)) or _is_keyset(shape))
+
+
+def _is_keyset(shape: str) -> bool:
+    at = 0
+    for part in _KEYSET:
+        found = part.search(shape, at)
+        if found is None:
+            return False
+        at = found.end()
+    return True

@@ -1,15 +1,14 @@
 """What the server counts by itself and nobody sees until it hurts: deadlocks, and the age of the oldest transaction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 from app.core.monitor._server import Asked
 
 # Locks nothing: statistics come from shared memory, and pg_database is read without touching a table of anybody's.
 # https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW
-SERVER_COUNTERS: Final[LiteralString] = """
+_COUNTERS: Final[LiteralString] = """
 SELECT s.datname::text AS database, s.deadlocks::bigint AS deadlocks, s.stats_reset,
        (SELECT max(pg_catalog.age(d.datfrozenxid)) FROM pg_catalog.pg_database d)::int AS transaction_age
 FROM pg_catalog.pg_stat_database s WHERE s.datname = current_database()
@@ -32,9 +31,4 @@ class ServerCounters:
 
 async def server_counters(connection: Asked) -> ServerCounters:
     """The counters now."""
-    return counters_of(await connection.fetchrow(SERVER_COUNTERS))
-
-
-def counters_of(row: Mapping[str, Any]) -> ServerCounters:
-    """A row of ``SERVER_COUNTERS``."""
-    return ServerCounters(**row)
+    return ServerCounters(**await connection.fetchrow(_COUNTERS))

@@ -139,7 +139,7 @@ class TestHistory:
         self, service: Service, database: Database, now: datetime
     ) -> None:
         sampling = service.platform.require(TableSampling)
-        assert "monitor.table_samples" in [task.name for task in periodic(service.platform)]
+        assert "monitor.table_samples" in {task.name for task in periodic(service.platform)}
         assert await sampling.take() >= 10
         async with database.engine.begin() as connection:
             await connection.exec_driver_sql(

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from app.builtin.health.service import (
     database_pings,
 )
 from app.core.db import Database, DatabaseUnavailable, upgrade
+from app.core.monitor import QueryLatencyTracker
 from app.core.resilience import ManualClock
 
 
@@ -173,3 +175,22 @@ class TestDatabase:
         with pytest.raises(NotReady) as caught:
             await database_health(away, health, details=True)
         assert caught.value.failing == ("database",)
+
+
+async def test_a_pool_that_is_nearly_full_and_a_high_mean_are_alerts(postgres_url: str) -> None:
+    database, latency = Database(postgres_url, pool_size=5, max_overflow=0), QueryLatencyTracker()
+    health = of(database)
+    async with AsyncExitStack() as held:
+        for _ in range(3):
+            await held.enter_async_context(database.connect())
+        latency.record_query("SELECT 1", duration_ms=200)
+        well = await database_health(database, health, details=True, latency=latency)
+        await held.enter_async_context(database.connect())
+        latency.record_query("SELECT 1", duration_ms=202)
+        ill = await database_health(database, health, details=True, latency=latency)
+        short = await database_health(database, health, details=False, latency=latency)
+    await database.close()
+    assert (well.alerts, ill.alerts, short.alerts) == ([], ["pool", "latency"], None)
+    assert ill.statements is not None
+    assert (ill.statements.statements, ill.statements.avg_ms, ill.statements.max_ms) == (2, 201, 202)
+    assert (ill.statements.slow_since_start, short.statements) == (2, None)

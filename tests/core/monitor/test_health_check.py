@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
-from app.core.db import Database
-from app.core.monitor import DatabaseHealthCheck, QueryLatencyTracker
+from app.core.db import AsyncSession, Database
+from app.core.monitor import DatabaseHealthCheck, IndexUsageAnalyzer, QueryLatencyTracker, UnusedIndex
 
 
 @pytest.fixture
@@ -23,6 +23,8 @@ async def test_a_database_that_is_well_is_healthy(own: Database) -> None:
     assert (report.pool["current"]["limit"], report.server.reason) == (2, None)
     assert report.server.value is not None
     assert report.server.value.deadlocks >= 0
+    assert report.unused_indexes.reason is None
+    assert "records" in {table.name for table in report.largest_tables.value or ()}
     assert report.latency_ms is not None
     assert report.queries.query_count >= 1
     assert set(status) == {"healthy", "reasons", "latency_ms", "pool", "queries"}
@@ -55,6 +57,29 @@ async def test_a_full_pool_and_slow_statements_are_reasons(own: Database) -> Non
         ("statements of the last minutes took 200.0 ms on average",),
     )
     assert [slow.statement for slow in report.slow_queries] == ["SELECT ?"]
+
+
+class Forbidden(IndexUsageAnalyzer):
+    """Asks for what its role may not read; PostgreSQL refuses, and the transaction is spoilt."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get_unused_indexes(self, **_: object) -> tuple[UnusedIndex, ...]:
+        await self._session.execute(text("SET LOCAL ROLE pg_monitor"))
+        await self._session.execute(text("SELECT * FROM records"))
+        return ()
+
+
+async def test_a_part_that_is_refused_leaves_the_others_and_the_transaction_alone(own: Database) -> None:
+    async with own.session() as session:
+        check = DatabaseHealthCheck(own, session)
+        check.index_analyzer = Forbidden(session)
+        report = await check.run_full_check()
+        assert (report.healthy, report.unused_indexes.value) == (True, None)
+        assert "pg_monitor" in str(report.unused_indexes.reason)
+        assert report.largest_tables.value
+        assert await session.scalar(text("SELECT count(*) FROM records")) is not None
 
 
 async def test_a_server_that_is_away_is_a_reason_and_its_part_fails_alone() -> None:
