@@ -38,7 +38,8 @@ SELECT s.root, n.nspname::text AS schema, c.relname::text AS name, c.relkind::te
 FROM sized s JOIN pg_catalog.pg_class c ON c.oid = s.root JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY s.heap + s.indexes + s.toast DESC, n.nspname, c.relname LIMIT $1 OFFSET $2
 """  # noqa: S608 - constants only
-# The size functions wait for who holds the table or an index of it exclusively, so these keep the size that VACUUM wrote down.
+# The size functions wait for who holds the table or an index of it exclusively, so these keep the size that VACUUM wrote down; of a table
+# that was dropped a moment ago they say NULL.
 _NUMBERS = f"""
 WITH {LOCKED}, blocked AS MATERIALIZED (
     SELECT l.relation AS oid FROM locked l UNION
@@ -52,9 +53,9 @@ WITH {LOCKED}, blocked AS MATERIALIZED (
     JOIN pg_catalog.pg_class c ON c.oid = leaf.oid
 )
 SELECT l.root, bool_and(l.is_free) AS is_exact,
-       sum(CASE WHEN l.is_free THEN pg_catalog.pg_table_size(l.oid) END)::bigint AS table_bytes,
-       sum(CASE WHEN l.is_free AND l.toast <> 0 THEN pg_catalog.pg_total_relation_size(l.toast) ELSE 0 END)::bigint AS toast_bytes,
-       sum(CASE WHEN l.is_free THEN pg_catalog.pg_indexes_size(l.oid) END)::bigint AS index_bytes,
+       coalesce(sum(CASE WHEN l.is_free THEN pg_catalog.pg_table_size(l.oid) END), 0)::bigint AS table_bytes,
+       coalesce(sum(CASE WHEN l.is_free AND l.toast <> 0 THEN pg_catalog.pg_total_relation_size(l.toast) END), 0)::bigint AS toast_bytes,
+       coalesce(sum(CASE WHEN l.is_free THEN pg_catalog.pg_indexes_size(l.oid) END), 0)::bigint AS index_bytes,
        CASE WHEN bool_and(l.reltuples >= 0) THEN sum(l.reltuples)::bigint END AS estimated_rows,
        sum(pg_catalog.pg_stat_get_live_tuples(l.oid))::bigint AS live_rows,
        sum(pg_catalog.pg_stat_get_dead_tuples(l.oid))::bigint AS dead_rows,

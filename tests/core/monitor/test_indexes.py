@@ -1,5 +1,6 @@
 """The four questions about indexes, on one schema."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import asyncpg
@@ -27,8 +28,15 @@ from app.core.monitor import (
 from app.core.monitor._index_ddl import create_index, index_name
 from app.core.monitor._index_usage import _doubt
 
-pytestmark = pytest.mark.usefixtures("shelf_made")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def server(shelf_made: None, database: Database) -> AsyncIterator[MonitorServer]:
+    """One for all tests here: to connect takes longer than to ask."""
+    watched = MonitorServer(database)
+    yield watched
+    await watched.close()
 
 
 async def unused(server: MonitorServer, *, days: float = 0.0) -> dict[str, UnusedIndex]:
