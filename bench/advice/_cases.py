@@ -3,10 +3,21 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from bench.advice import _covered, _left_alone, _logs, _refused, _shop, _shop_joins, _skipped, _texts, _work
+from bench.advice import (
+    _covered,
+    _left_alone,
+    _logs,
+    _most,
+    _refused,
+    _shop,
+    _shop_joins,
+    _skipped,
+    _texts,
+    _work,
+)
 from bench.advice._case import Case
 
-_FILES = (_shop, _shop_joins, _work, _logs, _texts, _left_alone, _covered, _skipped, _refused)
+_FILES = (_shop, _shop_joins, _work, _logs, _texts, _left_alone, _most, _covered, _skipped, _refused)
 SEEN: tuple[Case, ...] = tuple(one for file in _FILES for one in file.CASES)
 
 
