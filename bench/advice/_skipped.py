@@ -30,9 +30,9 @@ CASES = (
         _CLAIM,
         (
             *either_way("jobs", ["state"], "run_at"),
-            *partial("jobs", "state = 'queued'", "run_at", "run_at DESC", "id", "state"),
-            "jobs (state)",
+            *partial("jobs", "state = 'queued'", "run_at", "run_at DESC"),
         ),
+        narrow=("jobs (state)", "jobs (id) WHERE state = 'queued'"),
         below=180000,
     ),
 )

@@ -8,7 +8,7 @@ from bench.advice._case import Case
 from bench.advice._measure import Effort, effort, effort_with
 
 HELPS_TIMES, HELPS_MS = 2.0, 0.5
-"""An index helps when the statement takes at most half the time; where none is wanted, when that also saves half a millisecond."""
+"""An index helps when the statement takes at most half of what it takes; where none is wanted, when that also saves half a millisecond."""
 MAY_LOSE = 0.1
 """Of what the best of the accepted answers saves, another may lose a tenth, or half a millisecond."""
 _NOTICED_MS, _NOTICED_BLOCKS = 0.1, 20
@@ -37,9 +37,10 @@ async def verify(connection: Any, cases: Sequence[Case]) -> AsyncIterator[Verdic
         yield verdict
 
 
-def helps(without: Effort, measured: Effort) -> bool:
-    """At most half the time."""
-    return without.ms >= HELPS_TIMES * measured.ms
+def helps(case: Case, without: Effort, measured: Effort) -> bool:
+    """At most half the time, and at most half the blocks, since the next time they may not be in memory."""
+    in_blocks = case.is_unseen_by_plan or without.blocks >= HELPS_TIMES * measured.blocks
+    return in_blocks and without.ms >= HELPS_TIMES * measured.ms
 
 
 def is_clearly_better(one: Effort, other: Effort) -> bool:
@@ -61,7 +62,7 @@ async def _best_answer(connection: Any, verdict: Verdict) -> Effort | None:
             continue
         measured, is_used = result
         verdict.lines.append(line(name, verdict.without, measured, is_used=is_used))
-        if not is_used or not helps(verdict.without, measured):
+        if not is_used or not helps(verdict.case, verdict.without, measured):
             verdict.wrong.append(f"accepted but {'does not help' if is_used else 'not in the plan'}: {name}")
         else:
             kept[name] = measured
@@ -79,7 +80,11 @@ async def _near_misses(connection: Any, verdict: Verdict, best: Effort) -> None:
             verdict.wrong.append(f"cannot be made: {name}: {result}")
         else:
             verdict.lines.append("narrow: " + line(name, verdict.without, result[0], is_used=result[1]))
-            if result[1] and helps(verdict.without, result[0]) and not is_clearly_better(best, result[0]):
+            if (
+                result[1]
+                and helps(verdict.case, verdict.without, result[0])
+                and not is_clearly_better(best, result[0])
+            ):
                 verdict.wrong.append(f"said to be narrow, but as good as the best: {name}")
     for name in verdict.case.wide:
         result = await effort_with(connection, verdict.case, (name,))
@@ -100,7 +105,7 @@ async def _needs_none(connection: Any, verdict: Verdict) -> None:
         measured, is_used = result
         verdict.lines.append("try: " + line(name, verdict.without, measured, is_used=is_used))
         saved = verdict.without.ms - measured.ms
-        if is_used and helps(verdict.without, measured) and saved >= HELPS_MS:
+        if is_used and helps(verdict.case, verdict.without, measured) and saved >= HELPS_MS:
             verdict.wrong.append(f"said to need none, but this helps: {name}")
 
 
