@@ -54,9 +54,9 @@ async def _as_written(shapes: Shapes, statements: Sequence[Any]) -> Indexes:
     """What each statement makes; one that makes nothing stands for itself, and is right nowhere."""
     made = []
     for statement in statements:
-        words = statement if isinstance(statement, str) else "; ".join(statement)
+        words = [statement] if isinstance(statement, str) else statement
         try:
-            made.append(await shapes.of(spec_of(words)))
+            made.append(await shapes.of(spec_of(next(iter(words), ""))))
         except NotAnIndex as error:
             made.append(f"what the server refuses: {error}")
     return frozenset(made)
