@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 3
 # Where it is set, each of the many processes of a run would compile all modules anew, some seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test browser monitoring-check check audit format bench up clean
+.PHONY: help install lock run test browser monitoring-check check audit format bench bench-advice bench-monitor up clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed ## Measure, as ratios within one run
 	@$(BIN)/python -m bench.gate
 	@$(BIN)/python -m bench.valkey_client
 	@$(BIN)/python -m bench.data
+
+bench-advice: $(VENV)/.installed ## Score the index advice on statements with verified answers (ARGS=--verify, --hypopg, ...)
+	@$(BIN)/python -m bench.advice $(ARGS)
 
 up: ## Start everything in containers
 	@docker compose --project-name gatehouse up --build

@@ -1,0 +1,160 @@
+"""Documents: jsonb, arrays, full text, parts of words, beginnings of words."""
+
+from bench.advice._case import Case, gin_json, prefix, trigram
+
+CASES = (
+    Case(
+        "documents that contain",
+        "jsonb @>",
+        """SELECT id FROM documents WHERE data @> '{"author": "a2500"}'""",
+        gin_json("documents", "data"),
+        narrow=("documents (data)",),
+    ),
+    Case(
+        "documents that contain, $1",
+        "jsonb @>",
+        "SELECT id, title FROM documents WHERE data @> $1",
+        gin_json("documents", "data"),
+        values="""'{"meta": {"source": "s77"}}'""",
+    ),
+    Case(
+        "products of a maker",
+        "jsonb @>",
+        """SELECT id FROM products WHERE attributes @> '{"maker": {"code": "M2000"}}'""",
+        gin_json("products", "attributes"),
+    ),
+    Case(
+        "on legal hold",
+        "jsonb ?",
+        "SELECT id FROM documents WHERE data ? 'legal_hold'",
+        ("documents USING gin (data)",),
+        narrow=("documents USING gin (data jsonb_path_ops)",),
+    ),
+    Case(
+        "by author",
+        "jsonb ->>",
+        "SELECT id, title FROM documents WHERE data ->> 'author' = 'a3000'",
+        ("documents ((data ->> 'author'))", "documents USING hash ((data ->> 'author'))"),
+        narrow=("documents USING gin (data)",),
+    ),
+    Case(
+        "by source, $1",
+        "jsonb ->>",
+        "SELECT id FROM documents WHERE data -> 'meta' ->> 'source' = $1",
+        (
+            "documents (((data -> 'meta') ->> 'source'))",
+            "documents USING hash (((data -> 'meta') ->> 'source'))",
+        ),
+        values="'s1500'",
+    ),
+    Case(
+        "labelled in an array inside",
+        "jsonb @>",
+        """SELECT id FROM documents WHERE data -> 'labels' @> '["k4000"]'""",
+        (
+            "documents USING gin ((data -> 'labels'))",
+            "documents USING gin ((data -> 'labels') jsonb_path_ops)",
+        ),
+    ),
+    Case(
+        "score as a number",
+        "expression",
+        "SELECT id FROM documents WHERE ((data ->> 'score')::int) = 500",
+        ("documents ((((data ->> 'score'))::int))", "documents USING hash ((((data ->> 'score'))::int))"),
+    ),
+    Case(
+        "tickets with a label",
+        "arrays",
+        "SELECT id FROM tickets WHERE labels @> ARRAY['l2500']",
+        ("tickets USING gin (labels)",),
+        narrow=("tickets (labels)",),
+    ),
+    Case(
+        "tickets with one of two labels, $1",
+        "arrays",
+        "SELECT id, title FROM tickets WHERE labels && $1",
+        ("tickets USING gin (labels)",),
+        values="ARRAY['l7', 'l2999']",
+    ),
+    Case(
+        "products with a tag",
+        "arrays",
+        "SELECT id, name FROM products WHERE tags @> '{seqdozed}' OR tags @> '{ravinong}'",
+        ("products USING gin (tags)",),
+    ),
+    Case(
+        "products that speak of",
+        "full text",
+        "SELECT id, name FROM products WHERE search @@ to_tsquery('simple', 'gopila & ravinong')",
+        ("products USING gin (search)",),
+    ),
+    Case(
+        "products that speak of, $1",
+        "full text",
+        "SELECT id FROM products WHERE search @@ plainto_tsquery('simple', $1)",
+        ("products USING gin (search)",),
+        values="'sevexong'",
+    ),
+    Case(
+        "documents that speak of",
+        "full text",
+        "SELECT id FROM documents WHERE to_tsvector('english', body) @@ to_tsquery('english', 'raviner')",
+        ("documents USING gin (to_tsvector('english'::regconfig, body))",),
+    ),
+    Case(
+        "part of a title",
+        "trigram",
+        "SELECT id, title FROM tickets WHERE title LIKE '%sevexong ba%'",
+        trigram("tickets", "title"),
+        narrow=("tickets (title)", "tickets (title text_pattern_ops)"),
+    ),
+    Case(
+        "part of a name in any case",
+        "trigram",
+        "SELECT id FROM products WHERE name ILIKE '%zedant%rav%'",
+        trigram("products", "name"),
+    ),
+    Case(
+        "part of a message",
+        "trigram",
+        "SELECT id FROM messages WHERE body ILIKE '%puquaong%'",
+        trigram("messages", "body"),
+    ),
+    Case(
+        "end of a reference",
+        "trigram",
+        "SELECT id FROM tickets WHERE external_ref LIKE '%7907-1'",
+        trigram("tickets", "external_ref"),
+    ),
+    Case(
+        "beginning of a sku",
+        "LIKE prefix",
+        "SELECT id, name FROM products WHERE sku LIKE 'SKU-00079%'",
+        (
+            "products (sku varchar_pattern_ops)",
+            "products (sku text_pattern_ops)",
+            'products (sku COLLATE "C")',
+        ),
+        narrow=("products (sku)",),
+    ),
+    Case(
+        "beginning of a tracking code",
+        "LIKE prefix",
+        "SELECT id FROM orders WHERE tracking_code LIKE 'TRK00482%'",
+        prefix("orders", "tracking_code"),
+        narrow=("orders (tracking_code)",),
+    ),
+    Case(
+        "beginning of a mail in small letters",
+        "LIKE prefix",
+        "SELECT id, email FROM customers WHERE lower(email) LIKE 'user.777%'",
+        prefix("customers", "lower(email)"),
+        narrow=("customers (lower(email))", "customers (email)"),
+    ),
+    Case(
+        "titles that begin so",
+        "LIKE prefix",
+        "SELECT id FROM documents WHERE title LIKE 'zedant%' ORDER BY id LIMIT 20",
+        prefix("documents", "title"),
+    ),
+)
