@@ -15,8 +15,12 @@ from tests.sites import Site, whole_site
 async def counted(
     servers: Mapping[str, str], worker_number: int, postgres_url: str
 ) -> AsyncIterator[Database]:
-    """A migrated database whose statements are counted; ``postgres_url`` makes the template."""
-    async with counting_database(servers, f"history_{worker_number}", template=TEMPLATE) as database:
+    """A migrated database whose statements are counted; ``postgres_url`` makes the template. Other roles may not use the schema of the
+    extension.
+    """
+    async with counting_database(
+        servers, f"history_{worker_number}", template=TEMPLATE, schema="statistics"
+    ) as database:
         yield database
 
 

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import RowMapping, delete, func, insert, select, text
+from sqlalchemy import BigInteger, RowMapping, any_, delete, func, insert, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.db_monitor.models import MonitoredStatement, StatementSample
@@ -14,7 +15,9 @@ from app.core.db import keep_partitions, translate_errors
 from app.core.monitor import StatementDeltas, StatementKey, StatementUse
 
 TABLE = StatementSample.__tablename__
-_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('gatehouse:monitor_statement_samples', 0))")
+_TURN = text(
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('gatehouse:monitor_statement_samples', 0))"
+)
 _LATER = text("SELECT EXISTS (SELECT 1 FROM monitor_statement_samples WHERE queryid = 0 AND at > :since)")
 _KEEP_TEXTS = text("""
 INSERT INTO monitor_statements AS known (queryid, text, routes, policies, first_seen, last_seen)
@@ -31,7 +34,8 @@ UPDATE monitor_statements SET last_seen = :at
 WHERE queryid = ANY(CAST(:ids AS bigint[])) AND last_seen < CAST(:at AS timestamptz) - interval '1 hour'
 """)
 _IN_A_MOMENT = text(
-    "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true), set_config('jit', 'off', true)"
+    "SELECT pg_catalog.set_config('statement_timeout', '2s', true), pg_catalog.set_config('lock_timeout', '200ms', true),"
+    " pg_catalog.set_config('jit', 'off', true)"
 )
 _SUMS = """
 CAST(sum(calls) AS bigint) AS calls, CAST(sum(exec_us) AS bigint) AS exec_us, CAST(sum(plans) AS bigint) AS plans,
@@ -160,7 +164,8 @@ class StatementHistory:
 
     async def texts(self, queryids: Iterable[int]) -> dict[int, KnownStatement]:
         """What is known of these statements; those that never were among the first of an interval are absent."""
-        rows = select(MonitoredStatement).where(MonitoredStatement.queryid.in_(list(queryids)))
+        ids = literal(list(queryids), ARRAY(BigInteger))
+        rows = select(MonitoredStatement).where(MonitoredStatement.queryid == any_(ids))
         with translate_errors():
             return {
                 row.queryid: KnownStatement(

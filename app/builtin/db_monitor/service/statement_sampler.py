@@ -10,6 +10,7 @@ from app.core.db import Database, DatabaseReadOnly, get_db_context
 from app.core.monitor import (
     STATEMENTS_EXTENSION,
     Asked,
+    MonitorDenied,
     MonitorServer,
     NotSupported,
     StatementDeltas,
@@ -34,7 +35,7 @@ class StatementSampler:
 
     The counters of the last time are kept in this process, some megabytes at most: a process that takes over the lead begins anew, so that
     at most one interval is lost, and so does one that finds that another has written meanwhile. What it cannot write is written the next
-    time. Where it cannot work at all (a standby, a read-only database, no extension) it says so once and waits.
+    time. Where it cannot work at all (a standby, a read-only database, no extension or no right to it) it says so once and waits.
     """
 
     def __init__(self, server: MonitorServer, database: Database, *, months: int) -> None:
@@ -53,7 +54,7 @@ class StatementSampler:
         """
         try:
             return await self._sample()
-        except NotSupported as error:
+        except (NotSupported, MonitorDenied) as error:
             return self._skipped(error.detail or STATEMENTS_EXTENSION)
         except DatabaseReadOnly:
             return self._skipped("the database is read-only")
