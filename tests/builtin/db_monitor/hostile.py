@@ -184,6 +184,7 @@ WHILE_PLANNING = _refused(
     f'SELECT * FROM "{CANARY}"',
     f"SELECT * FROM {NOTES} WHERE secret ~ '(((((((((({CANARY}'",
     "SELECT repeat('x', 2000000000)",
+    "SELECT repeat('x', 5000000)",
 )
 SIZE = _refused(
     f"SELECT '{CANARY}{'x' * 100_000}'",
