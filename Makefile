@@ -46,6 +46,9 @@ bench: $(VENV)/.installed ## Measure, as ratios within one run
 	@$(BIN)/python -m bench.valkey_client
 	@$(BIN)/python -m bench.data
 
+bench-monitor: $(VENV)/.installed ## Time the monitor on large tables, and what a dashboard does to other answers (ARGS=--rounds 5)
+	@$(BIN)/python -m bench.monitor $(ARGS)
+
 bench-advice: $(VENV)/.installed ## Score the index advice on statements with verified answers (ARGS=--verify, --hypopg, ...)
 	@$(BIN)/python -m bench.advice $(ARGS)
 
