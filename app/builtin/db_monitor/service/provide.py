@@ -5,6 +5,7 @@ from typing import Any
 
 from app.builtin.db_monitor.service.board import Board
 from app.builtin.db_monitor.service.caches import Caches
+from app.builtin.db_monitor.service.overview import Overview
 from app.builtin.db_monitor.service.slow_queries import SlowQueries
 from app.builtin.db_monitor.service.statement_sampler import StatementSampler
 from app.builtin.db_monitor.service.table_sampling import TableSampling
@@ -34,10 +35,13 @@ def provide_monitor(platform: Platform, settings: Any) -> Mapping[type[Any], Any
     months = settings.monitor.history_months
     sampling = TableSampling(server, platform.database, months=months)
     caches = Caches(OwnCaches(platform.hub), BufferCacheWatch(platform.clock))
+    slow = SlowQueries(server, platform.database, latency if settings.monitor.track_latency else None)
+    overview = Overview(server, platform.database, platform.store, caches=caches, slow=slow, repeats=repeats)
     return {
         MonitorServer: server,
         Board: Board(platform.clock),
         Caches: caches,
+        Overview: overview,
         ConnectionPoolMonitor: ConnectionPoolMonitor(platform.database),
         DeadlockAudit: DeadlockAudit(server, platform.database),
         QueryLatencyTracker: latency,
