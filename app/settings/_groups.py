@@ -176,6 +176,10 @@ class MonitorSettings(Group):
         le=120,
         description="Whole months that the monitor's history is kept, besides this one",
     )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL's URL for the monitor's own role (pg_monitor, and SELECT on the tables); none: the service's role",
+    )
 
 
 class ExternalDataSettings(Group):
