@@ -87,8 +87,9 @@ class Turnover:
 
 
 async def has_samples(asked: Asked) -> bool:
-    """Whether anybody keeps samples in this database."""
-    return bool(await asked.fetchval("SELECT to_regclass($1) IS NOT NULL", SAMPLES_TABLE))
+    """Whether anybody keeps samples in this database, and the role may read them."""
+    readable = "SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT')"
+    return bool(await asked.fetchval(readable, SAMPLES_TABLE))
 
 
 async def measured_growth(

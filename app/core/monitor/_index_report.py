@@ -24,9 +24,10 @@ class IndexReport:
 async def index_report(
     asked: Asked, *, days: float = 35.0, least_bytes: int = 1_048_576, limit: int = 50
 ) -> IndexReport:
-    """At most ``limit`` of each kind. An index that stands in for a redundant one is not called unused, because both might be dropped then.
+    """At most ``limit`` of each kind, and of findings the worst.
 
-    ``days`` and ``least_bytes`` are those of ``unused_indexes``. Waits for no lock.
+    An index that stands in for a redundant one is not called unused, because both might be dropped then. ``days`` and ``least_bytes`` are
+    those of ``unused_indexes``. Waits for no lock.
     """
     redundant = await redundant_indexes(asked, limit=limit)
     needed = {(it.schema, it.covered_by): it.name for it in redundant if it.ddl}
@@ -42,7 +43,7 @@ async def index_report(
         *invalid_findings(invalid),
         *key_findings(keys),
     ]
-    return IndexReport(unused, redundant, invalid, keys, tuple(ranked(findings)))
+    return IndexReport(unused, redundant, invalid, keys, tuple(ranked(findings)[:limit]))
 
 
 def _kept(index: UnusedIndex, stands_for: str | None) -> UnusedIndex:

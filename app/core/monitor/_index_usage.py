@@ -13,46 +13,52 @@ from app.core.monitor._server import Asked
 # An index of a partitioned table counts together with those of the partitions. Nothing here waits for a lock.
 # https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-INDEXES-VIEW
 _USED = f"""
-WITH RECURSIVE tree AS (
-    SELECT i.indexrelid AS oid, i.indexrelid AS root FROM pg_catalog.pg_index i
-    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT c.relispartition AND {USER_SCHEMA}
+WITH RECURSIVE part AS (
+    SELECT h.inhrelid AS oid, h.inhparent AS root FROM pg_catalog.pg_inherits h
+    JOIN pg_catalog.pg_class p ON p.oid = h.inhparent WHERE p.relkind = 'I' AND NOT p.relispartition
     UNION ALL
-    SELECT h.inhrelid, t.root FROM tree t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid
-), sized AS (
-    SELECT t.root, sum(c.relpages)::bigint * current_setting('block_size')::bigint AS bytes
-    FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid GROUP BY t.root
+    SELECT h.inhrelid, t.root FROM part t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid
 ), used AS (
-    SELECT s.root, s.bytes, sum(pg_catalog.pg_stat_get_numscans(t.oid))::bigint AS scans, max(LAST_SCAN) AS last_scan,
-           sum(pg_catalog.pg_stat_get_tuples_returned(t.oid))::bigint AS entries_read,
-           sum(pg_catalog.pg_stat_get_tuples_fetched(t.oid))::bigint AS rows_fetched
-    FROM sized s JOIN tree t ON t.root = s.root WHERE s.bytes >= $1 GROUP BY s.root, s.bytes
+    SELECT coalesce(t.root, c.oid) AS root, sum(c.relpages)::bigint * current_setting('block_size')::bigint AS bytes,
+           sum(pg_catalog.pg_stat_get_numscans(c.oid))::bigint AS scans, max(LAST_SCAN) AS last_scan,
+           sum(pg_catalog.pg_stat_get_tuples_returned(c.oid))::bigint AS entries_read,
+           sum(pg_catalog.pg_stat_get_tuples_fetched(c.oid))::bigint AS rows_fetched
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN part t ON t.oid = c.oid
+    WHERE {USER_SCHEMA} AND WHICH GROUP BY 1 HAVING sum(c.relpages)::bigint * current_setting('block_size')::bigint >= $1
+), top AS MATERIALIZED (
+    SELECT u.* FROM used u WHERE HOW ORDER BY u.bytes DESC, u.root LIMIT $2
 )
 SELECT n.nspname::text AS schema, r.relname::text AS table, c.relname::text AS name, u.bytes, u.scans, u.last_scan,
-       u.entries_read, u.rows_fetched, c.relkind = 'I' AS is_partitioned"""  # noqa: S608 - constants only
-_FROM = """
-FROM used u JOIN pg_catalog.pg_index i ON i.indexrelid = u.root JOIN pg_catalog.pg_class c ON c.oid = u.root
+       u.entries_read, u.rows_fetched, c.relkind = 'I' AS is_partitioned, COLUMNS
+FROM top u JOIN pg_catalog.pg_index i ON i.indexrelid = u.root JOIN pg_catalog.pg_class c ON c.oid = u.root
 JOIN pg_catalog.pg_class r ON r.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-"""
+ORDER BY u.bytes DESC, n.nspname, c.relname
+"""  # noqa: S608 - constants only
 # The last one that serves a foreign key stays; of several that nobody scans, the oldest.
-_UNSCANNED = """,
+_UNSCANNED = (
+    _USED.replace("WHICH", "i.indisvalid AND NOT (i.indisunique OR i.indisprimary OR i.indisexclusion)")
+    .replace("HOW", "u.scans = 0 OR u.last_scan < $3")
+    .replace(
+        "COLUMNS",
+        """
        i.indisreplident AS is_identity, i.indisclustered AS is_clustered, i.indexprs IS NOT NULL AS has_expression,
        EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.conrelid = i.indrelid AND f.contype = 'f'
            AND (i.indkey::int2[])[0:cardinality(f.conkey) - 1] @> f.conkey
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
                AND o.indisvalid AND o.indpred IS NULL AND (o.indkey::int2[])[0:cardinality(f.conkey) - 1] @> f.conkey
                AND (o.indisunique OR pg_catalog.pg_stat_get_numscans(o.indexrelid) > 0 OR o.indexrelid < i.indexrelid))
-       ) AS serves_a_key
-FROM_
-WHERE i.indisvalid AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = u.root AND k.contype IN ('p', 'u', 'x'))
-  AND (u.scans = 0 OR u.last_scan < $2)
-ORDER BY u.bytes DESC, n.nspname, c.relname LIMIT $3
-""".replace("FROM_", _FROM)
-_EFFICIENCY = """,
-       pg_catalog.pg_stat_get_numscans(i.indrelid) AS table_seq_scans, i.indisunique AS is_unique
-FROM_ WHERE i.indislive ORDER BY u.bytes DESC, n.nspname, c.relname LIMIT $2
-""".replace("FROM_", _FROM)
+       ) AS serves_a_key""",
+    )
+)
+_EFFICIENCY = (
+    _USED.replace("WHICH", "i.indislive")
+    .replace("HOW", "true")
+    .replace(
+        "COLUMNS",
+        "pg_catalog.pg_stat_get_numscans(i.indrelid) AS table_seq_scans, i.indisunique AS is_unique",
+    )
+)
 
 Verdict = Literal["unused", "kept", "cannot_judge"]
 
@@ -121,10 +127,10 @@ async def unused_indexes(
     since: datetime = standing["stats_reset"] or standing["started_at"]
     doubt = _doubt(standing, since, days)
     rows = await asked.fetch(
-        _versioned(_USED + _UNSCANNED, standing["version"]),
+        _versioned(_UNSCANNED, standing["version"]),
         least_bytes,
-        standing["at"] - timedelta(days=days),
         limit,
+        standing["at"] - timedelta(days=days),
     )
     return tuple(_judged(row, since, doubt) for row in rows)
 
@@ -132,7 +138,7 @@ async def unused_indexes(
 async def index_efficiency(asked: Asked, *, limit: int = 100) -> tuple[IndexEfficiency, ...]:
     """The largest ``limit`` indexes and what they do for their size."""
     standing = await asked.fetchrow(STANDING)
-    rows = await asked.fetch(_versioned(_USED + _EFFICIENCY, standing["version"]), 0, limit)
+    rows = await asked.fetch(_versioned(_EFFICIENCY, standing["version"]), 0, limit)
     since = standing["stats_reset"] or standing["started_at"]
     return tuple(
         IndexEfficiency(
@@ -160,7 +166,7 @@ def unused_findings(indexes: tuple[UnusedIndex, ...], *, warn_bytes: int = 104_8
 
 
 def _versioned(sql: str, version: int) -> str:
-    last = "pg_catalog.pg_stat_get_lastscan(t.oid)" if version >= 160_000 else "NULL::timestamptz"
+    last = "pg_catalog.pg_stat_get_lastscan(c.oid)" if version >= 160_000 else "NULL::timestamptz"
     return sql.replace("LAST_SCAN", last)
 
 

@@ -13,17 +13,20 @@ from app.core.monitor._server import Asked
 # All tables by the sizes that VACUUM and ANALYZE wrote down: one pass over the catalogs that waits for nobody.
 # https://www.postgresql.org/docs/current/catalog-pg-class.html
 _PAGE = f"""
-WITH RECURSIVE tree AS (
-    SELECT c.oid, c.oid AS root FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'm') AND {USER_SCHEMA} AND CASE WHEN $3::oid IS NULL THEN NOT c.relispartition ELSE c.oid = $3 END
+WITH RECURSIVE part AS (
+    SELECT h.inhrelid AS oid, h.inhparent AS root FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent
+    WHERE p.relkind = 'p' AND CASE WHEN $3::oid IS NULL THEN NOT p.relispartition ELSE p.oid = $3 END
     UNION ALL
-    SELECT h.inhrelid, t.root FROM tree t JOIN pg_catalog.pg_class p ON p.oid = t.oid AND p.relkind = 'p'
-    JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid
+    SELECT h.inhrelid, t.root FROM part t JOIN pg_catalog.pg_inherits h ON h.inhparent = t.oid
+), tree AS (
+    SELECT c.oid, coalesce(t.root, c.oid) AS root FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN part t ON t.oid = c.oid
+    WHERE c.relkind IN ('r', 'p', 'm') AND {USER_SCHEMA} AND ($3::oid IS NULL OR c.oid = $3 OR t.root IS NOT NULL)
 ), indexed AS (
     SELECT i.indrelid, sum(x.relpages)::bigint AS pages FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid GROUP BY i.indrelid
 ), sized AS (
-    SELECT t.root, array_agg(t.oid) FILTER (WHERE c.relkind <> 'p' AND c.relkind <> 'f') AS leaves,
+    SELECT t.root, array_agg(t.oid) FILTER (WHERE c.relkind <> 'p') AS leaves,
            sum(c.relpages)::bigint AS heap, coalesce(sum(x.pages), 0)::bigint AS indexes,
            coalesce(sum(o.relpages + coalesce(ox.pages, 0)), 0)::bigint AS toast
     FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid LEFT JOIN indexed x ON x.indrelid = t.oid
@@ -35,7 +38,8 @@ SELECT s.root, n.nspname::text AS schema, c.relname::text AS name, c.relkind::te
 FROM sized s JOIN pg_catalog.pg_class c ON c.oid = s.root JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY s.heap + s.indexes + s.toast DESC, n.nspname, c.relname LIMIT $1 OFFSET $2
 """  # noqa: S608 - constants only
-# The size functions wait for who holds the table or an index of it exclusively, so these keep the size that VACUUM wrote down.
+# The size functions wait for who holds the table or an index of it exclusively, so these keep the size that VACUUM wrote down; of a table
+# that was dropped a moment ago they say NULL.
 _NUMBERS = f"""
 WITH {LOCKED}, blocked AS MATERIALIZED (
     SELECT l.relation AS oid FROM locked l UNION
@@ -49,9 +53,9 @@ WITH {LOCKED}, blocked AS MATERIALIZED (
     JOIN pg_catalog.pg_class c ON c.oid = leaf.oid
 )
 SELECT l.root, bool_and(l.is_free) AS is_exact,
-       sum(CASE WHEN l.is_free THEN pg_catalog.pg_table_size(l.oid) END)::bigint AS table_bytes,
-       sum(CASE WHEN l.is_free AND l.toast <> 0 THEN pg_catalog.pg_total_relation_size(l.toast) ELSE 0 END)::bigint AS toast_bytes,
-       sum(CASE WHEN l.is_free THEN pg_catalog.pg_indexes_size(l.oid) END)::bigint AS index_bytes,
+       coalesce(sum(CASE WHEN l.is_free THEN pg_catalog.pg_table_size(l.oid) END), 0)::bigint AS table_bytes,
+       coalesce(sum(CASE WHEN l.is_free AND l.toast <> 0 THEN pg_catalog.pg_total_relation_size(l.toast) END), 0)::bigint AS toast_bytes,
+       coalesce(sum(CASE WHEN l.is_free THEN pg_catalog.pg_indexes_size(l.oid) END), 0)::bigint AS index_bytes,
        CASE WHEN bool_and(l.reltuples >= 0) THEN sum(l.reltuples)::bigint END AS estimated_rows,
        sum(pg_catalog.pg_stat_get_live_tuples(l.oid))::bigint AS live_rows,
        sum(pg_catalog.pg_stat_get_dead_tuples(l.oid))::bigint AS dead_rows,

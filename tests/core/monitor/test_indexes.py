@@ -1,5 +1,8 @@
 """The four questions about indexes, on one schema."""
 
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 from sqlalchemy import text
@@ -23,8 +26,17 @@ from app.core.monitor import (
     unused_indexes,
 )
 from app.core.monitor._index_ddl import create_index, index_name
+from app.core.monitor._index_usage import _doubt
 
-pytestmark = pytest.mark.usefixtures("shelf_made")
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def server(shelf_made: None, database: Database) -> AsyncIterator[MonitorServer]:
+    """One for all tests here: to connect takes longer than to ask."""
+    watched = MonitorServer(database)
+    yield watched
+    await watched.close()
 
 
 async def unused(server: MonitorServer, *, days: float = 0.0) -> dict[str, UnusedIndex]:
@@ -61,6 +73,18 @@ class TestUnused:
         assert "35 days are needed" in found["books_title"].reason
         assert found["books_title"].ddl == ()
         assert unused_findings(tuple(found.values())) == []
+
+    @pytest.mark.parametrize(
+        ("standing", "word"),
+        [
+            ({"is_standby": True, "standbys": 0}, "this is a standby"),
+            ({"is_standby": False, "standbys": 2}, "2 standby"),
+        ],
+    )
+    def test_no_verdict_where_others_read_too(self, standing: dict[str, object], word: str) -> None:
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        assert word in str(_doubt({**standing, "at": NOW}, since, 35))
+        assert _doubt({"is_standby": False, "standbys": 0, "at": NOW}, since, 35) is None
 
     async def test_small_ones_are_left_alone(self, server: MonitorServer) -> None:
         async with server.ask() as asked:

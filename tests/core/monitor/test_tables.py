@@ -1,5 +1,6 @@
 """Sizes, growth and the detail of tables, on one schema."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,9 +22,16 @@ from app.core.monitor._growth import Turnover, estimated_growth, growth_between
 from app.core.monitor._table_detail import meanings
 from app.core.monitor._table_sizes import sizes_to_store, table_findings
 
-pytestmark = pytest.mark.usefixtures("shelf_made")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MB = 1_048_576
+
+
+@pytest.fixture(scope="module")
+async def server(shelf_made: None, database: Database) -> AsyncIterator[MonitorServer]:
+    """One for all tests here: to connect takes longer than to ask."""
+    watched = MonitorServer(database)
+    yield watched
+    await watched.close()
 
 
 async def shelf_tables(server: MonitorServer) -> dict[str, TableSize]:
@@ -41,7 +49,8 @@ class TestSizes:
         self, server: MonitorServer, database: Database
     ) -> None:
         tables = await shelf_tables(server)
-        assert set(tables) == {"authors", "books", "visits", 'Odd.Na"me'}
+        assert {"authors", "books", "visits", 'Odd.Na"me'} <= set(tables)
+        assert "visits_old" not in tables
         books = tables["books"]
         async with database.connect() as connection:
             total = await connection.scalar(text("SELECT pg_total_relation_size('shelf.books')"))
@@ -151,31 +160,29 @@ class TestDetail:
         assert ordinary.analyze_threshold == 55
         assert not ordinary.is_vacuum_due
 
-    @pytest.mark.parametrize(
-        ("name", "found"),
-        [
-            ("shelf.books", ("shelf", "books")),
-            ('"shelf"."books"', ("shelf", "books")),
-            ('shelf.Odd.Na"me', ("shelf", 'Odd.Na"me')),
-            ('shelf."Odd.Na""me"', ("shelf", 'Odd.Na"me')),
-            ("shelf.visits_old", ("shelf", "visits_old")),
-            ("records", ("public", "records")),
-        ],
-    )
-    async def test_a_name_is_taken_as_the_catalogs_have_it(
-        self, server: MonitorServer, name: str, found: tuple[str, str]
-    ) -> None:
-        detail = await server.put(lambda asked: table_detail(asked, name))
-        assert (detail.size.schema, detail.size.name) == found
+    async def test_a_name_is_taken_as_the_catalogs_have_it(self, server: MonitorServer) -> None:
+        names = {
+            "shelf.books": ("shelf", "books"),
+            '"shelf"."books"': ("shelf", "books"),
+            'shelf.Odd.Na"me': ("shelf", 'Odd.Na"me'),
+            'shelf."Odd.Na""me"': ("shelf", 'Odd.Na"me'),
+            "shelf.visits_old": ("shelf", "visits_old"),
+            "records": ("public", "records"),
+        }
+        async with server.ask() as asked:
+            for name, found in names.items():
+                size = (await table_detail(asked, name)).size
+                assert (size.schema, size.name) == found
 
-    @pytest.mark.parametrize(
-        "name",
-        ["books", "shelf.Books", "shelf.books;", "shelf", "shelf.", ".books", '"', "shelf.books_pkey", "pg_catalog.pg_authid",
-         "shelf." + "books" + "x" * 100, "information_schema.tables"],
-    )  # fmt: skip
-    async def test_what_is_no_table_of_users_is_not_found(self, server: MonitorServer, name: str) -> None:
-        with pytest.raises(NotFound):
-            await server.put(lambda asked: table_detail(asked, name))
+    async def test_what_is_no_table_of_users_is_not_found(self, server: MonitorServer) -> None:
+        names = (
+            "books", "shelf.Books", "shelf.books;", "shelf", "shelf.", ".books", '"', "shelf.books_pkey", "pg_catalog.pg_authid",
+            "shelf." + "books" + "x" * 100, "information_schema.tables",
+        )  # fmt: skip
+        async with server.ask() as asked:
+            for name in names:
+                with pytest.raises(NotFound):
+                    await table_detail(asked, name)
 
     async def test_a_partitioned_table_is_whole_and_its_partition_has_the_rest(
         self, server: MonitorServer
@@ -288,3 +295,14 @@ def test_many_dead_rows_and_old_statistics_are_told() -> None:
 def test_what_a_name_may_mean() -> None:
     assert meanings("a.b.c") == [("a", "b.c"), ("a.b", "c"), (None, "a.b.c")]
     assert meanings('"a""b"') == [(None, 'a"b')]
+
+
+async def test_a_partitioned_table_without_partitions_is_empty(
+    server: MonitorServer, database: Database
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE shelf.hollow (at date) PARTITION BY RANGE (at)")
+    hollow = (await shelf_tables(server))["hollow"]
+    detail = await server.put(lambda asked: table_detail(asked, "shelf.hollow"))
+    assert (hollow.partitions, hollow.total_bytes, hollow.growth.bytes_per_hour) == (0, 0, 0)
+    assert detail.note.startswith("No statistics")
