@@ -132,7 +132,18 @@ PAGES = (
     Endpoint("POST", "/ui/login", form=FORM, public=True),
     Endpoint("POST", "/ui/login/mfa", form={"mfa_token": "some token", "code": "123456"}, public=True),
     Endpoint("POST", "/ui/logout", form={"everywhere": "true"}),
+    Endpoint("GET", "/ui/db-monitor", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/queries", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/queries/{queryid}", scope="read:monitor", missing=True),
+    Endpoint("GET", "/ui/db-monitor/explain", scope="write:monitor"),
+    Endpoint("POST", "/ui/db-monitor/explain", form={"sql": "SELECT 1"}, scope="write:monitor", cap=393_216),
+    Endpoint("GET", "/ui/db-monitor/indexes", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/tables", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/tables/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/ui/db-monitor/connections", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/cache", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/n-plus-one", scope="read:monitor"),
+    Endpoint("GET", "/ui/db-monitor/server", scope="read:monitor"),
     Endpoint("GET", "/ui/policies", scope="read:policies", role="admin"),
 )
 DOCS = ("/openapi.json", "/docs", "/docs/oauth2-redirect")

@@ -164,7 +164,7 @@ class ApiKeySettings(Group):
 
 
 class MonitorSettings(Group):
-    """The database monitor."""
+    """The database monitor, and the history that it keeps."""
 
     track_latency: bool = Field(
         default=True,

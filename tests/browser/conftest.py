@@ -12,9 +12,12 @@ from app.builtin.accounts.service import create_user
 from app.core.db import Database, get_db_context
 from app.core.security import PasswordHasher
 from app.main import create_app
+from app.registry import FEATURES
 from app.settings import Settings
-from tests.apps import running, served
+from tests.apps import client_of, running, served
 from tests.browser.screens import EMAIL, PASSWORD, Screens
+from tests.browser.seeded import seed
+from tests.browser.shop import SHOP
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 
@@ -70,8 +73,14 @@ async def address(make_settings: Callable[..., Settings], database: Database) ->
             scopes=["read:policies", "read:monitor", "write:monitor"],
         )
     hasher.close()
-    async with running(create_app(make_settings())) as app, served(app) as port:
-        yield f"http://127.0.0.1:{port}"
+    made = create_app(make_settings(monitor={"track_latency": True}), registry=(*FEATURES, SHOP))
+    async with running(made) as app:
+        await seed(app, database)
+        async with client_of(app) as client:
+            for count in (25, 30):
+                assert (await client.get(f"/shop/orders?count={count}")).status_code == 200
+        async with served(app) as port:
+            yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

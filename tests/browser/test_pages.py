@@ -4,11 +4,20 @@ import pytest
 
 from tests.browser.screens import NARROW, WIDE, Colors, Screens, assert_contrast, assert_fits, assert_readable
 
+M = "/ui/db-monitor"
 PATHS = {
     "pages": "/ui",
     "policies": "/ui/policies",
-    "monitor-connections": "/ui/db-monitor/connections",
-    "monitor-server": "/ui/db-monitor/server",
+    "overview": M,
+    "queries": f"{M}/queries?window=7d",
+    "explain": f"{M}/explain",
+    "indexes": f"{M}/indexes",
+    "tables": f"{M}/tables",
+    "table": f"{M}/tables/shop.orders",
+    "connections": f"{M}/connections",
+    "cache": f"{M}/cache",
+    "n-plus-one": f"{M}/n-plus-one",
+    "server": f"{M}/server",
 }
 
 

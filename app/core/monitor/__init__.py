@@ -21,7 +21,7 @@ from app.core.monitor._errors import (
     NotSupported,
 )
 from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
-from app.core.monitor._growth import SAMPLES_TABLE, Growth, SizePoint
+from app.core.monitor._growth import SAMPLES_TABLE, Growth, SizePoint, size_series
 from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
 from app.core.monitor._index_duplicates import RedundantIndex, redundant_findings, redundant_indexes
 from app.core.monitor._index_foreign_keys import UnindexedKey, key_findings, unindexed_keys
@@ -219,6 +219,7 @@ __all__ = [
     "server_settings",
     "share_percent",
     "shown_steps",
+    "size_series",
     "sizes_to_store",
     "statement_deltas",
     "statement_findings",

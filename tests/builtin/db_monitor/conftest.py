@@ -31,14 +31,6 @@ async def watched(counted: Database) -> AsyncIterator[MonitorServer]:
     await server.close()
 
 
-@pytest.fixture
-async def server(database: Database) -> AsyncIterator[MonitorServer]:
-    """The monitor of the tests' database."""
-    watching = MonitorServer(database)
-    yield watching
-    await watching.close()
-
-
 @pytest.fixture(scope="module")
 async def attacked(database: Database) -> AsyncIterator[None]:
     """Tables and functions that a statement could do harm with, and extensions."""

@@ -95,12 +95,3 @@ class TestActivity:
             f"/db-monitor/{path}", headers=bearer(LOOKER, scopes=("read:records",))
         )
         assert answer.status_code == 403
-
-    async def test_the_overview_has_every_page_as_a_check(self, site: Service) -> None:
-        body = await told(site, "performance")
-        assert {"connections", "locks", "maintenance", "cache", "replication", "settings"} <= {
-            check["name"] for check in body["checks"]
-        }
-        assert "unknown" not in {check["state"] for check in body["checks"]}
-        assert len(body["actions"]) <= 3
-        assert body["server"]["database"]

@@ -22,10 +22,14 @@ async def queue(postgres_url: str) -> AsyncIterator[tuple[int, int, int]]:
     begun = holder.transaction()
     await begun.start()
     await holder.execute(f"UPDATE lock_queue SET name = '{SECRET}'")
-    waiting = [
-        asyncio.create_task(waiter.execute("UPDATE lock_queue SET name = 'b' WHERE id = 1")),
-        asyncio.create_task(last.execute("TRUNCATE lock_queue")),
-    ]
+    first = asyncio.create_task(waiter.execute("UPDATE lock_queue SET name = 'b' WHERE id = 1"))
+    async with asyncio.timeout(60):
+        # Only then has it the table's own lock, for which the last one has to wait.
+        while not await last.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1", waiter.get_server_pid()
+        ):
+            pass
+    waiting = [first, asyncio.create_task(last.execute("TRUNCATE lock_queue"))]
     pids = tuple(each.get_server_pid() for each in (holder, waiter, last))
     yield pids
     await begun.rollback()

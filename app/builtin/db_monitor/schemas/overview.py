@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
 
-State = Literal["ok", "info", "warning", "critical", "unknown"]
-
 
 class ServerOut(BaseModel):
     """The watched server. ``stats_reset``: since when its statistics count; None: since they were first kept."""
@@ -23,20 +21,29 @@ class ServerOut(BaseModel):
 
 
 class CheckOut(BaseModel):
-    """One check: its worst finding as ``state``; ``unknown`` has a ``reason``. ``took_ms`` is what asking cost."""
+    """One check: its worst finding as ``state`` and in ``words``; ``unknown`` has no answer, and ``words`` say why. ``page`` is the
+    page for people that says more, ``took_ms`` what asking cost.
+    """
 
-    name: str
     title: str
-    state: State
-    reason: str | None
-    findings: int
+    page: str
+    state: Literal["ok", "info", "warning", "critical", "unknown"]
+    words: str
     took_ms: float
 
 
+class CostlyOut(BaseModel):
+    """A statement and what it takes of a day, in milliseconds, if the day is as the window was. ``queryid`` is for ``analyze-query``."""
+
+    queryid: str
+    text: str
+    ms_per_day: float
+
+
 class PerformanceOut(BaseModel):
-    """Every check, the three things to do first, and all findings, the worst first."""
+    """Every check, the statements that take most of a day, and all findings, the worst first."""
 
     server: ServerOut
     checks: list[CheckOut]
-    actions: list[FindingOut]
+    costly: list[CostlyOut]
     findings: list[FindingOut]

@@ -1,74 +1,167 @@
-"""All checks at once, each failing alone: what somebody should look at first."""
+"""All checks at a glance; each fails alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from app.builtin.db_monitor.schemas.findings import FindingOut
-from app.builtin.db_monitor.schemas.overview import CheckOut, PerformanceOut, ServerOut, State
+from app.builtin.db_monitor.schemas.slow_queries import SlowQueriesQuery
 from app.builtin.db_monitor.service.board import Board
-from app.builtin.db_monitor.service.parts import require_any
-from app.core.monitor import MonitorServer, Panel, ranked
+from app.builtin.db_monitor.service.both_sides import look_at_connections
+from app.builtin.db_monitor.service.caches import Caches, look_at_caches
+from app.builtin.db_monitor.service.slow_queries import SlowQueries, SlowQueryReport
+from app.core.db import Database
+from app.core.monitor import (
+    Finding,
+    MonitorServer,
+    Panel,
+    RepeatedReads,
+    ServerFacts,
+    SlowStatement,
+    autovacuum,
+    index_report,
+    locks,
+    ranked,
+    replication,
+    sequences,
+    server_settings,
+    table_sizes,
+    wraparound,
+)
+from app.core.valkey import ValkeyClient
 
-_ACTIONS = 3
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the overview. ``title`` is what is looked at, ``look`` gives what it found (``Finding`` or what has its members)."""
+    """One line. ``path`` is the page below the monitor's that says more; ``state``: critical, warning, info, ok, or unknown where there is
+    no answer. ``words`` say what was found.
+    """
 
-    name: str
     title: str
-    look: Callable[[], Awaitable[Iterable[object]]]
+    path: str
+    state: str
+    words: str
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Costly:
+    """A statement and what it takes of a day, in milliseconds, if the day is as the window was."""
+
+    statement: SlowStatement
+    ms_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What all checks found, the worst first. ``costly`` are the statements that take most of a day."""
+
+    facts: Panel[ServerFacts]
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    costly: tuple[Costly, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    title: str
+    path: str
+    name: Any
+    ask: Callable[[], Awaitable[Any]]
 
 
 class Overview:
-    """Puts all ``checks`` on ``board``, which asks two at a time and gives the same answers for a few seconds."""
+    """Asks the same questions as the pages, under the same names, so that a page which was just seen costs nothing here."""
 
-    def __init__(self, server: MonitorServer, board: Board, checks: Sequence[Check]) -> None:
+    def __init__(
+        self,
+        server: MonitorServer,
+        database: Database,
+        store: ValkeyClient,
+        *,
+        caches: Caches,
+        slow: SlowQueries,
+        repeats: RepeatedReads,
+    ) -> None:
         self._server = server
-        self._board = board
-        self._checks = tuple(checks)
+        self._database = database
+        self._store = store
+        self._caches = caches
+        self._slow = slow
+        self._repeats = repeats
 
-    async def look(self) -> PerformanceOut:
-        """What every check found. One without an answer is ``unknown`` with its reason; the others stay.
-
-        Raises as ``MonitorServer.facts``, and MonitorError (503) when no check has an answer.
-        """
-        facts = (
-            await self._server.facts()
-        )  # Without a server every check would wait for a failure of its own.
-        answers = await asyncio.gather(*(self._answer(check) for check in self._checks))
-        require_any({check.name: each for check, each in zip(self._checks, answers, strict=True)})
-        findings = ranked(finding for each in answers for finding in each.value or ())
-        return PerformanceOut(
-            server=ServerOut.model_validate(facts),
-            checks=[_shown(check, each) for check, each in zip(self._checks, answers, strict=True)],
-            actions=[finding for finding in findings if finding.severity != "info"][:_ACTIONS],
-            findings=findings,
+    async def look(self, board: Board) -> Seen:
+        """One line a check, and what would help most."""
+        questions = self._questions()
+        facts, *panels = await asyncio.gather(
+            board.look("facts", self._server.facts), *(board.look(it.name, it.ask) for it in questions)
+        )
+        repeats = Panel([each.finding for each in self._repeats.get_repeats()], None, 0.0)
+        checks = [_check(it, panel) for it, panel in zip(questions, panels, strict=True)]
+        checks.append(_told("Repeated reads", "/n-plus-one", repeats.value or [], 0.0))
+        found = ranked([it for panel in (*panels, repeats) for it in _findings(panel)])
+        return Seen(
+            facts,
+            tuple(checks),
+            tuple(found),
+            _costly(panels[0].value),
         )
 
-    async def _answer(self, check: Check) -> Panel[list[FindingOut]]:
-        async def found() -> list[FindingOut]:
-            return [FindingOut.model_validate(finding) for finding in await check.look()]
+    def _questions(self) -> tuple[_Question, ...]:
+        put, slow = self._server.put, SlowQueriesQuery()
+        return (
+            _Question("Statements", "/queries", ("queries",), lambda: self._slow.report(slow)),
+            _Question("Indexes", "/indexes", "indexes", lambda: put(index_report)),
+            _Question("Tables", "/tables", ("tables", 1), lambda: put(table_sizes)),
+            _Question("Connections", "/connections", "connections", self._connections),
+            _Question("Locks", "/connections", "locks", lambda: put(locks)),
+            _Question("Cache", "/cache", "caches", self._look_at_caches),
+            _Question("Vacuum", "/server", "autovacuum", lambda: put(autovacuum)),
+            _Question("Transaction numbers", "/server", "wraparound", lambda: put(wraparound)),
+            _Question("Sequences", "/server", "sequences", lambda: put(sequences)),
+            _Question("Replication", "/server", "replication", lambda: put(replication)),
+            _Question("Settings", "/server", "settings", lambda: put(server_settings)),
+        )
 
-        return await self._board.look(("check", check.name), found)
+    async def _connections(self) -> Any:
+        return await look_at_connections(self._server, self._database)
+
+    async def _look_at_caches(self) -> Any:
+        return await look_at_caches(self._server, self._caches, self._store)
 
 
-def _shown(check: Check, answer: Panel[list[FindingOut]]) -> CheckOut:
-    found = answer.value or []
-    return CheckOut(
-        name=check.name,
-        title=check.title,
-        state=_state(answer.value),
-        reason=answer.reason,
-        findings=len(found),
-        took_ms=answer.took_ms,
-    )
+def _findings(panel: Panel[Any]) -> Sequence[Finding]:
+    if panel.value is None:
+        return ()
+    return panel.value if isinstance(panel.value, list) else panel.value.findings
 
 
-def _state(found: list[FindingOut] | None) -> State:
-    if found is None:
-        return "unknown"
-    worst = ranked(found)[:1]
-    return worst[0].severity if worst else "ok"
+def _check(question: _Question, panel: Panel[Any]) -> Check:
+    if panel.value is None:
+        return Check(question.title, question.path, "unknown", panel.reason or "No answer", panel.took_ms)
+    missing: Mapping[str, str] = getattr(panel.value, "unavailable", {})
+    if missing and not panel.value.findings:
+        words = "; ".join(f"{part}: {reason}" for part, reason in missing.items())
+        return Check(question.title, question.path, "unknown", words, panel.took_ms)
+    return _told(question.title, question.path, panel.value.findings, panel.took_ms)
+
+
+def _told(title: str, path: str, findings: Sequence[Finding], took_ms: float) -> Check:
+    if not findings:
+        return Check(title, path, "ok", "Nothing to remark", took_ms)
+    first = min(findings, key=lambda it: ("critical", "warning", "info").index(it.severity))
+    more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return Check(title, path, first.severity, first.title + more, took_ms)
+
+
+def _costly(report: SlowQueryReport | None, most: int = 3) -> tuple[Costly, ...]:
+    """By what they would take of a day; none where nobody knows since when the counters count."""
+    counted = report.counted if report is not None else None
+    if report is None or counted is None or counted.since is None:
+        return ()
+    seconds = (counted.until - counted.since).total_seconds() * counted.covered_percent / 100
+    if seconds <= 0:
+        return ()
+    return tuple(Costly(it, it.use.total_us / 1000 * _DAY_S / seconds) for it in report.statements[:most])

@@ -7,7 +7,6 @@ from pydantic import SecretStr
 
 from app.builtin.db_monitor.service.board import Board
 from app.builtin.db_monitor.service.caches import Caches
-from app.builtin.db_monitor.service.checks import checks_of
 from app.builtin.db_monitor.service.overview import Overview
 from app.builtin.db_monitor.service.slow_queries import SlowQueries
 from app.builtin.db_monitor.service.statement_sampler import StatementSampler
@@ -30,16 +29,16 @@ class MonitorOptions(Protocol):
     """What the monitor reads of its group of settings."""
 
     @property
-    def database_url(self) -> SecretStr | None:
-        """Where it connects as a role of its own; None: as the service."""
+    def track_latency(self) -> bool:
+        """Whether the service's statements are watched."""
 
     @property
     def history_months(self) -> int:
-        """How long history is kept."""
+        """How long the history is kept."""
 
     @property
-    def track_latency(self) -> bool:
-        """Whether the service's own statements are counted."""
+    def database_url(self) -> SecretStr | None:
+        """Where it connects as a role of its own; None: as the service."""
 
 
 class MonitorSettings(Protocol):
@@ -51,10 +50,8 @@ class MonitorSettings(Protocol):
 
 
 def provide_monitor(platform: Platform, settings: MonitorSettings) -> Mapping[type[Any], Any]:
-    """The server that is watched, over connections of its own (as ``MONITOR__DATABASE_URL`` says, or as the service connects); who watches
-    the service's statements, unless the settings say that nobody does; and who keeps the history.
-
-    Raises ConfigurationError for a URL that is none.
+    """The server that is watched, that of the platform's database, over connections of its own; and who watches the service's statements
+    (unless the settings say that nobody does) and keeps its history. Raises ConfigurationError for a URL that is none.
     """
     server = MonitorServer(_watched(platform, settings.monitor.database_url), clock=platform.clock)
     platform.on_stop.append(server.close)
@@ -66,20 +63,18 @@ def provide_monitor(platform: Platform, settings: MonitorSettings) -> Mapping[ty
     months = settings.monitor.history_months
     sampling = TableSampling(server, platform.database, months=months)
     caches = Caches(OwnCaches(platform.hub), BufferCacheWatch(platform.clock))
-    board = Board(platform.clock)
-    checks = checks_of(server, platform.database, platform.store, caches)
+    slow = SlowQueries(server, platform.database, latency if settings.monitor.track_latency else None)
+    overview = Overview(server, platform.database, platform.store, caches=caches, slow=slow, repeats=repeats)
     return {
         MonitorServer: server,
-        Board: board,
+        Board: Board(platform.clock),
         Caches: caches,
-        Overview: Overview(server, board, checks),
+        Overview: overview,
         ConnectionPoolMonitor: ConnectionPoolMonitor(platform.database),
         DeadlockAudit: DeadlockAudit(server, platform.database),
         QueryLatencyTracker: latency,
         RepeatedReads: repeats,
-        SlowQueries: SlowQueries(
-            server, platform.database, latency if settings.monitor.track_latency else None
-        ),
+        SlowQueries: slow,
         StatementSampler: StatementSampler(server, platform.database, months=months),
         TableSampling: sampling,
     }

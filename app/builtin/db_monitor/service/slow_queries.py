@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from app.builtin.db_monitor.models.statement_samples import ALL_STATEMENTS
 from app.builtin.db_monitor.repository import StatementHistory, StatementSeries
 from app.builtin.db_monitor.schemas.slow_queries import WINDOWS, SlowQueriesQuery, Source, Window
 from app.builtin.db_monitor.service.counted import Counted, counted_by_history, counted_by_server
@@ -153,6 +154,13 @@ class SlowQueries:
             if ask.route is None or ask.route in full.routes:
                 found.append(counted.statement(queryid, *full))
         return found[: ask.limit]
+
+    async def trend(self, window: Window = "24h") -> StatementSeries:
+        """All statements together over the window, by the history. Raises a DatabaseError."""
+        async with get_read_db_context(self._database) as session:
+            history = StatementHistory(session)
+            await history.read_quickly()
+            return await history.series(ALL_STATEMENTS, WINDOWS[window])
 
     async def one(self, queryid: int, window: Window = "24h") -> StatementDetail:
         """One statement of the server's counters, or of the history when they no longer have it.

@@ -25,5 +25,6 @@ async def server_page(request: Request, server: Server, board: Shown) -> Respons
         board.look("sequences", lambda: server.put(sequences)),
         board.look("replication", lambda: server.put(replication)),
     )
-    parts = {"facts": facts, "settings": settings, "ages": ages, "vacuum": vacuum, "numbers": numbers}
-    return answer(request, "server.html", copies=copies, **parts)
+    return answer(
+        request, "server.html", facts=facts, settings=settings, ages=ages, vacuum=vacuum, numbers=numbers, copies=copies
+    )  # fmt: skip
