@@ -110,6 +110,7 @@ OPERATIONS = (
     Operation("DELETE", RECORD, good=404),
     Operation("GET", "/external-data"),
     Operation("GET", "/db-monitor/connections", takes=False),
+    Operation("POST", "/db-monitor/analyze-query", good=422),
     Operation("GET", "/policies", takes=False),
     Operation("GET", "/policies/breakers", takes=False),
     Operation("PUT", "/policies/{name}/switch", good=404),

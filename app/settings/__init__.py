@@ -11,6 +11,7 @@ from app.settings._groups import (
     LogSettings,
     MetricsSettings,
     MfaSettings,
+    MonitorSettings,
     TokenSettings,
 )
 from app.settings._mail import MailSettings, RegistrationSettings
@@ -27,6 +28,7 @@ __all__ = [
     "MailSettings",
     "MetricsSettings",
     "MfaSettings",
+    "MonitorSettings",
     "OidcNames",
     "OidcSettings",
     "RegistrationSettings",

@@ -163,6 +163,15 @@ class ApiKeySettings(Group):
     per_user: int = Field(default=50, ge=1, le=1000, description="API keys that a user may have at once")
 
 
+class MonitorSettings(Group):
+    """The database monitor."""
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL's URL for the monitor's own role (pg_monitor, and SELECT on the tables); none: the service's role",
+    )
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

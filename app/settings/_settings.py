@@ -31,6 +31,7 @@ from app.settings._groups import (
     LogSettings,
     MetricsSettings,
     MfaSettings,
+    MonitorSettings,
     Network,
     TokenSettings,
 )
@@ -259,6 +260,7 @@ class Settings(BaseSettings):
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()
     registration: RegistrationSettings = RegistrationSettings()
+    monitor: MonitorSettings = MonitorSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -63,7 +63,7 @@ from app.core.db._pages import CursorPage, Page, PaginationParams
 from app.core.db._partitions import is_partition, keep_partitions
 from app.core.db._performance import track_performance
 from app.core.db._pool import ConnectionPool, PoolCircuitOpen, PoolHealth
-from app.core.db._prepared_text import PreparedText, QueryNotExplainable, prepared_text
+from app.core.db._prepared_text import PreparedText, QueryNotExplainable, prepared_text, readable
 from app.core.db._query_analyzer import QueryAnalyzer, QueryDecorator
 from app.core.db._query_cache import cached_db_query, cached_query, invalidate_table_cache
 from app.core.db._query_errors import (
@@ -245,6 +245,7 @@ __all__ = [
     "pending",
     "prepared_text",
     "purge_results",
+    "readable",
     "record_step",
     "retry_decorator",
     "run_command",

@@ -92,8 +92,10 @@ def _read(found: Any) -> list[Any]:
 
 
 @asynccontextmanager
-async def prepared_text(driver: Any, sql: str) -> AsyncIterator[PreparedText]:
+async def prepared_text(driver: Any, sql: str, *, settings: str = "") -> AsyncIterator[PreparedText]:
     """``sql`` as a prepared statement of ``driver`` (asyncpg's connection, in a transaction), taken away again at the end.
+
+    ``settings`` are ours and never a caller's: ``SET LOCAL`` commands that hold until then.
 
     Runs inside a savepoint that is rolled back, so the transaction goes on whatever the server said. Raises QueryNotExplainable (422)
     for what the server cannot parse or plan, DatabaseTimeout after ``statement_timeout``. A connection that cannot be tidied is closed.
@@ -101,7 +103,7 @@ async def prepared_text(driver: Any, sql: str) -> AsyncIterator[PreparedText]:
     name = f"gatehouse_{uuid4().hex}"
     try:
         checked = readable(sql)
-        await driver.execute(f"SAVEPOINT {name}")
+        await driver.execute(f"SAVEPOINT {name}; {settings}")
         prepared = None
         try:
             prepared = await driver.prepare(checked, name=name)
@@ -113,7 +115,7 @@ async def prepared_text(driver: Any, sql: str) -> AsyncIterator[PreparedText]:
 
 
 async def _tidy(driver: Any, name: str, *, is_prepared: bool) -> None:
-    """Names and advisory locks outlive a rollback, and behind a pooler belong to the connection's next user."""
+    """Names outlive a rollback, and behind a pooler belong to the connection's next user."""
     steps = [f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"]
     if is_prepared:
         steps.append(f"DEALLOCATE {name}")

@@ -136,7 +136,8 @@ async def _roll_back(connection: AsyncConnection, driver: Any) -> None:
     """End the transaction, or the connection when the server does not even answer to that."""
     try:
         async with asyncio.timeout(_GOODBYE_S):
-            await driver.execute("ROLLBACK")
+            # Locks that a function took while the server planned outlive the transaction.
+            await driver.execute("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()")
     except (Exception, asyncio.CancelledError) as error:
         driver.terminate()
         await connection.invalidate()

@@ -1,0 +1,36 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.core.db import Database
+from app.settings import Settings
+from tests.builtin.db_monitor.hostile import SCHEMA
+from tests.sites import Site, whole_site
+
+
+@pytest.fixture(scope="module")
+async def attacked(database: Database) -> AsyncIterator[None]:
+    """Tables and functions that a statement could do harm with, and extensions."""
+    async with database.engine.begin() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.execute(SCHEMA)
+        await driver.execute("CREATE EXTENSION dblink SCHEMA attacked; ANALYZE attacked.notes")
+        await driver.execute("CREATE EXTENSION pg_stat_statements SCHEMA attacked")
+    yield
+    async with database.engine.begin() as connection:
+        await connection.exec_driver_sql("DROP SCHEMA attacked CASCADE")
+
+
+@pytest.fixture(scope="module")
+async def site(postgres_url: str, valkey_url: str, database: Database, attacked: None) -> AsyncIterator[Site]:
+    """A service whose database holds what ``attacked`` made."""
+    settings = Settings(
+        _env_file=None,
+        app_env="test",
+        database_url=postgres_url,
+        valkey_url=valkey_url,
+        valkey_timeout_ms=2000,
+    )
+    async with whole_site(settings, database) as site:
+        yield site
