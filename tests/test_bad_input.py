@@ -105,6 +105,7 @@ GATED = (
     Endpoint("PUT", "/policies/breakers/{dependency}", json={"state": "auto", "reason": "a test"}, scope="write:policies", role="admin"),
     Endpoint("GET", "/db-monitor/connections", scope="read:monitor"),
     Endpoint("POST", "/db-monitor/analyze-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),
+    Endpoint("POST", "/db-monitor/optimize-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),

@@ -111,6 +111,7 @@ OPERATIONS = (
     Operation("GET", "/external-data"),
     Operation("GET", "/db-monitor/connections", takes=False),
     Operation("POST", "/db-monitor/analyze-query", good=422),
+    Operation("POST", "/db-monitor/optimize-query", good=422),
     Operation("GET", "/policies", takes=False),
     Operation("GET", "/policies/breakers", takes=False),
     Operation("PUT", "/policies/{name}/switch", good=404),

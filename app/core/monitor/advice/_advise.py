@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from app.core.monitor._admission import admitted
 from app.core.monitor._explain import PLANNING_MS, explain
 from app.core.monitor._plan import PlanStep, plan_of
 from app.core.monitor._server import MonitorServer, ServerFacts
@@ -48,6 +49,7 @@ async def advise(server: MonitorServer, sql: str) -> Advice:
     computed from the statistics; ``Suggestion.verified`` says which. Raises QueryNotExplainable (422) for what cannot be planned, and as
     ``MonitorServer.ask`` does. Not for statements whose cost is in what they compute or return: no index helps there.
     """
+    sql = admitted(sql)
     facts = await server.facts()
     async with server.ask(statement_timeout_ms=PLANNING_MS, budget_s=ADVICE_S) as connection:
         return await advise_over(connection, sql, facts)

@@ -1,5 +1,6 @@
 """Operators, types and functions, asked of the server's catalogs: which index can serve what."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,8 @@ SELECT p.proname::text AS name, p.proargtypes::oid[]::bigint[] AS arguments, p.p
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.proname = ANY($1::text[])
 """
 _OPERATORS = """
-SELECT o.oprname::text AS name, p.provolatile::text AS volatility, o.oprleft::bigint AS left, o.oprright::bigint AS right
+SELECT o.oprname::text AS name, p.provolatile::text AS volatility, o.oprleft::bigint AS left, o.oprright::bigint AS right,
+       o.oprnamespace = 'pg_catalog'::regnamespace AND p.pronamespace = 'pg_catalog'::regnamespace AS is_builtin
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE o.oprname = ANY($1::text[])
 """
 _CASTS = """
@@ -64,7 +66,12 @@ SELECT t.oid::bigint AS oid, pg_catalog.format_type(t.oid, NULL) AS name, t.typc
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc i ON i.oid = t.typinput JOIN pg_catalog.pg_proc o ON o.oid = t.typoutput
 WHERE t.oid = ANY($1::oid[]) OR pg_catalog.format_type(t.oid, NULL) = ANY($2::text[])
 """
+_OWN_TYPES = """
+SELECT pg_catalog.format_type(t.oid, NULL) AS name FROM pg_catalog.pg_type t
+WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype IN ('b', 'r', 'm') AND pg_catalog.format_type(t.oid, NULL) = ANY($1::text[])
+"""
 _METHODS = ("btree", "gin", "gist")
+_LENGTH = re.compile(r"\([\d,]+\)")
 _GRAMMAR = frozenset({"coalesce", "greatest", "least", "nullif"})
 _INET = frozenset({"inet", "cidr"})
 
@@ -79,6 +86,7 @@ class Classes:
     functions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     operators: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     casts: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    own_types: frozenset[str] = frozenset()
     has_trigrams: bool = False
 
     def is_volatile(self, expression: Expression) -> bool:
@@ -142,16 +150,22 @@ class Classes:
         return all(self._is_fixed(alias, table, part) for part in walk(expression))
 
     def is_builtin(self, expression: Expression) -> bool:
-        """Whether all its functions are PostgreSQL's own."""
-        calls = [it for it in walk(expression) if isinstance(it, Call) and it.form == ""]
-        return all(
-            _function(it) in _GRAMMAR
-            or (
-                bool(found := self.functions.get(_function(it), ()))
-                and all(known.is_builtin for known in found)
-            )
-            for it in calls
-        )
+        """Whether all that computes in it is PostgreSQL's own: functions, operators and the types of casts."""
+        return all(map(self._is_own, walk(expression)))
+
+    def _is_own(self, part: Expression) -> bool:
+        match part:
+            case Call():
+                known = self.functions.get(_function(part), ())
+                is_own = bool(known) and all(it.is_builtin for it in known)
+                return is_own or _function(part) in _GRAMMAR or part.form != ""
+            case Operation(operator, _, _) | OfArray(operator, _, _, _):
+                found = self.operators.get(operator, ())
+                return bool(found) and all(it.is_builtin for it in found)
+            case Cast(_, kind):
+                return _base(kind) in self.own_types
+            case _:
+                return True
 
     def _is_fixed(self, alias: str, table: TableFacts, part: Expression) -> bool:
         match part:
@@ -201,6 +215,11 @@ def _function(call: Call) -> str:
     return name.lower() if name.lower() in _GRAMMAR else name
 
 
+def _base(kind: str) -> str:
+    """A type without its length: ``timestamp(3) with time zone`` and ``numeric(10,2)`` are printed so."""
+    return _LENGTH.sub("", kind).removesuffix("[]")
+
+
 def _is_spelling(expression: Expression) -> bool:
     """``(id)::text`` and ``price * 2``: the column itself can be compared instead. A date of a moment and a field of a document are not."""
     match expression:
@@ -227,6 +246,7 @@ async def classes_of(
         it.type_oid for _, table, _ in wanted for it in table.columns.values()
     }
     pairs = [(sign, oid) for sign in signs for oid in oids]
+    casts = sorted({_base(part.type) for _, _, part in wanted if isinstance(part, Cast)})
     names = {_function(part) for _, _, part in wanted if isinstance(part, Call)}
     return Classes(
         types={**types, **{(alias, bare(part)): found for (alias, part), found in types.items()}},
@@ -234,7 +254,8 @@ async def classes_of(
         ordering=await _serving(connection, [it for it in pairs if "<->" in it[0]], "o"),
         functions=_by_name(await connection.fetch(_FUNCTIONS, sorted(names)) if names else []),
         operators=_by_name(await connection.fetch(_OPERATORS, sorted(signs))),
-        casts=await _casts(connection, oids, {part.type for _, _, part in wanted if isinstance(part, Cast)}),
+        casts=await _casts(connection, oids, casts),
+        own_types=frozenset(row["name"] for row in await connection.fetch(_OWN_TYPES, casts)),
         has_trigrams=has_trigrams,
     )
 
@@ -244,9 +265,9 @@ def _parts(clauses: tuple[Expression, ...]) -> Iterable[Expression]:
         yield from walk(clause)
 
 
-async def _casts(connection: Any, sources: set[int], targets: set[str]) -> dict[tuple[int, str], str]:
+async def _casts(connection: Any, sources: set[int], targets: list[str]) -> dict[tuple[int, str], str]:
     """How fixed each cast is: i, s or v."""
-    rows = await connection.fetch(_TEXTUAL, sorted(sources), sorted(it.split("(")[0] for it in targets))
+    rows = await connection.fetch(_TEXTUAL, sorted(sources), targets)
     found = {
         (source["oid"], target["name"]): max(source["writing"], target["reading"])
         for source in rows

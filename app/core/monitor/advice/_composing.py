@@ -6,21 +6,10 @@ from dataclasses import replace
 from app.core.monitor._server import ServerFacts
 from app.core.monitor.advice._choice import Chosen
 from app.core.monitor.advice._cost import CostSettings, Look, cost_of
-from app.core.monitor.advice._coverage import replaced_by
 from app.core.monitor.advice._foreign_keys import Reference
 from app.core.monitor.advice._options import Index
 from app.core.monitor.advice._reasons import reason_of, reference_reason
-from app.core.monitor.advice._suggestions import (
-    Advice,
-    Rewrite,
-    Suggestion,
-    alembic_snippet,
-    index_name,
-    key_sql,
-    predicate_sql,
-    size_of,
-    statements,
-)
+from app.core.monitor.advice._suggestions import Advice, Rewrite, Suggestion
 from app.core.monitor.advice._tables import TableFacts
 from app.core.monitor.advice._verdicts import Verified
 
@@ -59,7 +48,8 @@ class Composer:
                 if left is not None and slot not in left:
                     continue
                 made = self._made(it.reading.table, index, reason_of(it, index), cost, is_asked=asked)
-                self._found.setdefault(slot, replace(made, size_bytes=sizes.get(slot, made.size_bytes)))
+                made = replace(made, asked_bytes=sizes.get(slot), equals=it.option.equals)
+                self._found.setdefault(slot, made)
 
     def add_reference(
         self, table: TableFacts, index: Index, reference: Reference, settings: CostSettings
@@ -70,7 +60,9 @@ class Composer:
         made = self._made(
             table, index, reference_reason(table, reference.columns, reference.referred), looked
         )
-        self._found.setdefault((table.oid, index), replace(made, cost_before=scanned, cost_after=looked))
+        self._found.setdefault(
+            (table.oid, index), replace(made, cost_before=scanned, cost_after=looked, equals=len(index.keys))
+        )
 
     def advice(self, rewrites: Iterable[Rewrite], reasons: Iterable[str]) -> Advice:
         """The answer; never silent."""
@@ -86,25 +78,11 @@ class Composer:
     ) -> Suggestion:
         if index.extension is not None and self._facts.has(index.extension):
             index = replace(index, extension=None)
-        name = index_name(table, index)
         return Suggestion(
-            schema=table.schema,
-            table=table.name,
-            name=name,
-            method=index.method,
-            columns=tuple(map(key_sql, index.keys)),
-            include=index.include,
-            predicate=predicate_sql(index.predicate),
-            ddl=statements(table, index, name),
-            alembic=alembic_snippet(table, index, name),
+            facts=table,
+            index=index,
             reason=reason,
             cost_before=self._total,
             cost_after=cost,
             verified="hypopg" if is_asked else "estimated",
-            size_bytes=size_of(table, index),
-            writes_per_day=table.writes_per_day,
-            hot_percent=table.hot_percent,
-            replaces=replaced_by(index, table),
-            needs_extension=index.extension,
-            index=index,
         )

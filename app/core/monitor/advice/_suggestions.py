@@ -1,11 +1,12 @@
 """What the advisor answers: indexes with their statements, rewrites, and why there is none."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
 from app.core.monitor.advice._cost import index_pages
+from app.core.monitor.advice._coverage import replaced_by
 from app.core.monitor.advice._expressions import Cast, Column, Constant, Expression, Row, changed
 from app.core.monitor.advice._options import Index, entry_bytes
 from app.core.monitor.advice._rendering import quoted, rendered
@@ -17,43 +18,101 @@ _MAX_NAME = 60
 _PLAIN_ARRAY = re.compile(r"^'\{[A-Za-z0-9_-]+(?:,[A-Za-z0-9_-]+)*\}'$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Suggestion:
     """An index to create. Nobody creates it but an operator.
 
-    columns, predicate: SQL with quoted names; a predicate holds no values but those that are part of the schema. ddl: statements in their
-    order, none of which may run inside a transaction. cost_before, cost_after: of the statement, in the planner's unit. verified: how
-    we know: ``hypopg`` asked the planner with a hypothetical index, ``estimated`` computed it from statistics. size_bytes: estimated.
-    writes_per_day: of the table, each of which has to maintain the index, None where unknown. loses_hot: updates of a column that becomes
-    indexed are no longer heap-only. replaces: indexes that become needless. needs_extension: to be created before.
+    cost_before, cost_after: of the statement, in the planner's unit; for a foreign key, of looking for the rows that refer. verified:
+    how we
+    know: ``hypopg`` asked the planner with a hypothetical index, ``estimated`` computed it from statistics. equals: so many keys at the
+    front are compared with one value each, and may stand in any order.
     """
 
-    schema: str
-    table: str
-    name: str
-    method: str
-    columns: tuple[str, ...]
-    include: tuple[str, ...]
-    predicate: str | None
-    ddl: tuple[str, ...]
-    alembic: str
-    reason: str
-    cost_before: float | None
-    cost_after: float | None
-    verified: Verified
-    size_bytes: int
-    writes_per_day: float | None
-    hot_percent: float | None
-    replaces: tuple[str, ...]
-    needs_extension: str | None
+    facts: TableFacts = field(repr=False)
     index: Index
+    reason: str
+    cost_before: float
+    cost_after: float
+    verified: Verified
+    equals: int = 0
+    asked_bytes: int | None = None
 
     @property
-    def gain(self) -> float | None:
-        """How many times cheaper the statement becomes, in the planner's unit."""
-        if self.cost_before is None or not self.cost_after:
-            return None
-        return round(self.cost_before / self.cost_after, 1)
+    def schema(self) -> str:
+        """Of the table."""
+        return self.facts.schema
+
+    @property
+    def table(self) -> str:
+        """Without its schema."""
+        return self.facts.name
+
+    @property
+    def name(self) -> str:
+        """What the index would be called; no index of the table is called so."""
+        return index_name(self.facts, self.index)
+
+    @property
+    def method(self) -> str:
+        """btree, gin or gist."""
+        return self.index.method
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys as SQL, names quoted, with operator class and direction where they are not the usual ones."""
+        return tuple(map(key_sql, self.index.keys))
+
+    @property
+    def include(self) -> tuple[str, ...]:
+        """Columns carried along."""
+        return self.index.include
+
+    @property
+    def predicate(self) -> str | None:
+        """Of a partial index, as SQL; no values but those that are part of the schema."""
+        return predicate_sql(self.index.predicate)
+
+    @property
+    def ddl(self) -> tuple[str, ...]:
+        """Statements in their order; CONCURRENTLY may not run inside a transaction."""
+        return statements(self.facts, self.index, self.name)
+
+    @property
+    def alembic(self) -> str:
+        """The same for a migration."""
+        return alembic_snippet(self.facts, self.index, self.name)
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated; of a partial index at most."""
+        return self.asked_bytes or int(
+            index_pages(self.facts, entry_bytes(self.facts, self.index)) * PAGE_BYTES
+        )
+
+    @property
+    def writes_per_day(self) -> float | None:
+        """Of the table; each has to maintain the index. None where the statistics do not tell."""
+        return self.facts.writes_per_day
+
+    @property
+    def hot_percent(self) -> float | None:
+        """Share of the table's updates that touch no index now. Those that change a column of the index no longer do."""
+        return self.facts.hot_percent
+
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """Indexes that become needless."""
+        return replaced_by(self.index, self.facts)
+
+    @property
+    def needs_extension(self) -> str | None:
+        """To be created before."""
+        return self.index.extension
+
+    @property
+    def gain(self) -> float:
+        """How many times cheaper, in the planner's unit."""
+        return round(self.cost_before / max(0.01, self.cost_after), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +180,12 @@ def definition(index: Index) -> str:
 
 
 def index_name(table: TableFacts, index: Index) -> str:
-    """A name that says the table and the columns, of at most 60 bytes."""
+    """A name that says the table and the columns, of at most 60 bytes; with a mark where that is not enough to tell it from others."""
     words = [it.expression.name if isinstance(it.expression, Column) else "expr" for it in index.keys]
-    name = "_".join(("ix", table.name, *words)) + ("_partial" if index.predicate else "")
-    if len(name.encode()) <= _MAX_NAME:
+    name = "_".join(("ix", table.name, *words))
+    is_plain = all(isinstance(it.expression, Column) for it in index.keys) and not index.predicate
+    is_free = all(it.name != name for it in table.indexes)
+    if is_plain and is_free and len(name.encode()) <= _MAX_NAME:
         return name
     mark = blake2b(f"{name} {definition(index)}".encode(), digest_size=4).hexdigest()
     return name.encode()[: _MAX_NAME - 9].decode(errors="ignore") + "_" + mark
@@ -155,8 +216,3 @@ def alembic_snippet(table: TableFacts, index: Index, name: str) -> str:
         options.append("postgresql_concurrently=True")
     call = f"op.create_index({name!r}, {table.name!r}, [{keys}], {', '.join(options)})"
     return f"with op.get_context().autocommit_block():\n    {call}\n"
-
-
-def size_of(table: TableFacts, index: Index, share: float = 1.0) -> int:
-    """Estimated bytes. GIN and GiST are taken for a b-tree of the same column, which they rarely exceed by much."""
-    return int(index_pages(table, entry_bytes(table, index), share) * PAGE_BYTES)
