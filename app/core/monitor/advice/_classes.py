@@ -14,10 +14,10 @@ from app.core.monitor.advice._expressions import (
     Constant,
     Expression,
     Given,
+    IsTest,
     OfArray,
     Operation,
     Row,
-    Test,
     columns_of,
     is_understood,
     parts_of,
@@ -175,7 +175,7 @@ class Classes:
                 return self._is_fixed_operation(alias, table, part, operator)
             case Cast(of, target):
                 return self._is_fixed_cast(alias, table, of, target)
-            case Column() | Constant() | Row() | Test() | Collated():
+            case Column() | Constant() | Row() | IsTest() | Collated():
                 return True
             case _:
                 return False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from app.core.monitor.advice._cost import CostSettings, Look, cost_of
-from app.core.monitor.advice._expressions import Column, Expression, Test, columns_of
+from app.core.monitor.advice._expressions import Column, Expression, IsTest, columns_of
 from app.core.monitor.advice._readings import Reading, SortKey
 from app.core.monitor.advice._tables import TableFacts, bare
 from app.core.monitor.advice._ways import Key, Way
@@ -261,7 +261,7 @@ class Options:
         if column is None or (column.distinct or 0.0) < _TELLING or max(column.common, default=0.0) > 0.5:
             return 0.0
         is_null_test = any(
-            isinstance(it, Test) and it.what == "NULL" and bare(it.of) == first
+            isinstance(it, IsTest) and it.what == "NULL" and bare(it.of) == first
             for it in self._reading.clauses
         )
         return 0.0 if is_null_test else column.correlation * (0.75 if len(index.keys) > 1 else 1.0)

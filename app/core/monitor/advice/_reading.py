@@ -14,12 +14,12 @@ from app.core.monitor.advice._expressions import (
     Either,
     Expression,
     Given,
+    IsTest,
     Negation,
     OfArray,
     Opaque,
     Operation,
     Row,
-    Test,
 )
 
 _TOKEN = re.compile(
@@ -215,7 +215,7 @@ class _Reader:
         for what in _TESTS:
             start = self._at
             if all(self._accept(word) for word in what.split()):
-                return Test(left, what)
+                return IsTest(left, what)
             self._at = start
         raise _NotRead
 

@@ -12,11 +12,11 @@ from app.core.monitor.advice._expressions import (
     Constant,
     Either,
     Expression,
+    IsTest,
     Negation,
     OfArray,
     Operation,
     Row,
-    Test,
     columns_of,
     conjuncts,
     is_understood,
@@ -89,7 +89,7 @@ class Ways:
         if not is_understood(clause) or not self._mine(clause):
             return None
         match clause:
-            case Column() | Test() | Negation():
+            case Column() | IsTest() | Negation():
                 found = self._tested(clause)
             case Operation(operator, left, right) if left is not None:
                 found = self._compared(clause, operator, left, right)
@@ -150,16 +150,16 @@ class Ways:
 
     def _tested(self, clause: Expression) -> Way | None:
         match clause:
-            case Test(of, "NULL") if self._is_key(of):
+            case IsTest(of, "NULL") if self._is_key(of):
                 found = self._keyed("equal", of, "=", clause)
                 return None if found is None else replace(found, is_null=True)
-            case Test(of, "NOT NULL") if isinstance(self._plain(of), Column):
+            case IsTest(of, "NOT NULL") if isinstance(self._plain(of), Column):
                 return self._keyed("range", of, "<", clause)
             case Column() as column if self._type(column) == "boolean":
                 return self._keyed("equal", column, "=", clause)
-            case Negation(Column() as column) | Test(Column() as column, "TRUE" | "FALSE"):
+            case Negation(Column() as column) | IsTest(Column() as column, "TRUE" | "FALSE"):
                 return self._keyed("equal", column, "=", clause)
-            case Test(Column() as column, "NOT TRUE" | "NOT FALSE"):
+            case IsTest(Column() as column, "NOT TRUE" | "NOT FALSE"):
                 return Way("rare", (Key(bare(column)),), (clause,))
             case _:
                 return None
