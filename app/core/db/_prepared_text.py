@@ -20,6 +20,16 @@ MAX_STATEMENT = 100_000
 """Characters of a statement that is explained."""
 
 VERBOSE = "VERBOSE"
+
+# A function that is computed while planning can make one literal of the plan a gigabyte: what is too long stays at the server.
+_BOUNDED = """
+DO $gatehouse$
+DECLARE plan text;
+BEGIN
+  EXECUTE pg_catalog.current_setting('gatehouse.command') INTO plan;
+  PERFORM pg_catalog.set_config('gatehouse.plan', CASE WHEN pg_catalog.length(plan) <= 4000000 THEN plan ELSE '' END, true);
+END $gatehouse$
+"""
 _REASONS = {
     "42601": "it has a syntax error, or is more than one statement",
     "42P01": "it names a table that does not exist",
@@ -62,12 +72,21 @@ class PreparedText:
         mode = "generic" if values is None else "custom"
         await self._driver.execute(f"SET LOCAL plan_cache_mode = force_{mode}_plan")
         given = await self._literals(values)
-        found = await self._driver.fetchval(f"EXPLAIN ({options}, FORMAT JSON) EXECUTE {self._name}{given}")
-        plans = _read(found)
+        plans = _read(await self._bounded(f"EXPLAIN ({options}, FORMAT JSON) EXECUTE {self._name}{given}"))
         if len(plans) != 1 or not isinstance(plans[0], dict):
             raise QueryNotExplainable("it is not one SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES")
         document: dict[str, Any] = plans[0]
         return document
+
+    async def _bounded(self, command: str) -> str:
+        await self._driver.fetchval(
+            "SELECT pg_catalog.set_config('gatehouse.command', $1, true) IS NULL", command
+        )
+        await self._driver.execute(_BOUNDED)
+        found: str = await self._driver.fetchval("SELECT pg_catalog.current_setting('gatehouse.plan')")
+        if not found:
+            raise QueryNotExplainable("its plan is longer than 4,000,000 characters")
+        return found
 
     async def _literals(self, values: Sequence[str | None] | None) -> str:
         given = list(values) if values is not None else [None] * self.parameters
@@ -83,9 +102,9 @@ class PreparedText:
         return f"({quoted})"
 
 
-def _read(found: Any) -> list[Any]:
+def _read(found: str) -> list[Any]:
     try:
-        read = orjson.loads(found) if isinstance(found, str | bytes) else found
+        read = orjson.loads(found)
     except orjson.JSONDecodeError as error:  # Nested more deeply than anybody could read.
         raise QueryNotExplainable("its plan is nested too deeply") from error
     return read if isinstance(read, list) else []

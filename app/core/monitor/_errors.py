@@ -99,6 +99,8 @@ def _meant(error: Exception) -> GatehouseError:
 
 
 def _of(error: GatehouseError) -> GatehouseError:
+    if (meaning := _BY_CODE.get(getattr(error, "sqlstate", None) or "")) is not None:
+        return meaning()
     if isinstance(error, PoolExhausted):
         return MonitorBusy()
     if isinstance(error, DatabaseTimeout):

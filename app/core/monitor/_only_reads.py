@@ -1,9 +1,10 @@
 """Whether a statement only reads, whatever it calls: asked of the catalogs, by the functions behind what it is made of.
 
 Refused are functions that are VOLATILE, and all that somebody wrote in SQL or a procedural language: what such a function calls cannot be
-told, and its owner may have declared it STABLE. Looked at are also the functions behind operators, aggregates, casts, input and output,
-comparisons (operator families), defaults of parameters and CHECKs of domains. Believed is what a superuser had to make: functions in C
-that are declared STABLE or IMMUTABLE. https://www.postgresql.org/docs/current/xfunc-volatility.html
+told, and its owner may have declared it STABLE; and ``table_to_xml`` and its kin, which read views by name. Looked at are also the
+functions behind operators, aggregates, casts, input and output, comparisons (operator families), defaults of parameters and CHECKs of
+domains. Believed is what a superuser had to make: functions in C that are declared STABLE or IMMUTABLE.
+https://www.postgresql.org/docs/current/xfunc-volatility.html
 """
 
 from typing import Any, Final, LiteralString
@@ -39,7 +40,7 @@ WITH RECURSIVE types(oid) AS (
          (a.aggcombinefn::oid), (a.aggserialfn::oid), (a.aggdeserialfn::oid), (a.aggmtransfn::oid), (a.aggminvtransfn::oid),
          (a.aggmfinalfn::oid)) AS x(oid) WHERE a.aggfnoid::oid = ANY ($1::oid[])
 )
-SELECT f.oid::bigint AS oid, p.provolatile IS DISTINCT FROM 'v' AS is_steady,
+SELECT f.oid::bigint AS oid, p.provolatile IS DISTINCT FROM 'v' AND p.proname !~ '^(table|schema|database)_to_xml' AS is_steady,
        coalesce(l.lanname = 'c' OR p.prokind = 'a', false) AS is_compiled,
        p.proargdefaults::text AS tree, p.oid IS NULL AS is_unknown
 FROM functions f LEFT JOIN pg_catalog.pg_proc p ON p.oid = f.oid LEFT JOIN pg_catalog.pg_language l ON l.oid = p.prolang

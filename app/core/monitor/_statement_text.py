@@ -12,13 +12,15 @@ EXTENSION: Final = "pg_stat_statements"
 _HIDDEN = "<insufficient privilege>"
 
 # The extension's view stands in whatever schema it was created in. Of one statement run by several roles the texts are the same.
+# Who may not see a text does not see its identifier either.
 _WHERE: LiteralString = """
 SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e
 JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'
 """
 _TEXTS = """
 SELECT s.query FROM {schema}.pg_stat_statements s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
-WHERE s.queryid = $1 AND d.datname = pg_catalog.current_database() ORDER BY s.calls DESC
+WHERE (s.queryid = $1 OR s.queryid IS NULL) AND d.datname = pg_catalog.current_database()
+ORDER BY s.queryid IS NULL, s.calls DESC LIMIT 10
 """
 
 

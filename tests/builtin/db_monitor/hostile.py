@@ -150,6 +150,8 @@ VOLATILE = _only_planned(
     f"SELECT pg_notify('a', '{CANARY}')",
     f"SELECT query_to_xml('DELETE FROM {NOTES}', true, true, '')",
     f"SELECT * FROM ts_stat('DELETE FROM {NOTES} RETURNING NULL::tsvector')",
+    "SELECT table_to_xml('attacked.writing', true, true, '')",
+    "SELECT schema_to_xmlschema('attacked', true, true, '')",
     "SELECT pg_switch_wal()",
     "SELECT attacked.writes()",
     "SELECT * FROM attacked.writes()",
@@ -184,6 +186,7 @@ WHILE_PLANNING = _refused(
     f'SELECT * FROM "{CANARY}"',
     f"SELECT * FROM {NOTES} WHERE secret ~ '(((((((((({CANARY}'",
     "SELECT repeat('x', 2000000000)",
+    "SELECT repeat('x', 5000000)",
 )
 SIZE = _refused(
     f"SELECT '{CANARY}{'x' * 100_000}'",

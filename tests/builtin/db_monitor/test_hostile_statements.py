@@ -54,12 +54,14 @@ async def test_no_statement_has_an_effect_and_each_is_answered_in_our_words(
 ) -> None:
     leak_guard.watch(CANARY)
     before, wrong = await state(database), []
-    for hostile in HOSTILE:
+    for number, hostile in enumerate(HOSTILE, 1):
         status, answer = await ask(site, path, hostile, analyze=analyze)
         expected = hostile.run if analyze else hostile.planned
         has_leaked = CANARY in answer or any(word in answer for word in SERVER_WORDS)
         is_told = status == 200 or TOLD.match(json.loads(answer)["detail"])
-        if status != expected or has_leaked or not is_told or await state(database) != before:
+        if status != expected or has_leaked or not is_told:
             wrong.append((hostile.sql[:70], status, expected, answer[:200]))
+        if number % 20 == 0 or number == len(HOSTILE):
+            assert await state(database) == before, f"one of the 20 until {hostile.sql[:70]}"
     assert wrong == []
     assert len(HOSTILE) >= 50
