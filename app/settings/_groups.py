@@ -164,7 +164,7 @@ class ApiKeySettings(Group):
 
 
 class MonitorSettings(Group):
-    """The database monitor, and the history that it keeps."""
+    """The database monitor."""
 
     track_latency: bool = Field(
         default=True,

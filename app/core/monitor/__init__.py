@@ -61,18 +61,18 @@ from app.core.monitor._slow_statements import (
     SlowStatement,
     StatementMark,
     StatementSort,
-    in_order,
-    marks_of,
     share_percent,
+    statement_marks,
+    statements_in_order,
 )
-from app.core.monitor._statement_deltas import StatementDeltas, added, deltas
+from app.core.monitor._statement_deltas import StatementDeltas, statement_deltas, total_use
 from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
 from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
 from app.core.monitor._statement_text import statement_text
 from app.core.monitor._statement_use import StatementUse
 from app.core.monitor._statements import (
-    EXTENSION,
+    STATEMENTS_EXTENSION,
     StatementKey,
     StatementRow,
     StatementSnapshot,
@@ -91,13 +91,13 @@ from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparou
 
 __all__ = [
     "APPLICATION_NAME",
-    "EXTENSION",
     "MAX_NESTING",
     "MAX_PARAMETERS",
     "MEAN_ALERT_MS",
     "PLANNING_MS",
     "POOL_ALERT_PERCENT",
     "SAMPLES_TABLE",
+    "STATEMENTS_EXTENSION",
     "STATEMENT_SORTS",
     "Asked",
     "Autovacuum",
@@ -188,16 +188,13 @@ __all__ = [
     "UnusedIndex",
     "VacuumState",
     "Wraparound",
-    "added",
     "admitted",
     "autovacuum",
     "connections",
-    "deltas",
     "explain",
     "explain_analyze",
     "extension_missing",
     "hidden_statements",
-    "in_order",
     "index_efficiency",
     "index_report",
     "invalid_findings",
@@ -205,7 +202,6 @@ __all__ = [
     "is_noise",
     "key_findings",
     "locks",
-    "marks_of",
     "panel",
     "plan_findings",
     "plan_of",
@@ -225,16 +221,20 @@ __all__ = [
     "shown_steps",
     "size_series",
     "sizes_to_store",
+    "statement_deltas",
     "statement_findings",
+    "statement_marks",
     "statement_snapshot",
     "statement_text",
     "statement_texts",
+    "statements_in_order",
     "step_name",
     "store_state",
     "table_detail",
     "table_sizes",
     "text_of",
     "texts_hidden",
+    "total_use",
     "unindexed_keys",
     "unused_findings",
     "unused_indexes",

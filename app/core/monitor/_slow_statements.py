@@ -36,7 +36,7 @@ class SlowStatement:
     marks: tuple[StatementMark, ...]
 
 
-def in_order(uses: Mapping[int, StatementUse], sort: StatementSort) -> list[int]:
+def statements_in_order(uses: Mapping[int, StatementUse], sort: StatementSort) -> list[int]:
     """The statements with most of ``sort`` first; among equals the one that took more time."""
     key = _KEYS[sort]
     return sorted(uses, key=lambda queryid: (-key(uses[queryid]), -uses[queryid].total_us, queryid))
@@ -47,7 +47,7 @@ def share_percent(use: StatementUse, total: StatementUse) -> float:
     return 100.0 * use.total_us / total.total_us if total.total_us else 0.0
 
 
-def marks_of(
+def statement_marks(
     use: StatementUse,
     share: float,
     *,

@@ -25,10 +25,10 @@ class StatementDeltas:
     @property
     def total(self) -> StatementUse:
         """All statements together."""
-        return added(self.uses.values())
+        return total_use(self.uses.values())
 
 
-def added(uses: Iterable[StatementUse]) -> StatementUse:
+def total_use(uses: Iterable[StatementUse]) -> StatementUse:
     """All of them together."""
     total = StatementUse()
     for use in uses:
@@ -36,7 +36,7 @@ def added(uses: Iterable[StatementUse]) -> StatementUse:
     return total
 
 
-def deltas(before: StatementSnapshot, after: StatementSnapshot) -> StatementDeltas:
+def statement_deltas(before: StatementSnapshot, after: StatementSnapshot) -> StatementDeltas:
     """What ran between the two.
 
     An entry that is new, or whose counters began anew (a counter went back, ``since`` is another, the server's statistics were reset),
@@ -50,6 +50,8 @@ def deltas(before: StatementSnapshot, after: StatementSnapshot) -> StatementDelt
     restarted: set[StatementKey] = set()
     for key, row in after.rows.items():
         former = known.get(key)
+        if row == former:  # as most are: there may be thousands
+            continue
         if former is None or row.since != former.since or not row.use.continues(former.use):
             restarted.add(key)
             use = row.use

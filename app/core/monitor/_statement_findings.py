@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from app.core.monitor._panel import Finding, Severity
 from app.core.monitor._slow_statements import SlowStatement, StatementMark
-from app.core.monitor._statements import EXTENSION
+from app.core.monitor._statements import STATEMENTS_EXTENSION
 
 _MIB = 2**20
 
@@ -26,9 +26,9 @@ def extension_missing(*, is_available: bool) -> Finding:
     return Finding(
         check="statements.extension",
         severity="info",
-        subject=EXTENSION,
+        subject=STATEMENTS_EXTENSION,
         title="The server does not count its statements; what is shown was measured in this process alone",
-        evidence=f"The extension {EXTENSION} is {'available' if is_available else 'neither installed nor available'}",
+        evidence=f"The extension {STATEMENTS_EXTENSION} is {'available' if is_available else 'neither installed nor available'}",
         fix="Put pg_stat_statements into shared_preload_libraries, restart the server, and create the extension in this database"
         + ("" if is_available else "; it is in the server's contrib package"),
         ddl=("CREATE EXTENSION IF NOT EXISTS pg_stat_statements;",),
@@ -43,7 +43,7 @@ def texts_hidden(hidden: int) -> list[Finding]:
         Finding(
             check="statements.hidden",
             severity="info",
-            subject=EXTENSION,
+            subject=STATEMENTS_EXTENSION,
             title="Statements of other roles are not in the list",
             evidence=f"{hidden} entries of roles whose statements the monitor's role may not see",
             fix="Grant pg_read_all_stats (or pg_monitor) to the monitor's role",

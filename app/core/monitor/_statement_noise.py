@@ -14,14 +14,15 @@ _CATALOGS = re.compile(
     re.IGNORECASE,
 )
 _OWN_TABLES = re.compile(r'\b(?:from|into|update|join|table)\s+(?:only\s+)?"?monitor_\w', re.IGNORECASE)
-_TRIVIAL = re.compile(r"select \?(?:::\w+)?", re.IGNORECASE)
+_TRIVIAL = re.compile(r"select (?:\?(?:::\w+)?|true|pg_try_advisory\w*\(.*\))", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def is_noise(statement: str) -> bool:
     """Whether a list of slow statements is better without it. It still counts in the total.
 
-    Transaction control, settings, EXPLAIN; whatever reads the catalogs, as this monitor does; the monitor's history tables; ``SELECT 1``.
+    Transaction control, settings, EXPLAIN; whatever reads the catalogs, as this monitor does; the monitor's history tables; ``SELECT 1``;
+    asking for an advisory lock without waiting for it.
     """
     shape = shape_of(statement)
     verb = shape.split(" ", 1)[0].rstrip(";").lower()

@@ -15,7 +15,7 @@ from app.core.monitor._errors import MonitorDenied, NotSupported
 from app.core.monitor._server import Asked
 from app.core.monitor._statement_use import StatementUse
 
-EXTENSION = "pg_stat_statements"
+STATEMENTS_EXTENSION = "pg_stat_statements"
 _OLDEST = (1, 9)
 _NOT_LOADED = "55000"
 _NOT_FOUND = ("42P01", "42883")  # The extension is there, so its schema is closed to us.

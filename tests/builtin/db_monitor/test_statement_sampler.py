@@ -1,5 +1,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -52,7 +55,7 @@ async def forget(database: Database) -> None:
     """Somebody resets the server's counters of this database."""
     async with database.engine.connect() as connection:
         await connection.exec_driver_sql(
-            "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()"
+            "SELECT statistics.pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()"
         )
 
 
@@ -94,7 +97,7 @@ async def test_an_interval_without_statements_is_one_of_zeros(
     await sampler.sample()
     window, by_text, _ = await history(counted)
     assert window.covered == window.until - window.since > timedelta(0)
-    assert not any("records" in statement or "monitor_" in statement for statement in by_text)
+    assert not any(name in statement for statement in by_text for name in ("records", "monitor_", "pg_"))
 
 
 async def test_of_two_that_sample_none_counts_twice(
@@ -134,6 +137,16 @@ async def _refuse(*_: object) -> None:
     raise RuntimeError("no")
 
 
+class _Closed(MonitorServer):
+    """A server whose extension is in a schema that the monitor's role may not use."""
+
+    @asynccontextmanager
+    async def ask(self, **options: Any) -> AsyncIterator[Any]:
+        async with super().ask(**options) as asked:
+            await asked.execute("SET LOCAL ROLE pg_signal_backend")
+            yield asked
+
+
 async def said(work: Callable[[], Awaitable[object]]) -> list[str]:
     """The reasons for which nothing was sampled."""
     with capture_logs() as logs:
@@ -148,7 +161,16 @@ async def test_where_it_cannot_work_it_says_so_once_and_waits(
     without = StatementSampler(plain, database, months=2)
     assert await said(without.sample) == ["pg_stat_statements is not installed in this database"]
     assert await said(without.sample) == []
+    now, facts = plain._clock.monotonic(), await plain.facts()
+    plain._facts = (now, replace(facts, is_standby=True))
+    assert await said(without.sample) == ["the server is a standby"]
+    assert await said(without.sample) == []
+    await without.keep()
     await plain.close()
+    closed = _Closed(counted)
+    reasons = await said(StatementSampler(closed, counted, months=2).sample)
+    await closed.close()
+    assert ["pg_monitor" in reason for reason in reasons] == [True]
     read_only = Database(f"{counted.url}", application_name="read-only")
     async with counted.engine.begin() as connection:
         name = await connection.scalar(text("SELECT current_database()"))

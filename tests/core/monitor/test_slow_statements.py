@@ -4,11 +4,11 @@ from app.core.monitor import (
     SlowStatement,
     StatementUse,
     extension_missing,
-    in_order,
     is_noise,
-    marks_of,
     ranked,
     statement_findings,
+    statement_marks,
+    statements_in_order,
     texts_hidden,
 )
 
@@ -37,7 +37,7 @@ MS = 1_000
     ],
 )
 def test_thresholds(use: StatementUse, share: float, marks: tuple[str, ...]) -> None:
-    assert marks_of(use, share) == marks
+    assert statement_marks(use, share) == marks
 
 
 def test_each_order_puts_the_most_first_and_time_decides_among_equals() -> None:
@@ -46,14 +46,14 @@ def test_each_order_puts_the_most_first_and_time_decides_among_equals() -> None:
         2: StatementUse(calls=1, exec_us=500, rows=5, temp_blocks=1, max_us=500),
         3: StatementUse(calls=2, exec_us=100, plan_us=600, rows=5, wal_bytes=7, read_blocks=8),
     }
-    assert in_order(uses, "total") == [1, 3, 2]
-    assert in_order(uses, "mean") == [2, 1, 3]
-    assert in_order(uses, "calls") == [1, 3, 2]
-    assert in_order(uses, "max") == [2, 1, 3]
-    assert in_order(uses, "rows") == [3, 2, 1]
-    assert in_order(uses, "blocks") == [3, 1, 2]
-    assert in_order(uses, "temp") == [2, 1, 3]
-    assert in_order(uses, "wal") == [3, 1, 2]
+    assert statements_in_order(uses, "total") == [1, 3, 2]
+    assert statements_in_order(uses, "mean") == [2, 1, 3]
+    assert statements_in_order(uses, "calls") == [1, 3, 2]
+    assert statements_in_order(uses, "max") == [2, 1, 3]
+    assert statements_in_order(uses, "rows") == [3, 2, 1]
+    assert statements_in_order(uses, "blocks") == [3, 1, 2]
+    assert statements_in_order(uses, "temp") == [2, 1, 3]
+    assert statements_in_order(uses, "wal") == [3, 1, 2]
 
 
 def test_findings_are_of_what_costs_and_at_most_so_many() -> None:
@@ -94,6 +94,9 @@ def test_what_keeps_us_from_seeing_is_told_with_its_fix() -> None:
         ("SELECT * FROM information_schema.columns", True),
         ("INSERT INTO monitor_statement_samples (at) VALUES ($1)", True),
         ("SELECT sum(calls) FROM monitor_statement_samples", True),
+        ("SELECT true", True),
+        ("SELECT pg_try_advisory_lock($1)", True),
+        ("SELECT pg_advisory_lock($1)", False),
         ("SELECT name FROM orders", False),
         ("SELECT pages FROM x WHERE note = 'from pg_catalog'", False),
         ("INSERT INTO orders VALUES ($1)", False),

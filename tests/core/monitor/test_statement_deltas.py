@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.monitor import StatementKey, StatementRow, StatementSnapshot, StatementUse, added, deltas
+from app.core.monitor import (
+    StatementKey,
+    StatementRow,
+    StatementSnapshot,
+    StatementUse,
+    statement_deltas,
+    total_use,
+)
 from app.core.monitor._statement_use import COUNTED
 
 BORN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -41,11 +48,11 @@ def ran(use: StatementUse) -> bool:
 def test_deltas_of_intervals_add_up_to_the_whole(steps: dict[StatementKey, list[StatementUse]]) -> None:
     def at(index: int) -> StatementSnapshot:
         return snapshot(
-            {key: StatementRow(added(parts[: index + 1]), BORN) for key, parts in steps.items()}, index
+            {key: StatementRow(total_use(parts[: index + 1]), BORN) for key, parts in steps.items()}, index
         )
 
-    first, second = deltas(at(0), at(1)), deltas(at(1), at(2))
-    whole = deltas(at(0), at(2))
+    first, second = statement_deltas(at(0), at(1)), statement_deltas(at(1), at(2))
+    whole = statement_deltas(at(0), at(2))
     assert first.is_complete
     assert second.is_complete
     assert not first.restarted
@@ -54,7 +61,7 @@ def test_deltas_of_intervals_add_up_to_the_whole(steps: dict[StatementKey, list[
             assert (key in found.uses) is ran(part)
             if ran(part):
                 assert counted(found.uses[key]) == counted(part)
-        together = added(
+        together = total_use(
             found.uses[key]
             for found in (first, second)
             if key in found.uses and ran(parts[1]) and ran(parts[2])
@@ -62,7 +69,7 @@ def test_deltas_of_intervals_add_up_to_the_whole(steps: dict[StatementKey, list[
         if ran(parts[1]) and ran(parts[2]):
             assert counted(together) == counted(whole.uses[key])
     assert counted(whole.total) == counted(
-        added(use for parts in steps.values() for use in parts[1:] if ran(parts[1] + parts[2]))
+        total_use(use for parts in steps.values() for use in parts[1:] if ran(parts[1] + parts[2]))
     )
 
 
@@ -75,7 +82,7 @@ def test_whatever_the_server_did_no_counter_is_negative(
     after = snapshot({key: StatementRow(pair[1], None) for key, pair in pairs.items()}, 1)
     if is_reset:
         after = replace(after, stats_reset=after.at)
-    found = deltas(before, after)
+    found = statement_deltas(before, after)
     for key, use in found.uses.items():
         assert min(counted(use)) >= 0
         assert use.squares_ms2 >= 0
@@ -107,17 +114,17 @@ TEN, TWELVE = StatementUse(calls=10, exec_us=900), StatementUse(calls=12, exec_u
     ],
 )
 def test_an_entry_that_began_anew_counts_whole(before: StatementRow, after: StatementRow, calls: int) -> None:
-    found = deltas(snapshot({KEY: before}), snapshot({KEY: after}, 1))
+    found = statement_deltas(snapshot({KEY: before}), snapshot({KEY: after}, 1))
     assert found.uses[KEY].calls == calls
     assert found.is_complete is (KEY not in found.restarted) is (calls == 2)
 
 
 def test_what_was_thrown_away_makes_it_incomplete_and_what_is_new_does_not() -> None:
     ten = StatementRow(TEN, BORN)
-    assert deltas(snapshot({}), snapshot({KEY: ten}, 1)).is_complete
-    assert deltas(snapshot({}), snapshot({KEY: ten}, 1)).uses == {KEY: TEN}
-    assert not deltas(snapshot({KEY: ten, OTHER: ten}), snapshot({KEY: ten}, 1)).is_complete
-    assert not deltas(snapshot({KEY: ten}), snapshot({KEY: ten}, 1, dealloc=1)).is_complete
+    assert statement_deltas(snapshot({}), snapshot({KEY: ten}, 1)).is_complete
+    assert statement_deltas(snapshot({}), snapshot({KEY: ten}, 1)).uses == {KEY: TEN}
+    assert not statement_deltas(snapshot({KEY: ten, OTHER: ten}), snapshot({KEY: ten}, 1)).is_complete
+    assert not statement_deltas(snapshot({KEY: ten}), snapshot({KEY: ten}, 1, dealloc=1)).is_complete
 
 
 @settings(max_examples=40)

@@ -10,10 +10,10 @@ from app.core.monitor import (
     MonitorServer,
     NotSupported,
     StatementDeltas,
-    deltas,
     hidden_statements,
     query_origin,
     redacted,
+    statement_deltas,
     statement_snapshot,
     statement_texts,
 )
@@ -53,7 +53,7 @@ async def used_by(server: MonitorServer, work: Work) -> tuple[StatementDeltas, d
         before = await server.put(statement_snapshot)
         await work()
         after = await server.put(statement_snapshot)
-        found = deltas(before, after)
+        found = statement_deltas(before, after)
         if after.dealloc == before.dealloc:
             break
     async with server.ask() as asked:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import RowMapping, delete, func, insert, select, text
+from sqlalchemy import BigInteger, RowMapping, any_, delete, func, insert, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.builtin.db_monitor.models import MonitoredStatement, StatementSample
@@ -14,7 +15,9 @@ from app.core.db import keep_partitions, translate_errors
 from app.core.monitor import StatementDeltas, StatementKey, StatementUse
 
 TABLE = StatementSample.__tablename__
-_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('gatehouse:monitor_statement_samples', 0))")
+_TURN = text(
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('gatehouse:monitor_statement_samples', 0))"
+)
 _LATER = text("SELECT EXISTS (SELECT 1 FROM monitor_statement_samples WHERE queryid = 0 AND at > :since)")
 _KEEP_TEXTS = text("""
 INSERT INTO monitor_statements AS known (queryid, text, routes, policies, first_seen, last_seen)
@@ -31,7 +34,8 @@ UPDATE monitor_statements SET last_seen = :at
 WHERE queryid = ANY(CAST(:ids AS bigint[])) AND last_seen < CAST(:at AS timestamptz) - interval '1 hour'
 """)
 _IN_A_MOMENT = text(
-    "SELECT set_config('statement_timeout', '2s', true), set_config('lock_timeout', '200ms', true)"
+    "SELECT pg_catalog.set_config('statement_timeout', '2s', true), pg_catalog.set_config('lock_timeout', '200ms', true),"
+    " pg_catalog.set_config('jit', 'off', true)"
 )
 _SUMS = """
 CAST(sum(calls) AS bigint) AS calls, CAST(sum(exec_us) AS bigint) AS exec_us, CAST(sum(plans) AS bigint) AS plans,
@@ -42,11 +46,12 @@ CAST(sum(wal_bytes) AS bigint) AS wal_bytes, sum(squares_ms2) AS squares_ms2, ma
 """
 _WINDOW = text(f"""
 SELECT queryid, min(since) AS since, max(at) AS until, bool_and(is_complete) AS is_complete, sum(at - since) AS covered, {_SUMS}
-FROM monitor_statement_samples WHERE at > clock_timestamp() - CAST(:window AS interval) GROUP BY queryid
+FROM monitor_statement_samples
+WHERE at > now() - CAST(:window AS interval) AND (CAST(:queryid AS bigint) IS NULL OR queryid IN (0, :queryid)) GROUP BY queryid
 """)  # noqa: S608 - a constant of this file
 _SPAN = text("""
-SELECT min(since), max(at), clock_timestamp() FROM monitor_statement_samples
-WHERE queryid = 0 AND at > coalesce(clock_timestamp() - CAST(:window AS interval), '-infinity')
+SELECT min(since), max(at), now() FROM monitor_statement_samples
+WHERE queryid = 0 AND at > coalesce(now() - CAST(:window AS interval), '-infinity')
 """)
 _SERIES = text(f"""
 SELECT date_bin(CAST(:step AS interval), at, CAST(:since AS timestamptz)) AS bucket, queryid = 0 AS is_all, {_SUMS}
@@ -145,10 +150,11 @@ class StatementHistory:
         with translate_errors():
             await self._session.execute(_IN_A_MOMENT)
 
-    async def window(self, length: timedelta) -> WindowUse | None:
-        """All samples that end within the last ``length``, by statement; None when there is none."""
+    async def window(self, length: timedelta, queryid: int | None = None) -> WindowUse | None:
+        """All samples that end within the last ``length``, by statement, or those of one; None when there is none."""
         with translate_errors():
-            found = (await self._session.execute(_WINDOW, {"window": length})).mappings().all()
+            values = {"window": length, "queryid": queryid}
+            found = (await self._session.execute(_WINDOW, values)).mappings().all()
         uses = {row["queryid"]: _use(row) for row in found}
         for row in found:
             if row["queryid"] == ALL_STATEMENTS:
@@ -158,7 +164,8 @@ class StatementHistory:
 
     async def texts(self, queryids: Iterable[int]) -> dict[int, KnownStatement]:
         """What is known of these statements; those that never were among the first of an interval are absent."""
-        rows = select(MonitoredStatement).where(MonitoredStatement.queryid.in_(list(queryids)))
+        ids = literal(list(queryids), ARRAY(BigInteger))
+        rows = select(MonitoredStatement).where(MonitoredStatement.queryid == any_(ids))
         with translate_errors():
             return {
                 row.queryid: KnownStatement(

@@ -33,7 +33,11 @@ async def list_slow_queries(
     return answer_of(await statements.report(query))
 
 
-@router.get("/slow-queries/{queryid}", dependencies=[enforce_all_policies("monitor_slow_query", LOOK)])
+@router.get(
+    "/slow-queries/{queryid}",
+    dependencies=[enforce_all_policies("monitor_slow_query", LOOK)],
+    responses={404: {"description": "Nobody knows this statement, or the server does not count any"}},
+)
 @api_worker(LOOK)
 async def read_slow_query(
     queryid: QueryId, query: Annotated[StatementQuery, Query()], statements: Statements

@@ -11,8 +11,8 @@ from app.core.monitor import (
     SlowStatement,
     StatementUse,
     hidden_statements,
-    marks_of,
     share_percent,
+    statement_marks,
     statement_snapshot,
 )
 
@@ -51,7 +51,7 @@ class Counted:
         """One of them; zeros if it did not run."""
         use = self.uses.get(queryid, StatementUse())
         share = share_percent(use, self.total)
-        return SlowStatement(queryid, text, use, share, routes, policies, marks_of(use, share))
+        return SlowStatement(queryid, text, use, share, routes, policies, statement_marks(use, share))
 
 
 async def counted_by_server(asked: Asked) -> Counted:
@@ -72,9 +72,13 @@ async def counted_by_server(asked: Asked) -> Counted:
     )
 
 
-async def counted_by_history(asked: Asked, session: ReadSession, window: timedelta) -> Counted | None:
-    """In the samples of the last ``window``; None when there are none. Raises as ``hidden_statements``, and a DatabaseError."""
-    found = await StatementHistory(session).window(window)
+async def counted_by_history(
+    asked: Asked, session: ReadSession, window: timedelta, queryid: int | None = None
+) -> Counted | None:
+    """In the samples of the last ``window``; None when there are none. ``uses`` may be of ``queryid`` alone.
+
+    Raises as ``hidden_statements``, and a DatabaseError."""
+    found = await StatementHistory(session).window(window, queryid)
     if found is None:
         return None
     return Counted(

@@ -14,7 +14,7 @@ from app.builtin.db_monitor.service.measured import by_text, measured_queries
 from app.core.db import Database, ReadSession, get_read_db_context
 from app.core.errors import NotFound
 from app.core.monitor import (
-    EXTENSION,
+    STATEMENTS_EXTENSION,
     Asked,
     Finding,
     Measured,
@@ -23,9 +23,9 @@ from app.core.monitor import (
     NotSupported,
     SlowStatement,
     extension_missing,
-    in_order,
     ranked,
     statement_findings,
+    statements_in_order,
     texts_hidden,
 )
 
@@ -81,8 +81,8 @@ class SlowQueries:
         if ask.source == "service":
             return self._own(ask)
         facts = await self._server.facts()
-        missing = extension_missing(is_available=EXTENSION in facts.available)
-        if not facts.has(EXTENSION):
+        missing = extension_missing(is_available=STATEMENTS_EXTENSION in facts.available)
+        if not facts.has(STATEMENTS_EXTENSION):
             return self._own(ask, missing)
         try:
             return await self._counted(ask)
@@ -139,7 +139,7 @@ class SlowQueries:
     ) -> list[SlowStatement]:
         """The first of those that are wanted and have a text; what is noise has none."""
         wanted = {queryid: use for queryid, use in counted.uses.items() if ask.wants(use)}
-        order = in_order(wanted, ask.sort)[:_MOST_CANDIDATES]
+        order = statements_in_order(wanted, ask.sort)[:_MOST_CANDIDATES]
         known = await StatementHistory(session).texts(order)
         # The history knows most of them already, and has no noise; the server reads all its texts from a file for the others.
         others = [queryid for queryid in order if queryid not in known]
@@ -168,7 +168,7 @@ class SlowQueries:
         Raises NotFound for one that nobody knows, NotSupported where the server does not count, and as ``report``.
         """
         async with self._both() as (asked, session):
-            counted, answered, notes = await _count(asked, session, window)
+            counted, answered, notes = await _count(asked, session, window, queryid)
             history = StatementHistory(session)
             known = (await history.texts([queryid])).get(queryid)
             texts = {} if known is not None else await described_by_server(asked, [queryid])
@@ -193,11 +193,11 @@ class SlowQueries:
 
 
 async def _count(
-    asked: Asked, session: ReadSession, window: Window
+    asked: Asked, session: ReadSession, window: Window, queryid: int | None = None
 ) -> tuple[Counted, Window, tuple[str, ...]]:
     """What to answer from, and what to know about it; the server's own counters where the history has nothing."""
     length = WINDOWS[window]
-    kept = await counted_by_history(asked, session, length) if length is not None else None
+    kept = await counted_by_history(asked, session, length, queryid) if length is not None else None
     if kept is not None:
         return kept, window, kept.doubts
     live = await counted_by_server(asked)

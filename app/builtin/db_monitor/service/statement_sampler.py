@@ -8,17 +8,18 @@ import structlog
 from app.builtin.db_monitor.repository import NewText, StatementHistory
 from app.core.db import Database, DatabaseReadOnly, get_db_context
 from app.core.monitor import (
-    EXTENSION,
+    STATEMENTS_EXTENSION,
     Asked,
+    MonitorDenied,
     MonitorServer,
     NotSupported,
     StatementDeltas,
     StatementKey,
     StatementSnapshot,
-    deltas,
     is_noise,
     query_origin,
     redacted,
+    statement_deltas,
     statement_snapshot,
     statement_texts,
 )
@@ -34,7 +35,7 @@ class StatementSampler:
 
     The counters of the last time are kept in this process, some megabytes at most: a process that takes over the lead begins anew, so that
     at most one interval is lost, and so does one that finds that another has written meanwhile. What it cannot write is written the next
-    time. Where it cannot work at all (a standby, a read-only database, no extension) it says so once and waits.
+    time. Where it cannot work at all (a standby, a read-only database, no extension or no right to it) it says so once and waits.
     """
 
     def __init__(self, server: MonitorServer, database: Database, *, months: int) -> None:
@@ -53,8 +54,8 @@ class StatementSampler:
         """
         try:
             return await self._sample()
-        except NotSupported as error:
-            return self._skipped(error.detail or EXTENSION)
+        except (NotSupported, MonitorDenied) as error:
+            return self._skipped(error.detail or STATEMENTS_EXTENSION)
         except DatabaseReadOnly:
             return self._skipped("the database is read-only")
 
@@ -82,7 +83,7 @@ class StatementSampler:
         async with self._server.ask(statement_timeout_ms=5_000, budget_s=15) as asked:
             after, before = await statement_snapshot(asked), self._before
             if before is not None and after.at - before.at <= _LONGEST_INTERVAL:
-                found = deltas(before, after)
+                found = statement_deltas(before, after)
                 texts = await self._look_at(asked, found)
                 top = self._top(found)
         written = 0 if found is None else await self._write(found, top, texts)
