@@ -116,6 +116,7 @@ GATED = (
     Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries/{queryid}", scope="read:monitor", missing=True),
+    Endpoint("POST", "/db-monitor/optimize-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),

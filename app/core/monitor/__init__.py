@@ -41,7 +41,7 @@ from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
 from app.core.monitor._measured import Measured, MeasuredQuery
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
-from app.core.monitor._plan import Plan, PlanStep, plan_of
+from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
 from app.core.monitor._plan_findings import plan_findings, step_name
 from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
@@ -88,6 +88,18 @@ from app.core.monitor._table_size_monitor import GrowthTrend, TableSizeMonitor
 from app.core.monitor._table_sizes import TableSize, TableSizes, sizes_to_store, table_sizes
 from app.core.monitor._table_vacuum import VacuumState
 from app.core.monitor._wraparound import DatabaseAge, Holder, TableAge, Wraparound, wraparound
+from app.core.monitor.advice import (
+    Advice,
+    Ran,
+    Rewrite,
+    Suggestion,
+    WorkloadAdvice,
+    WorkloadIndex,
+    advise,
+    advise_workload,
+    advisor_with,
+    findings_of,
+)
 
 __all__ = [
     "APPLICATION_NAME",
@@ -99,6 +111,7 @@ __all__ = [
     "SAMPLES_TABLE",
     "STATEMENTS_EXTENSION",
     "STATEMENT_SORTS",
+    "Advice",
     "Asked",
     "Autovacuum",
     "Bloat",
@@ -149,10 +162,12 @@ __all__ = [
     "QueryLatency",
     "QueryLatencyTracker",
     "QueryOrigin",
+    "Ran",
     "RedundantIndex",
     "RepeatedRead",
     "RepeatedReads",
     "Replication",
+    "Rewrite",
     "RunningVacuum",
     "Sequence",
     "Sequences",
@@ -177,6 +192,7 @@ __all__ = [
     "StatementText",
     "StatementUse",
     "StoreState",
+    "Suggestion",
     "TableAge",
     "TableCare",
     "TableDetail",
@@ -187,13 +203,19 @@ __all__ = [
     "UnindexedKey",
     "UnusedIndex",
     "VacuumState",
+    "WorkloadAdvice",
+    "WorkloadIndex",
     "Wraparound",
     "admitted",
+    "advise",
+    "advise_workload",
+    "advisor_with",
     "autovacuum",
     "connections",
     "explain",
     "explain_analyze",
     "extension_missing",
+    "findings_of",
     "hidden_statements",
     "index_efficiency",
     "index_report",

@@ -11,7 +11,7 @@ from tests.builtin.db_monitor.hostile import CANARY, FILE, HOSTILE, NOTES, Hosti
 from tests.leaks import LeakGuard
 from tests.sites import Site
 
-PATHS = ("/db-monitor/analyze-query",)
+ANALYZE, OPTIMIZE = "/db-monitor/analyze-query", "/db-monitor/optimize-query"
 SERVER_WORDS = (
     "invalid input syntax",
     "relation \\",
@@ -44,8 +44,11 @@ async def ask(site: Site, path: str, hostile: Hostile, *, analyze: bool) -> tupl
     return answer.status_code, answer.text
 
 
-@pytest.mark.parametrize("analyze", [False, True], ids=["planned", "run"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("path", "analyze"),
+    [(ANALYZE, False), (ANALYZE, True), (OPTIMIZE, False)],
+    ids=["planned", "run", "advised"],
+)
 async def test_no_statement_has_an_effect_and_each_is_answered_in_our_words(
     site: Site, database: Database, leak_guard: LeakGuard, path: str, analyze: bool
 ) -> None:
