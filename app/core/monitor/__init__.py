@@ -41,7 +41,7 @@ from app.core.monitor._locks import Locks, LockSession, OpenTransaction, locks
 from app.core.monitor._measured import Measured, MeasuredQuery
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
-from app.core.monitor._plan import Measured, Plan, PlanStep, plan_of
+from app.core.monitor._plan import Plan, PlanStep, plan_of
 from app.core.monitor._plan_findings import plan_findings, step_name
 from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
