@@ -42,8 +42,9 @@ class Screens:
         colors: Colors = "light",
         signed_in: bool = True,
         scripts: bool = True,
+        complains_of: str | None = None,
     ) -> AsyncIterator[Page]:
-        """The page at ``path``, loaded, in a window of its own."""
+        """The page at ``path``, loaded, in a window of its own. ``complains_of``: what the browser must say, and nothing else."""
         context = await self._browser.new_context(
             viewport={"width": width, "height": 800},
             color_scheme=colors,
@@ -56,7 +57,8 @@ class Screens:
             yield await self._opened(context, path, complaints)
         finally:
             await context.close()
-        assert complaints == []
+        assert [text for text in complaints if complains_of is None or complains_of not in text] == []
+        assert bool(complaints) == (complains_of is not None)
 
     async def _opened(self, context: BrowserContext, path: str, complaints: list[str]) -> Page:
         page = await context.new_page()

@@ -30,7 +30,7 @@ ANALYZE shop.orders, shop.customers;
 _HISTORY = """
 INSERT INTO monitor_statement_samples (queryid, at, user_id, toplevel, is_complete, since, calls, exec_us, plans, plan_us, io_us, rows,
     hit_blocks, read_blocks, dirtied_blocks, temp_blocks, wal_bytes, squares_ms2, max_us)
-SELECT queryid, at - n * interval '5 minutes', user_id, toplevel, is_complete, since - n * interval '5 minutes', calls,
+SELECT queryid, at - n * interval '5 minutes', user_id, toplevel, is_complete, at - (n + 1) * interval '5 minutes', calls,
     (exec_us * (1.2 + sin(n / 6.0) / 2))::bigint, plans, plan_us, io_us, rows, hit_blocks, read_blocks, dirtied_blocks, temp_blocks,
     wal_bytes, squares_ms2, max_us
 FROM monitor_statement_samples, generate_series(1, 60) n WHERE date_trunc('month', at - n * interval '5 minutes') = date_trunc('month', at)

@@ -38,7 +38,7 @@ class ExplainForm(BaseModel):
 @api_worker(ASK)
 async def explain_form(request: Request) -> Response:
     """The form."""
-    return answer(request, "explain.html", scripts=("copy",), sql="", analyze=False, plan=None)
+    return answer(request, "explain.html", scripts=("copy",), sql="", analyze=False, plan=None, advice=None)
 
 
 @router.post("/explain", dependencies=[enforce_all_policies("ui_monitor_explain", PLAN)])
