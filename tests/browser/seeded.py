@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from app.builtin.db_monitor.service import StatementSampler, TableSampling
 from app.core.db import Database
 
-HOSTILE = '<script>alert("x")</script>'
+HOSTILE = '<img src=x onerror="alert(1)">&amp;'
 SLOW = "SELECT o.id, c.name FROM shop.orders o JOIN shop.customers c ON c.id = o.customer_id WHERE o.note = $1 ORDER BY o.created_at DESC"
 
 _TABLES = f"""
