@@ -28,6 +28,7 @@ for part in (
     indexes,
     tables,
     slow_queries,
+    advice,
 ):
     router.include_router(part)
 

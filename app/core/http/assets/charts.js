@@ -2,12 +2,19 @@
 "use strict";
 (() => {
   const drawn = new Map();
+  // In the next frame: a chart that changes its size while sizes are told would make the browser complain of a loop.
   const watcher = new ResizeObserver((entries) => {
-    for (const { target } of entries) drawn.get(target)?.setSize(sizeOf(target));
+    requestAnimationFrame(() => entries.forEach(({ target }) => fit(target)));
   });
   const SIZES = ["B", "kB", "MB", "GB", "TB", "PB"];
 
   const sizeOf = (box) => ({ width: Math.max(200, Math.floor(box.clientWidth)), height: box.clientWidth < 500 ? 180 : 240 });
+
+  function fit(box) {
+    const plot = drawn.get(box);
+    const size = sizeOf(box);
+    if (plot && (plot.width !== size.width || plot.height !== size.height)) plot.setSize(size);
+  }
 
   function bytes(value) {
     let step = 0;
@@ -45,7 +52,7 @@
     const say = words(figure.dataset.unit);
     const series = lines.map((label, index) => ({
       label, stroke: color(`--series-${index + 1}`), width: 2, dash: index > 0 ? [8 - index * 2, 4] : undefined,
-      points: { size: 5 }, value: (_, value) => say(value),
+      points: { size: 5 }, spanGaps: true, value: (_, value) => say(value),
     }));
     return {
       ...sizeOf(box), tzDate: (seconds) => new Date(seconds * 1000), cursor: { drag: { x: false, y: false } },
@@ -56,7 +63,7 @@
   }
 
   function draw(figure) {
-    const table = figure.querySelector("table");
+    const table = figure.querySelector("details table"); // not the legend that was drawn before
     const box = figure.querySelector(".plot");
     if (!table || !box) return;
     const { lines, data } = numbers(table);
