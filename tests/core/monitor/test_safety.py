@@ -2,6 +2,7 @@
 suite over HTTP is tests/builtin/db_monitor/test_hostile_statements.py.
 """
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -27,7 +28,7 @@ from app.core.monitor import (
     statement_text,
 )
 
-ROLE = "gatehouse_safety_reader"
+ROLE = f"gatehouse_safety_reader_{os.getpid()}"  # roles are of the server, which all workers share
 CANARY = "canary-of-safety-9c4d"
 SCHEMA = f"""
 CREATE SCHEMA safety;
