@@ -198,6 +198,8 @@ class Classes:
     def _is_fixed_operation(self, alias: str, table: TableFacts, part: Expression, operator: str) -> bool:
         known = self.operators.get(operator, ())
         given = [self.type_oid(alias, table, it) for it in parts_of(part)]
+        if isinstance(part, OfArray):
+            given = [given[0], given[0]]
         exact = [it for it in known if [it.left, it.right][-len(given) :] == given]
         return bool(known) and all(it.volatility == "i" for it in exact or known)
 
