@@ -11,14 +11,15 @@ from app.core.monitor._server import MonitorServer, ServerFacts
 from app.core.monitor.advice._catalog import tables_of
 from app.core.monitor.advice._charges import charges_of
 from app.core.monitor.advice._choice import MIN_PAGES, MIN_ROWS, Choice, Chosen, Declined
-from app.core.monitor.advice._classes import classes_of
+from app.core.monitor.advice._class_questions import classes_of
 from app.core.monitor.advice._composing import Composer
 from app.core.monitor.advice._cost import Look, cost_settings
 from app.core.monitor.advice._estimates import Estimates
 from app.core.monitor.advice._expressions import Column, Expression, columns_of
 from app.core.monitor.advice._foreign_keys import has_index, references_of
 from app.core.monitor.advice._hypothetical import Hypothesis
-from app.core.monitor.advice._options import Index, Option, Options
+from app.core.monitor.advice._indexes import Index
+from app.core.monitor.advice._options import Option, Options
 from app.core.monitor.advice._readings import Reading, Tables, readings_of
 from app.core.monitor.advice._reasons import cautions
 from app.core.monitor.advice._rewrites import materialized, rewrite_of
