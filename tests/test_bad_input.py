@@ -494,7 +494,7 @@ class TestPages:
         if endpoint.role is not None:
             body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=["cpu_user"])), 403)
             assert body["required_roles"] == [endpoint.role]
-        assert (await send(site, endpoint)).status_code == 200
+        assert (await send(site, endpoint)).status_code == (404 if endpoint.missing else 200)
 
 
 class TestPaths:
