@@ -238,10 +238,13 @@ class TestS7WhoMayWhat:
             "/db-monitor/analyze-query",
             "/db-monitor/optimize-query",
             "/db-monitor/optimize-workload",
+            "/ui/db-monitor/explain",
         }
-        gates = [gate for route in routes for gate in gates_of(route)]
+        gates = [(route.path, gate) for route in routes for gate in gates_of(route)]
         assert len(gates) == len(routes) > 1
-        assert {gate.config.security.scopes for gate in gates} == {("read:monitor",)}
+        for path, gate in gates:
+            scope = "write:monitor" if path == "/ui/db-monitor/explain" else "read:monitor"
+            assert gate.config.security.scopes == (scope,), path
 
 
 class TestS8NoValues:
