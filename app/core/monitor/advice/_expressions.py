@@ -88,7 +88,7 @@ class Negation:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class IsTest:
     """``of IS <what>``: NULL, NOT NULL, TRUE, NOT TRUE, FALSE, UNKNOWN and so on."""
 
     of: "Expression"
@@ -130,7 +130,7 @@ Expression: TypeAlias = (
     | Both
     | Either
     | Negation
-    | Test
+    | IsTest
     | Row
     | Collated
     | Opaque

@@ -12,12 +12,12 @@ from app.core.monitor.advice._expressions import (
     Either,
     Expression,
     Given,
+    IsTest,
     Negation,
     OfArray,
     Opaque,
     Operation,
     Row,
-    Test,
 )
 
 
@@ -68,11 +68,11 @@ def _operation(expression: Operation | OfArray | Negation, sql: Callable[..., st
             return f"({sql(left)} {operator} {'ALL' if is_all else 'ANY'} ({sql(array)}))"
 
 
-def _other(expression: Cast | Test | Row | Collated, sql: Callable[..., str]) -> str:
+def _other(expression: Cast | IsTest | Row | Collated, sql: Callable[..., str]) -> str:
     match expression:
         case Cast(of, name):
             return f"({sql(of)})::{name}"
-        case Test(of, what):
+        case IsTest(of, what):
             return f"({sql(of)} IS {what})"
         case Row("ARRAY", parts):
             return f"ARRAY[{sql(*parts)}]"

@@ -8,10 +8,10 @@ from app.core.monitor.advice._expressions import (
     Column,
     Either,
     Expression,
+    IsTest,
     Negation,
     OfArray,
     Operation,
-    Test,
     columns_of,
 )
 from app.core.monitor.advice._reading import read
@@ -58,7 +58,7 @@ def _meant(reading: Reading, clause: Expression) -> tuple[str | None, str] | Non
         case Operation(operator, left, right) if left is not None:
             key = left if _mine(reading, left) else right
             return _of_key(reading, operator, key)
-        case Test(of, "NULL" | "NOT NULL") if not isinstance(of, Column):
+        case IsTest(of, "NULL" | "NOT NULL") if not isinstance(of, Column):
             return _of_key(reading, "=", of)
         case _:
             return None

@@ -12,11 +12,11 @@ from app.core.monitor.advice._expressions import (
     Constant,
     Either,
     Expression,
+    IsTest,
     Negation,
     OfArray,
     Operation,
     Row,
-    Test,
     columns_of,
     conjuncts,
     is_understood,
@@ -89,14 +89,14 @@ class Ways:
         if not is_understood(clause) or not self._mine(clause):
             return None
         match clause:
-            case Column() | Test() | Negation():
+            case Column() | IsTest() | Negation():
                 found = self._tested(clause)
             case Operation(operator, left, right) if left is not None:
                 found = self._compared(clause, operator, left, right)
             case OfArray("=", left, array, False) if self._is_key(left) and self._is_value(array):
                 found = self._keyed("equal", left, "=", clause, values=_count(array))
             case OfArray("<>", left, array, True) if self._is_key(left) and self._is_value(array):
-                found = Way("rare", (Key(bare(self._plain(left))),), (clause,))
+                found = self._rare(left, clause)
             case _:
                 found = None
         return replace(found, join=join) if found is not None and join is not None else found
@@ -150,19 +150,26 @@ class Ways:
 
     def _tested(self, clause: Expression) -> Way | None:
         match clause:
-            case Test(of, "NULL") if self._is_key(of):
+            case IsTest(of, "NULL") if self._is_key(of):
                 found = self._keyed("equal", of, "=", clause)
                 return None if found is None else replace(found, is_null=True)
-            case Test(of, "NOT NULL") if isinstance(self._plain(of), Column):
+            case IsTest(of, "NOT NULL") if isinstance(self._plain(of), Column):
                 return self._keyed("range", of, "<", clause)
             case Column() as column if self._type(column) == "boolean":
                 return self._keyed("equal", column, "=", clause)
-            case Negation(Column() as column) | Test(Column() as column, "TRUE" | "FALSE"):
+            case Negation(Column() as column) | IsTest(Column() as column, "TRUE" | "FALSE"):
                 return self._keyed("equal", column, "=", clause)
-            case Test(Column() as column, "NOT TRUE" | "NOT FALSE"):
-                return Way("rare", (Key(bare(column)),), (clause,))
+            case IsTest(Column() as column, "NOT TRUE" | "NOT FALSE"):
+                return self._rare(column, clause)
             case _:
                 return None
+
+    def _rare(self, left: Expression, clause: Expression) -> Way | None:
+        """For a partial index, whose condition must hold nothing that changes, and no parameter."""
+        key = self._plain(left)
+        if not isinstance(key, Column) or not self._classes.may_be_indexed(self._alias, self._table, clause):
+            return None
+        return Way("rare", (Key(bare(key)),), (clause,))
 
     def _type(self, expression: Expression) -> str | None:
         return self._classes.type_of(self._alias, self._table, self._plain(expression))
@@ -177,7 +184,7 @@ class Ways:
         if operator == "=" or operator in _COMPARED:
             return self._keyed("equal" if operator == "=" else "range", left, operator, clause)
         if operator == "<>":
-            return Way("rare", (Key(bare(self._plain(left))),), (clause,))
+            return self._rare(left, clause)
         pattern = pattern_of(operator, right)
         return (
             self._searched(operator, left, clause) if pattern is None else self._like(pattern, left, clause)
