@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 _MAX_TEXT = 20_000  # Longer text is cut before it is read: one statement must not cost milliseconds.
+_MAX_KEPT = 4_000  # Longer text is read anew each time: thousands of such must not stay in memory.
 
 # One pass from left to right, as the server reads: what stands inside a literal, a comment or a name is never taken for anything else, so
 # names are read too (``a$b$`` begins no literal). Beyond ASCII every letter may be part of a name or a tag.
@@ -43,7 +44,9 @@ def shape_of(statement: str) -> str:
     Left out is the text after 20,000 characters, after a comment inside a comment, after a name that does not end, and after a plain
     literal with ``\\'`` in it, whose end depends on the session's ``standard_conforming_strings``. In names a space is what does not print.
     """
-    return _shape(statement[:_MAX_TEXT])  # Cut first: the last 2,048 texts are remembered.
+    if len(statement) > _MAX_KEPT:
+        return _shape.__wrapped__(statement[:_MAX_TEXT])
+    return _shape(statement)
 
 
 @lru_cache(maxsize=2048)

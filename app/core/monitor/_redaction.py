@@ -22,6 +22,7 @@ _VERBS = frozenset({
     "load", "lock", "move", "notify", "prepare", "reassign", "refresh", "reindex", "release", "reset", "revoke", "rollback",
     "savepoint", "security", "set", "show", "start", "truncate", "unlisten", "vacuum",
 })  # fmt: skip
+_MAX_KEPT = 4_000  # As of shapes: what is longer is not remembered.
 _NO_TEXT = "<not shown>"
 
 
@@ -31,7 +32,8 @@ def redacted(statement: str) -> str:
     Several statements in one text are treated one by one. Nothing of a literal is ever kept, also not of one that does not end. At most
     20,000 characters of each.
     """
-    return _redacted(shape_of(statement))
+    shape = shape_of(statement)
+    return _redacted(shape) if len(shape) <= _MAX_KEPT else _redacted.__wrapped__(shape)
 
 
 @lru_cache(maxsize=1024)
