@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from app.core.monitor._figures import moment
 from app.core.monitor._panel import Finding
 from app.core.monitor._server import Asked
 
@@ -119,7 +119,7 @@ class Autovacuum:
     is_on: bool
     workers: int
     busy: int
-    stats_reset: Any
+    stats_reset: datetime | None
     tables: tuple[TableCare, ...]
     running: tuple[RunningVacuum, ...]
     findings: tuple[Finding, ...]
@@ -147,8 +147,8 @@ async def autovacuum(
     )
 
 
-def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Iterator[Finding]:
-    counted = "since the statistics were made" if since is None else f"since {since:%Y-%m-%d %H:%M}"
+def _of_table(each: TableCare, times: float, least_rows: int, since: datetime | None) -> Iterator[Finding]:
+    counted = "since the statistics were made" if since is None else f"since {moment(since)}"
     is_large = max(each.live_rows, each.changed_rows) >= least_rows
     late = each.dead_rows >= max(least_rows, times * each.vacuum_threshold)
     if late:
@@ -159,7 +159,7 @@ def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Ite
             title=f"{each.table} has many dead rows"
             + ("" if each.is_enabled else ", and autovacuum is off for it"),
             evidence=f"{each.dead_rows:,} dead, {each.live_rows:,} live; its threshold is {each.vacuum_threshold:,.0f};"
-            f" last vacuum {_when(each.last_vacuum)}, counted {counted}",
+            f" last vacuum {moment(each.last_vacuum)}, counted {counted}",
             fix="VACUUM it; then see what keeps autovacuum from it: switched off, too few workers, locks, old transactions",
             ddl=_vacuum(each),
         )
@@ -169,7 +169,7 @@ def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Ite
             severity="info",
             subject=each.table,
             title=f"Autovacuum is off for {each.table}",
-            evidence=f"{each.live_rows:,} rows; last vacuum {_when(each.last_vacuum)}",
+            evidence=f"{each.live_rows:,} rows; last vacuum {moment(each.last_vacuum)}",
             fix="Switch it on, unless somebody vacuums and analyses it after each load",
             ddl=(f"ALTER TABLE {each.quoted} RESET (autovacuum_enabled);",),
         )
@@ -200,7 +200,7 @@ def _statistics(each: TableCare, times: float, *, is_large: bool, counted: str) 
             if is_never
             else f"The statistics of {each.table} are stale",
             evidence=f"{each.changed_rows:,} rows changed, its threshold is {each.analyze_threshold:,.0f};"
-            f" last ANALYZE {_when(each.last_analyze)}, counted {counted}",
+            f" last ANALYZE {moment(each.last_analyze)}, counted {counted}",
             fix="ANALYZE it before any other advice on its statements is believed",
             ddl=(f"ANALYZE {each.quoted};",),
         )
@@ -209,10 +209,6 @@ def _statistics(each: TableCare, times: float, *, is_large: bool, counted: str) 
 def _vacuum(each: TableCare) -> tuple[str, ...]:
     again = () if each.is_enabled else (f"ALTER TABLE {each.quoted} RESET (autovacuum_enabled);",)
     return (f"VACUUM (ANALYZE) {each.quoted};", *again)
-
-
-def _when(moment: datetime | None) -> str:
-    return "unknown" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _all_busy(workers: int) -> Finding:

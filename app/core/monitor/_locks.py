@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from app.core.monitor._panel import Finding
@@ -102,7 +103,7 @@ class Locks:
     sessions: tuple[LockSession, ...]
     transactions: tuple[OpenTransaction, ...]
     deadlocks: int
-    stats_reset: Any
+    stats_reset: datetime | None
     findings: tuple[Finding, ...]
 
 

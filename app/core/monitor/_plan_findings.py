@@ -7,6 +7,7 @@ that follows from them is noise.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from app.core.monitor._figures import moment
 from app.core.monitor._panel import Finding, Severity
 from app.core.monitor._plan import Plan, PlanStep
 from app.core.monitor._planned_tables import PlannedTable
@@ -57,7 +58,7 @@ def _stale(tables: Mapping[str, PlannedTable], share: float) -> Iterator[Finding
         if table.rows < 0:
             evidence = "No ANALYZE has counted its rows"
         elif table.changed >= max(_SMALL_ROWS, share * table.rows):
-            since = f"{table.analyzed_at:%Y-%m-%d %H:%M} UTC" if table.analyzed_at else "the statistics began"
+            since = moment(table.analyzed_at) if table.analyzed_at else "the statistics began"
             evidence = f"{table.changed:,.0f} rows changed since {since}, of {table.rows:,.0f}"
         else:
             continue

@@ -77,7 +77,7 @@ async def server_settings(connection: Asked) -> ServerSettings:
     found = {each["name"]: each for each in await connection.fetch(_SETTINGS, sorted(RULES))}
     facts = Facts(
         values={name: each["value"] for name, each in found.items()},
-        blocks={name: _bytes(each) for name, each in found.items()},
+        memory={name: _bytes(each) for name, each in found.items()},
         data_bytes=row["data_bytes"] or 0,
         table_bytes=row["table_bytes"] or 0,
         temp_bytes_a_day=row["temp_bytes"] * 86_400 / max(86_400.0, row["counted_s"]),

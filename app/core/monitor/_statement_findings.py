@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
+from app.core.monitor._figures import size
 from app.core.monitor._panel import Finding, Severity
 from app.core.monitor._slow_statements import SlowStatement, StatementMark
 from app.core.monitor._statements import STATEMENTS_EXTENSION
-
-_MIB = 2**20
 
 
 def statement_findings(
@@ -106,7 +105,7 @@ _WORDS: dict[StatementMark, tuple[Severity, str, Callable[[SlowStatement], str],
     "wal": (
         "info",
         "A statement writes much WAL",
-        lambda it: f"{it.use.wal_bytes / _MIB:.1f} MiB of WAL",
+        lambda it: f"{size(it.use.wal_bytes)} of WAL",
         "Write fewer rows or columns at once; look for indexes that nobody uses on its table",
     ),
 }
