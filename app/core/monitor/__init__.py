@@ -69,7 +69,6 @@ from app.core.monitor._statement_deltas import StatementDeltas, statement_deltas
 from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
 from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
-from app.core.monitor._statement_text import statement_text
 from app.core.monitor._statement_use import StatementUse
 from app.core.monitor._statements import (
     STATEMENTS_EXTENSION,
@@ -79,6 +78,7 @@ from app.core.monitor._statements import (
     StatementText,
     hidden_statements,
     statement_snapshot,
+    statement_text,
     statement_texts,
 )
 from app.core.monitor._store_state import StoreState, store_state

@@ -40,7 +40,8 @@ def plan_findings(
     return tuple(found)
 
 
-def _finding(check: str, severity: Severity, about: PlanStep | str, *words: str) -> Finding:
+def plan_finding(check: str, severity: Severity, about: PlanStep | str, *words: str) -> Finding:
+    """A finding of a plan, about one of its steps or a table by its name. ``words``: title, evidence, fix."""
     title, evidence, fix = words
     subject = about if isinstance(about, str) else step_name(about)
     return Finding(
@@ -63,7 +64,7 @@ def _stale(tables: Mapping[str, PlannedTable], share: float) -> Iterator[Finding
         else:
             continue
         title = f"The planner's statistics of {name} are old or missing, so its estimates are guesses"
-        yield _finding(
+        yield plan_finding(
             "statistics", "warning", name, title, evidence, "Run ANALYZE on it first, then look again"
         )
 
@@ -78,7 +79,7 @@ def _seq_scan(
     share = kept / table.rows
     if share > weak:
         return
-    yield _finding(
+    yield plan_finding(
         "seq_scan",
         "warning" if share <= strong else "info",
         step,
@@ -120,7 +121,7 @@ def _repeated_scan(
         return
     loops = inner.measured.loops if inner.measured else outer.rows
     if loops >= limit:
-        yield _finding(
+        yield plan_finding(
             "nested_loop",
             "warning",
             inner,
@@ -141,7 +142,7 @@ def _offset(step: PlanStep, limit: float) -> Iterator[Finding]:
         run = below.total_cost - below.startup_cost
         skipped = below.rows * (step.startup_cost - below.startup_cost) / run if run > 0 else 0.0
     if skipped >= limit:
-        yield _finding(
+        yield plan_finding(
             "offset",
             "warning",
             step,

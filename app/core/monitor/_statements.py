@@ -7,16 +7,18 @@ https://www.postgresql.org/docs/current/pgstatstatements.html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import asyncpg
 
+from app.core.errors import NotFound
 from app.core.monitor._errors import MonitorDenied, NotSupported
 from app.core.monitor._server import Asked
 from app.core.monitor._statement_use import StatementUse
 
-STATEMENTS_EXTENSION = "pg_stat_statements"
+STATEMENTS_EXTENSION: Final = "pg_stat_statements"
 _OLDEST = (1, 9)
+_MAY_NOT_SEE = "<insufficient privilege>"
 _NOT_LOADED = "55000"
 _NOT_FOUND = ("42P01", "42883")  # The extension is there, so its schema is closed to us.
 _LONGEST_TEXT = 20_000
@@ -61,6 +63,12 @@ _TEXTS: LiteralString = """
 SELECT s.queryid, pg_catalog.min(pg_catalog."left"(s.query, $2)) AS query, pg_catalog.min(pg_catalog."right"(s.query, 2000)) AS ending
 FROM pg_stat_statements(true) s JOIN pg_catalog.pg_database d ON d.oid = s.dbid AND d.datname = pg_catalog.current_database()
 WHERE s.queryid = ANY($1::bigint[]) GROUP BY 1
+"""
+# Of one statement run by several roles the texts are the same. Who may not see a text does not see its identifier either.
+_WHOLE_TEXT: LiteralString = """
+SELECT s.query FROM pg_stat_statements s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+WHERE (s.queryid = $1 OR s.queryid IS NULL) AND d.datname = pg_catalog.current_database()
+ORDER BY s.queryid IS NULL, s.calls DESC LIMIT 10
 """
 
 
@@ -138,6 +146,24 @@ async def statement_texts(connection: Asked, queryids: Iterable[int]) -> dict[in
     await _found(connection)
     rows = await _read(connection.fetch(_TEXTS, list(queryids), _LONGEST_TEXT))
     return {row["queryid"]: StatementText(row["query"], row["ending"]) for row in rows}
+
+
+async def statement_text(connection: Asked, queryid: int) -> str:
+    """The whole text of ``queryid`` (a signed number of 64 bits), with ``$n`` for its values; utility statements hold theirs.
+
+    Raises NotFound for an identifier that the extension does not know (any more), MonitorDenied where the monitor's role may not see the
+    text, and as ``statement_snapshot``.
+    """
+    await _found(connection)
+    texts = [row["query"] for row in await _read(connection.fetch(_WHOLE_TEXT, queryid))]
+    if not texts:
+        raise NotFound("pg_stat_statements does not know this queryid (any more)")
+    seen = [text for text in texts if text and text != _MAY_NOT_SEE]
+    if seen:
+        return str(seen[0])
+    if _MAY_NOT_SEE in texts:
+        raise MonitorDenied
+    raise NotFound("pg_stat_statements has lost the text of this statement")
 
 
 async def _found(connection: Asked) -> tuple[int, ...]:

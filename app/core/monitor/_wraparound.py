@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.core.monitor._panel import Finding, Severity
+from app.core.monitor._relations import quoted
 from app.core.monitor._server import Asked
 
 STOP_AGE: Final = 2**31 - 3_000_000
@@ -20,8 +21,7 @@ FROM pg_catalog.pg_database d ORDER BY greatest(pg_catalog.age(d.datfrozenxid), 
 """
 _TABLES = """
 SELECT n.nspname || '.' || c.relname AS "table", c.relpersistence = 't' AS is_temporary, o.relname IS NOT NULL AS is_toast,
-       coalesce(pn.nspname || '.' || o.relname, n.nspname || '.' || c.relname) AS belongs_to,
-       pg_catalog.quote_ident(coalesce(pn.nspname, n.nspname)) || '.' || pg_catalog.quote_ident(coalesce(o.relname, c.relname)) AS quoted,
+       coalesce(pn.nspname, n.nspname)::text AS owner_schema, coalesce(o.relname, c.relname)::text AS owner_name,
        pg_catalog.age(c.relfrozenxid)::bigint AS transaction_age, pg_catalog.mxid_age(c.relminmxid)::bigint AS multixact_age,
        least(current_setting('autovacuum_freeze_max_age')::bigint, x.own) AS transaction_limit,
        least(current_setting('autovacuum_multixact_freeze_max_age')::bigint, x.own_multixact) AS multixact_limit,
@@ -98,9 +98,14 @@ class TableAge(NumberAge):
     table: str
     is_temporary: bool
     is_toast: bool
-    belongs_to: str
-    quoted: str
+    owner_schema: str
+    owner_name: str
     bytes: int
+
+    @property
+    def belongs_to(self) -> str:
+        """``schema.name`` of the table that VACUUM is given."""
+        return f"{self.owner_schema}.{self.owner_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ def _table(each: TableAge) -> Finding:
         fix="It is temporary: end the session that keeps it"
         if each.is_temporary
         else "See whether autovacuum is ended again and again (locks, holders); then VACUUM it by hand in a quiet hour",
-        ddl=() if each.is_temporary else (f"VACUUM (FREEZE) {each.quoted};",),
+        ddl=() if each.is_temporary else (f"VACUUM (FREEZE) {quoted(each.owner_schema, each.owner_name)};",),
     )
 
 

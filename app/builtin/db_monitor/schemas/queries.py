@@ -46,7 +46,7 @@ class StatementIn(BaseModel):
         return self.sql is not None or self.analyze
 
 
-class MeasuredOut(BaseModel):
+class StepRunOut(BaseModel):
     """What a step did when it ran: rows and milliseconds of one loop, blocks of all."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -91,7 +91,7 @@ class PlanStepOut(BaseModel):
     total_cost: float
     cost_percent: float
     is_costliest: bool
-    measured: MeasuredOut | None
+    measured: StepRunOut | None
 
 
 class StatementReportOut(BaseModel):
