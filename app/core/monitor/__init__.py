@@ -71,6 +71,7 @@ from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
 from app.core.monitor._statement_use import StatementUse
 from app.core.monitor._statements import (
+    QUERYIDS,
     STATEMENTS_EXTENSION,
     StatementKey,
     StatementRow,
@@ -108,6 +109,7 @@ __all__ = [
     "MEAN_ALERT_MS",
     "PLANNING_MS",
     "POOL_ALERT_PERCENT",
+    "QUERYIDS",
     "SAMPLES_TABLE",
     "STATEMENTS_EXTENSION",
     "STATEMENT_SORTS",

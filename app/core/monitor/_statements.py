@@ -17,6 +17,8 @@ from app.core.monitor._server import Asked
 from app.core.monitor._statement_use import StatementUse
 
 STATEMENTS_EXTENSION: Final = "pg_stat_statements"
+QUERYIDS: Final = range(-(2**63), 2**63)
+"""What a ``queryid`` can be: a signed number of 64 bits."""
 _OLDEST = (1, 9)
 _MAY_NOT_SEE = "<insufficient privilege>"
 _NOT_LOADED = "55000"
@@ -149,13 +151,17 @@ async def statement_texts(connection: Asked, queryids: Iterable[int]) -> dict[in
 
 
 async def statement_text(connection: Asked, queryid: int) -> str:
-    """The whole text of ``queryid`` (a signed number of 64 bits), with ``$n`` for its values; utility statements hold theirs.
+    """The whole text of ``queryid``, with ``$n`` for its values; utility statements hold theirs.
 
     Raises NotFound for an identifier that the extension does not know (any more), MonitorDenied where the monitor's role may not see the
     text, and as ``statement_snapshot``.
     """
     await _found(connection)
-    texts = [row["query"] for row in await _read(connection.fetch(_WHOLE_TEXT, queryid))]
+    texts = (
+        [row["query"] for row in await _read(connection.fetch(_WHOLE_TEXT, queryid))]
+        if queryid in QUERYIDS
+        else []
+    )
     if not texts:
         raise NotFound("pg_stat_statements does not know this queryid (any more)")
     seen = [text for text in texts if text and text != _MAY_NOT_SEE]

@@ -14,6 +14,7 @@ from app.builtin.db_monitor.service.measured import by_text, measured_queries
 from app.core.db import Database, ReadSession, get_read_db_context
 from app.core.errors import NotFound
 from app.core.monitor import (
+    QUERYIDS,
     STATEMENTS_EXTENSION,
     Asked,
     Finding,
@@ -168,6 +169,8 @@ class SlowQueries:
 
         Raises NotFound for one that nobody knows, NotSupported where the server does not count, and as ``report``.
         """
+        if queryid not in QUERYIDS:
+            raise NotFound("There is no such statement")
         async with self._both() as (asked, session):
             counted, answered, notes = await _count(asked, session, window, queryid)
             history = StatementHistory(session)
