@@ -86,6 +86,14 @@ async def test_a_statement_that_is_refused_comes_back_with_the_reason(screens: S
         assert await page.get_by_label("One SELECT").input_value() == "DROP TABLE shop.orders"
 
 
+async def test_a_form_that_is_not_of_this_session_is_refused(screens: Screens) -> None:
+    async with screens.open(f"{M}/explain", complains_of="403") as page:
+        await page.get_by_label("One SELECT").fill("SELECT 1")
+        await page.locator("main input[name=csrf_token]").evaluate("it => { it.value = 'x'; }")
+        await page.get_by_role("button", name="Explain").click()
+        await expect(page.get_by_role("alert")).to_contain_text("does not belong to your session")
+
+
 async def test_ddl_is_copied(screens: Screens) -> None:
     async with screens.open(f"{M}/indexes") as page:
         await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -128,7 +136,7 @@ async def test_a_page_refreshes_itself_while_it_is_wanted_and_keeps_what_the_rea
 
 
 async def test_when_the_session_is_over_the_refresh_leads_to_the_form(screens: Screens) -> None:
-    async with screens.open(f"{M}/connections") as page:
+    async with screens.open(f"{M}/connections", complains_of="ERR_ABORTED") as page:
         await page.context.clear_cookies()
         await page.get_by_label("Refresh every").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")

@@ -27,7 +27,8 @@ SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT 
        (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
          WHERE l.locktype = 'advisory' AND a.application_name = 'gatehouse-monitor'),
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
-       (SELECT pg_stat_file('{FILE}', true)), (SELECT count(*) FROM pg_authid)
+       (SELECT pg_stat_file('{FILE}', true)), (SELECT
+         string_agg(rolname || coalesce(rolpassword, ''), ',' ORDER BY rolname) FROM pg_authid WHERE rolname IN ('postgres', 'gatehouse'))
 """
 
 

@@ -32,6 +32,10 @@
     return unit ? `${short.toLocaleString("en")} ${unit}` : short.toLocaleString("en");
   };
 
+  // In UTC, as everywhere on the pages.
+  const moment = (at) => new Date(at * 1000).toISOString();
+  const ticks = (_, splits) => splits.map((at) => (moment(at).slice(11, 16) === "00:00" ? moment(at).slice(5, 10) : moment(at).slice(11, 16)));
+
   // A row is a moment: <th data-at="seconds since 1970">, and a <td data-value> for each line; without a value there is a gap.
   function numbers(table) {
     const rows = [...table.tBodies[0].rows];
@@ -55,10 +59,10 @@
       points: { size: 5 }, spanGaps: true, value: (_, value) => say(value),
     }));
     return {
-      ...sizeOf(box), tzDate: (seconds) => new Date(seconds * 1000), cursor: { drag: { x: false, y: false } },
+      ...sizeOf(box), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"), cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-      series: [{ label: "Time", value: (_, at) => (at ? new Date(at * 1000).toLocaleString() : "–") }, ...series],
-      axes: [axis(color("--faint"), color("--line"), {}), axis(color("--faint"), color("--line"), { size: 78, values: (_, ticks) => ticks.map(say) })],
+      series: [{ label: "Time", value: (_, at) => (at ? `${moment(at).slice(0, 16).replace("T", " ")} UTC` : "–") }, ...series],
+      axes: [axis(color("--faint"), color("--line"), { values: ticks }), axis(color("--faint"), color("--line"), { size: 78, values: (_, splits) => splits.map(say) })],
     };
   }
 

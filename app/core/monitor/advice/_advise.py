@@ -11,14 +11,15 @@ from app.core.monitor._server import MonitorServer, ServerFacts
 from app.core.monitor.advice._catalog import tables_of
 from app.core.monitor.advice._charges import charges_of
 from app.core.monitor.advice._choice import MIN_PAGES, MIN_ROWS, Choice, Chosen, Declined
-from app.core.monitor.advice._classes import classes_of
+from app.core.monitor.advice._class_questions import classes_of
 from app.core.monitor.advice._composing import Composer
 from app.core.monitor.advice._cost import Look, cost_settings
 from app.core.monitor.advice._estimates import Estimates
 from app.core.monitor.advice._expressions import Column, Expression, columns_of
 from app.core.monitor.advice._foreign_keys import has_index, references_of
 from app.core.monitor.advice._hypothetical import Hypothesis
-from app.core.monitor.advice._options import Index, Option, Options
+from app.core.monitor.advice._indexes import Index
+from app.core.monitor.advice._options import Option, Options
 from app.core.monitor.advice._readings import Reading, Tables, readings_of
 from app.core.monitor.advice._reasons import cautions
 from app.core.monitor.advice._rewrites import materialized, rewrite_of
@@ -38,6 +39,7 @@ _BARE = (
 )
 _SERIAL = "SET LOCAL max_parallel_workers_per_gather = 0"
 _SEPARATE_ROWS = 50
+_MAX_READINGS = 25
 
 
 async def advise(server: MonitorServer, sql: str) -> Advice:
@@ -81,7 +83,7 @@ class _Statement:
         tables = await tables_of(self._connection, _names(self._root, self._without))
         self._charges = charges_of(self._root, tables)
         self._loops = charges_of(self._without, tables).loops
-        self._readings = readings_of(self._without, tables)
+        self._readings = self._costliest(readings_of(self._without, tables))
         self._classes = await classes_of(
             self._connection,
             [(it.alias, it.table, _expressions(it)) for it in self._readings],
@@ -97,6 +99,17 @@ class _Statement:
         await self._add_references(composer, tables)
         return composer.advice(self._rewrites, self._explained(results, tables))
 
+    def _costliest(self, readings: list[Reading]) -> list[Reading]:
+        """The advice on one statement must not take for ever."""
+        if len(readings) <= _MAX_READINGS:
+            return readings
+        self._reasons.append(
+            f"of {len(readings)} readings of tables only the {_MAX_READINGS} that cost most were looked at"
+        )
+        return sorted(readings, key=lambda it: self._charges.by_alias.get(it.alias, 0.0), reverse=True)[
+            :_MAX_READINGS
+        ]
+
     def _explained(self, results: Sequence[Chosen | Declined], tables: Tables) -> list[str]:
         declined = [it.reason for it in results if isinstance(it, Declined)]
         if not results:
@@ -108,7 +121,12 @@ class _Statement:
         if not table.is_ordinary:
             return Declined(reading, f"{table.title} is no table that could have an index")
         if not table.is_analyzed:
-            return Declined(reading, f"{table.title} has no statistics: ANALYZE it and ask again")
+            return Declined(
+                reading,
+                f"{table.title} has no statistics that the monitor may see: ANALYZE it, or GRANT SELECT",
+            )
+        if (tiny := self._choice.too_small(reading)) is not None:
+            return tiny
         reader = Ways(reading.alias, table, self._classes)
         clauses = flattened(reading.clauses)
         options = await self._options(reading, reader, clauses)

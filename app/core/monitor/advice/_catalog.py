@@ -130,7 +130,8 @@ def _table(row: Any, columns: list[Any], indexes: list[Any]) -> TableFacts:
         rows=row["rows"],
         pages=int(row["pages"]),
         visible=min(1.0, row["visible"] / max(1, row["pages"])),
-        is_analyzed=bool(row["is_counted"]) and any(it["n_distinct"] is not None for it in columns),
+        is_analyzed=bool(row["is_counted"])
+        and (row["rows"] == 0 or any(it["n_distinct"] is not None for it in columns)),
         writes_per_day=None if days < _MIN_DAYS or not row["writes"] else row["writes"] / days,
         hot_percent=round(100.0 * row["hot"] / updates, 1) if updates else None,
         is_stale=(row["changes"] or 0) > max(_STALE_ROWS, row["rows"] * _STALE_SHARE),

@@ -20,6 +20,7 @@ _STREAMS = frozenset(
         "Group",
     ]
 ) | {"Subquery Scan", "Merge Append", "Incremental Sort", "Nested Loop", "Merge Join", "Hash Join"}
+_TURNS = 10.0  # So many the planner expects of WITH RECURSIVE.
 _KEPT = frozenset({"Materialize", "Memoize", "Hash"})
 
 
@@ -95,6 +96,8 @@ class _Spread:
                 return loops
             others = sum(it.total_cost for it in step.children if it is not child)
             return loops * max(1.0, (step.total_cost - others) / max(child.total_cost, 0.01))
+        if child.relationship == "Inner" and step.kind == "Recursive Union":
+            return loops * _TURNS
         if child.relationship == "Inner" and step.kind == "Nested Loop" and child.kind not in _KEPT:
             outer = next((it.rows for it in step.children if it.relationship == "Outer"), 1.0)
             return loops * max(1.0, outer * share)

@@ -62,11 +62,16 @@ class Choice:
         self._settings = settings
         self._charges = charges
 
+    def too_small(self, reading: Reading) -> Declined | None:
+        """Told before anything is asked about it."""
+        table = reading.table
+        if table.rows >= MIN_ROWS and table.pages >= MIN_PAGES:
+            return None
+        return Declined(reading, f"{table.title} is so small that reading all of it is the fastest way")
+
     def of(self, reading: Reading, options: Iterable[Option], loops: float) -> Chosen | Declined:
         """The option that pays, or why none does."""
         table = reading.table
-        if table.rows < MIN_ROWS or table.pages < MIN_PAGES:
-            return Declined(reading, f"{table.title} is so small that reading all of it is the fastest way")
         possible = list(options)
         if not possible:
             return Declined(reading, f"no condition on {table.title} is one that an index serves")

@@ -1,11 +1,9 @@
 """Operators, types and functions, asked of the server's catalogs: which index can serve what."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from app.core.db import DRIVER_ERRORS
 from app.core.monitor.advice._expressions import (
     Call,
     Cast,
@@ -13,7 +11,6 @@ from app.core.monitor.advice._expressions import (
     Column,
     Constant,
     Expression,
-    Given,
     IsTest,
     OfArray,
     Operation,
@@ -23,57 +20,24 @@ from app.core.monitor.advice._expressions import (
     parts_of,
     walk,
 )
-from app.core.monitor.advice._rendering import quoted, rendered
-from app.core.monitor.advice._settings import settings
-from app.core.monitor.advice._tables import TableFacts, bare
+from app.core.monitor.advice._tables import TableFacts
 
-# For each operator the index methods that serve it, by the type on its left.
-# https://www.postgresql.org/docs/current/xindex.html
-_SERVING = """
-SELECT w.operator, w.type::oid AS type, m.amname::text AS method, o.opcname::text AS class, o.opcdefault AS is_default
-FROM unnest($1::text[], $2::oid[]) AS w(operator, type)
-JOIN pg_catalog.pg_type t ON t.oid = w.type
-JOIN pg_catalog.pg_operator p ON p.oprname = w.operator
-JOIN pg_catalog.pg_amop a ON a.amopopr = p.oid AND a.amoppurpose = $3
-JOIN pg_catalog.pg_am m ON m.oid = a.amopmethod
-JOIN pg_catalog.pg_opclass o ON o.opcfamily = a.amopfamily AND o.opcmethod = m.oid AND pg_catalog.pg_opclass_is_visible(o.oid)
-WHERE o.opcintype = a.amoplefttype AND o.opcintype IN (
-    t.oid, t.typbasetype,
-    CASE WHEN t.typcategory = 'A' THEN 2277 END, CASE t.typtype WHEN 'e' THEN 3500 WHEN 'r' THEN 3831 WHEN 'm' THEN 4537 END,
-    (SELECT k.casttarget FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_type kt ON kt.oid = k.casttarget
-     WHERE k.castsource = coalesce(nullif(t.typbasetype, 0), t.oid) AND k.castmethod = 'b' AND k.castcontext = 'i'
-     ORDER BY kt.typispreferred DESC, kt.typcategory = t.typcategory DESC LIMIT 1))
-"""
-_FUNCTIONS = """
-SELECT p.proname::text AS name, p.proargtypes::oid[]::bigint[] AS arguments, p.provolatile::text AS volatility, p.pronargs AS count,
-       n.nspname = 'pg_catalog' AS is_builtin
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.proname = ANY($1::text[])
-"""
-_OPERATORS = """
-SELECT o.oprname::text AS name, p.provolatile::text AS volatility, o.oprleft::bigint AS left, o.oprright::bigint AS right,
-       o.oprnamespace = 'pg_catalog'::regnamespace AND p.pronamespace = 'pg_catalog'::regnamespace AS is_builtin
-FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE o.oprname = ANY($1::text[])
-"""
-_CASTS = """
-SELECT k.castsource::bigint AS source, pg_catalog.format_type(k.casttarget, NULL) AS target, coalesce(p.provolatile::text, 'i') AS
-volatility, k.castmethod::text AS method
-FROM pg_catalog.pg_cast k LEFT JOIN pg_catalog.pg_proc p ON p.oid = k.castfunc WHERE k.castsource = ANY($1::oid[])
-"""
-# Other casts go by way of text, if the one side is text: the types' own functions do them.
-_TEXTUAL = """
-SELECT t.oid::bigint AS oid, pg_catalog.format_type(t.oid, NULL) AS name, t.typcategory::text AS category,
-       i.provolatile::text AS reading, o.provolatile::text AS writing
-FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc i ON i.oid = t.typinput JOIN pg_catalog.pg_proc o ON o.oid = t.typoutput
-WHERE t.oid = ANY($1::oid[]) OR pg_catalog.format_type(t.oid, NULL) = ANY($2::text[])
-"""
-_OWN_TYPES = """
-SELECT pg_catalog.format_type(t.oid, NULL) AS name FROM pg_catalog.pg_type t
-WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype IN ('b', 'r', 'm') AND pg_catalog.format_type(t.oid, NULL) = ANY($1::text[])
-"""
 _METHODS = ("btree", "gin", "gist")
 _LENGTH = re.compile(r"\([\d,]+\)")
 _GRAMMAR = frozenset({"coalesce", "greatest", "least", "nullif"})
 _INET = frozenset({"inet", "cidr"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A function or operator: its volatility (i, s, v) and what it takes."""
+
+    volatility: str
+    arguments: tuple[int, ...] = ()
+    count: int = 0
+    left: int = 0
+    right: int = 0
+    is_builtin: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +47,8 @@ class Classes:
     types: Mapping[tuple[str, Expression], tuple[int, str]] = field(default_factory=dict)
     serving: Mapping[tuple[str, int], tuple[tuple[str, str, bool], ...]] = field(default_factory=dict)
     ordering: Mapping[tuple[str, int], tuple[tuple[str, str, bool], ...]] = field(default_factory=dict)
-    functions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    operators: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    functions: Mapping[str, tuple[Known, ...]] = field(default_factory=dict)
+    operators: Mapping[str, tuple[Known, ...]] = field(default_factory=dict)
     casts: Mapping[tuple[int, str], str] = field(default_factory=dict)
     own_types: frozenset[str] = frozenset()
     has_trigrams: bool = False
@@ -93,7 +57,7 @@ class Classes:
         """Whether it may have another value for each row: an index cannot be asked for that."""
         calls = (it for it in walk(expression) if isinstance(it, Call) and it.form == "")
         return any(
-            known.volatility == "v" for call in calls for known in self.functions.get(_function(call), ())
+            known.volatility == "v" for call in calls for known in self.functions.get(function_of(call), ())
         )
 
     def type_oid(self, alias: str, table: TableFacts, expression: Expression) -> int | None:
@@ -156,14 +120,14 @@ class Classes:
     def _is_own(self, part: Expression) -> bool:
         match part:
             case Call():
-                known = self.functions.get(_function(part), ())
+                known = self.functions.get(function_of(part), ())
                 is_own = bool(known) and all(it.is_builtin for it in known)
-                return is_own or _function(part) in _GRAMMAR or part.form != ""
+                return is_own or function_of(part) in _GRAMMAR or part.form != ""
             case Operation(operator, _, _) | OfArray(operator, _, _, _):
                 found = self.operators.get(operator, ())
                 return bool(found) and all(it.is_builtin for it in found)
             case Cast(_, kind):
-                return _base(kind) in self.own_types
+                return base_of(kind) in self.own_types
             case _:
                 return True
 
@@ -181,7 +145,7 @@ class Classes:
                 return False
 
     def _is_fixed_call(self, alias: str, table: TableFacts, call: Call) -> bool:
-        name = _function(call)
+        name = function_of(call)
         if name in _GRAMMAR:
             return True
         known = [
@@ -198,6 +162,8 @@ class Classes:
     def _is_fixed_operation(self, alias: str, table: TableFacts, part: Expression, operator: str) -> bool:
         known = self.operators.get(operator, ())
         given = [self.type_oid(alias, table, it) for it in parts_of(part)]
+        if isinstance(part, OfArray):
+            given = [given[0], given[0]]
         exact = [it for it in known if [it.left, it.right][-len(given) :] == given]
         return bool(known) and all(it.volatility == "i" for it in exact or known)
 
@@ -208,14 +174,15 @@ class Classes:
         return self.casts.get((oid or 0, target.split("(", maxsplit=1)[0])) == "i"
 
 
-def _function(call: Call) -> str:
+def function_of(call: Call) -> str:
+    """The name that the catalogs have."""
     if call.form == "extract":
         return "extract"
     name = call.name.rsplit(".", 1)[-1].strip('"')
     return name.lower() if name.lower() in _GRAMMAR else name
 
 
-def _base(kind: str) -> str:
+def base_of(kind: str) -> str:
     """A type without its length: ``timestamp(3) with time zone`` and ``numeric(10,2)`` are printed so."""
     return _LENGTH.sub("", kind).removesuffix("[]")
 
@@ -233,126 +200,3 @@ def _is_spelling(expression: Expression) -> bool:
             )
         case _:
             return False
-
-
-async def classes_of(
-    connection: Any, readings: Iterable[tuple[str, TableFacts, tuple[Expression, ...]]], *, has_trigrams: bool
-) -> Classes:
-    """Ask what is needed for these conditions: (alias, table, conditions)."""
-    wanted = [(alias, table, part) for alias, table, clauses in readings for part in _parts(clauses)]
-    types = await _types(connection, wanted)
-    signs = {part.operator for _, _, part in wanted if isinstance(part, Operation | OfArray)} | {"=", "<"}
-    oids = {it[0] for it in types.values()} | {
-        it.type_oid for _, table, _ in wanted for it in table.columns.values()
-    }
-    pairs = [(sign, oid) for sign in signs for oid in oids]
-    casts = sorted({_base(part.type) for _, _, part in wanted if isinstance(part, Cast)})
-    names = {_function(part) for _, _, part in wanted if isinstance(part, Call)}
-    return Classes(
-        types={**types, **{(alias, bare(part)): found for (alias, part), found in types.items()}},
-        serving=await _serving(connection, pairs, "s"),
-        ordering=await _serving(connection, [it for it in pairs if "<->" in it[0]], "o"),
-        functions=_by_name(await connection.fetch(_FUNCTIONS, sorted(names)) if names else []),
-        operators=_by_name(await connection.fetch(_OPERATORS, sorted(signs))),
-        casts=await _casts(connection, oids, casts),
-        own_types=frozenset(row["name"] for row in await connection.fetch(_OWN_TYPES, casts)),
-        has_trigrams=has_trigrams,
-    )
-
-
-def _parts(clauses: tuple[Expression, ...]) -> Iterable[Expression]:
-    for clause in clauses:
-        yield from walk(clause)
-
-
-async def _casts(connection: Any, sources: set[int], targets: list[str]) -> dict[tuple[int, str], str]:
-    """How fixed each cast is: i, s or v."""
-    rows = await connection.fetch(_TEXTUAL, sorted(sources), targets)
-    found = {
-        (source["oid"], target["name"]): max(source["writing"], target["reading"])
-        for source in rows
-        for target in rows
-        if "S" in (source["category"], target["category"])
-    }
-    for row in await connection.fetch(_CASTS, sorted(sources)):
-        if row["method"] != "i":
-            found[row["source"], row["target"]] = "i" if row["method"] == "b" else row["volatility"]
-    return found
-
-
-async def _types(
-    connection: Any, wanted: Iterable[tuple[str, TableFacts, Expression]]
-) -> dict[tuple[str, Expression], tuple[int, str]]:
-    """The types of expressions, of each table in one question; one by one where one of them has no type of its own."""
-    found: dict[tuple[str, Expression], tuple[int, str]] = {}
-    by_table: dict[str, tuple[TableFacts, dict[Expression, None]]] = {}
-    for alias, table, part in wanted:
-        is_own = {it.alias for it in columns_of(part)} <= {alias}
-        if is_own and not isinstance(part, Column) and is_understood(part) and not _has_parameter(part):
-            by_table.setdefault(alias, (table, {}))[1][part] = None
-    for alias, (table, parts) in by_table.items():
-        known = await _typed(connection, alias, table, list(parts))
-        for part, one in zip(parts, known, strict=True):
-            if one is not None:
-                found[alias, part] = one
-    return found
-
-
-async def _typed(
-    connection: Any, alias: str, table: TableFacts, parts: list[Expression]
-) -> list[tuple[int, str] | None]:
-    """Of the results of questions that read nothing."""
-    name = f"{quoted(table.schema)}.{quoted(table.name)} AS {quoted(alias)}"
-    wanted = ", ".join(
-        f"pg_catalog.pg_typeof((SELECT {rendered(it)} FROM {name} WHERE false))"  # noqa: S608 - the server's own text
-        for it in parts
-    )
-    try:
-        async with settings(connection):
-            row = await connection.fetchrow(
-                f"SELECT ARRAY[{wanted}]::oid[]::bigint[] AS oids, ARRAY[{wanted}]::text[] AS names"
-            )
-    except DRIVER_ERRORS:
-        if len(parts) == 1:
-            return [None]
-        return [(await _typed(connection, alias, table, [it]))[0] for it in parts]
-    return list(zip(row["oids"], row["names"], strict=True))
-
-
-def _has_parameter(part: Expression) -> bool:
-    return any(isinstance(it, Given) and it.text.startswith("$") for it in walk(part))
-
-
-async def _serving(
-    connection: Any, pairs: list[tuple[str, int]], purpose: str
-) -> dict[tuple[str, int], tuple[tuple[str, str, bool], ...]]:
-    found: dict[tuple[str, int], tuple[tuple[str, str, bool], ...]] = {}
-    if not pairs:
-        return found
-    rows = await connection.fetch(
-        _SERVING, [it[0] for it in pairs], [it[1] for it in pairs], purpose.encode()
-    )
-    for row in rows:
-        slot = (row["operator"], row["type"])
-        found[slot] = (*found.get(slot, ()), (row["method"], row["class"], row["is_default"]))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    volatility: str
-    arguments: tuple[int, ...] = ()
-    count: int = 0
-    left: int = 0
-    right: int = 0
-    is_builtin: bool = False
-
-
-def _by_name(rows: Iterable[Any]) -> dict[str, tuple[_Known, ...]]:
-    found: dict[str, tuple[_Known, ...]] = {}
-    for row in rows:
-        values = {key: value for key, value in row.items() if key != "name"}
-        if "arguments" in values:
-            values["arguments"] = tuple(values["arguments"])
-        found[row["name"]] = (*found.get(row["name"], ()), _Known(**values))
-    return found

@@ -7,7 +7,7 @@ from app.core.monitor._server import ServerFacts
 from app.core.monitor.advice._choice import Chosen
 from app.core.monitor.advice._cost import CostSettings, Look, cost_of
 from app.core.monitor.advice._foreign_keys import Reference
-from app.core.monitor.advice._options import Index
+from app.core.monitor.advice._indexes import Index
 from app.core.monitor.advice._reasons import reason_of, reference_reason
 from app.core.monitor.advice._suggestions import Advice, Rewrite, Suggestion
 from app.core.monitor.advice._tables import TableFacts

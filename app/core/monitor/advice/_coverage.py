@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from app.core.monitor.advice._expressions import Column, Expression
-from app.core.monitor.advice._options import Index, Option
+from app.core.monitor.advice._indexes import Index
+from app.core.monitor.advice._options import Option
 from app.core.monitor.advice._tables import IndexFacts, KeyFacts, TableFacts, bare
 from app.core.monitor.advice._ways import Key
 

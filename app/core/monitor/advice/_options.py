@@ -7,6 +7,7 @@ from itertools import combinations
 
 from app.core.monitor.advice._cost import CostSettings, Look, cost_of
 from app.core.monitor.advice._expressions import Column, Expression, IsTest, columns_of
+from app.core.monitor.advice._indexes import Index, entry_bytes
 from app.core.monitor.advice._readings import Reading, SortKey
 from app.core.monitor.advice._tables import TableFacts, bare
 from app.core.monitor.advice._ways import Key, Way
@@ -17,23 +18,6 @@ _MANY_FIT = 0.3
 _FEW_TOGETHER = 2.0
 _TELLING = 100.0
 _SORTED_ROW = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """An index that does not exist. ``predicate``: conditions of a partial one."""
-
-    method: str
-    keys: tuple[Key, ...]
-    include: tuple[str, ...] = ()
-    predicate: tuple[Expression, ...] = ()
-    extension: str | None = None
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """Plain columns whose values it holds."""
-        names = {key.expression.name for key in self.keys if isinstance(key.expression, Column)}
-        return frozenset(names | set(self.include))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,14 +252,6 @@ class Options:
 
     def _bytes(self, index: Index) -> float:
         return entry_bytes(self._table, index)
-
-
-def entry_bytes(table: TableFacts, index: Index) -> float:
-    """Bytes of an entry's values, on average."""
-    keys = [key.expression for key in index.keys]
-    named = [it.name for it in keys if isinstance(it, Column)] + list(index.include)
-    widths = [table.columns[name].width if name in table.columns else 8 for name in named]
-    return float(sum(widths) + 16 * (len(keys) + len(index.include) - len(named)))
 
 
 def _keys(ways: Sequence[Shared]) -> tuple[Key, ...]:

@@ -9,6 +9,9 @@ from app.core.monitor.advice._expressions import Cast, Constant, Expression
 _LIKE = frozenset({"~~", "~~*"})
 _REGULAR = frozenset({"~", "~*"})
 _MIN_TRIGRAM = 3
+_CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_OPTIONAL = re.compile(r"\w(?=[*?{])")
+_GROUP = re.compile(r"\([^()]*\)[*?]?")
 _SPECIAL = re.compile(r"[\\.^$*+?()\[\]{}|]")
 
 
@@ -45,10 +48,14 @@ def _like(text: str, operator: str) -> Literal["exact", "prefix", "inside", "ope
 
 
 def _regular(text: str, operator: str) -> Literal["exact", "prefix", "inside", "open"]:
-    parts = _SPECIAL.split(text.removeprefix("^"))
-    if text.startswith("^") and parts[0] and "|" not in text and operator == "~":
+    begin = _SPECIAL.split(text.removeprefix("^"))[0]
+    if text.startswith("^") and begin and "|" not in text and operator == "~":
         return "prefix"
-    return "inside" if "|" not in text and _has_trigram(parts) else "open"
+    sure = _OPTIONAL.sub(" ", _CLASS.sub(" ", text))
+    outside = _GROUP.sub(" ", sure)
+    is_outside = "|" not in outside and _has_trigram(_SPECIAL.split(outside))
+    is_in_each = all(_has_trigram(_SPECIAL.split(it)) for it in sure.split("|"))
+    return "inside" if is_outside or is_in_each else "open"
 
 
 def _has_trigram(parts: list[str]) -> bool:

@@ -1,7 +1,5 @@
 """Reads conditions that the server printed: every operator in parentheses, every cast shown."""
 
-import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from app.core.monitor.advice._expressions import (
@@ -21,22 +19,8 @@ from app.core.monitor.advice._expressions import (
     Operation,
     Row,
 )
+from app.core.monitor.advice._tokens import NotReadable, Token, columns_seen, name_of, tokens_of
 
-_TOKEN = re.compile(
-    r"""
-    \s*(?:
-      (?P<text>   [eE]'(?:[^'\\]|\\.|'')*' | (?:[bBxX])?'(?:[^']|'')*' )
-    | (?P<quoted> "(?:[^"]|"")*" )
-    | (?P<number> \d+(?:\.\d*)?(?:[eE][+-]?\d+)? | \.\d+ )
-    | (?P<given>  \$\d+ )
-    | (?P<word>   [^\W\d][\w$]* )
-    | (?P<cast>   :: )
-    | (?P<mark>   [()\[\],.:] )
-    | (?P<sign>   [-+*/<>=~!@\#%^&|`?]+ )
-    )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _MAX_TEXT = 20_000
 _MAX_DEPTH = 40
 _TYPE_WORDS = {
@@ -67,74 +51,33 @@ _TESTS = (
 )  # fmt: skip
 
 
-class _NotRead(Exception):
-    """The text has a form that is not known here."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-
-    @property
-    def word(self) -> str:
-        return self.text.upper() if self.kind == "word" else ""
-
-
 @lru_cache(maxsize=4096)
 def read(text: str) -> Expression:
     """The tree of one printed condition; ``Opaque`` where it has a form that is not known here. Reads at most 20,000 characters."""
     if len(text) > _MAX_TEXT:
         return Opaque(text)
-    tokens: list[_Token] = []
+    tokens: list[Token] = []
     try:
-        tokens = _tokens(text)
+        tokens = tokens_of(text)
         reader = _Reader(tokens)
         found = reader.expression()
         reader.expect_end()
-    except (_NotRead, IndexError):
-        return Opaque(text, _seen(tokens))
+    except (NotReadable, IndexError):
+        return Opaque(text, columns_seen(tokens))
     return found
-
-
-def _tokens(text: str) -> list[_Token]:
-    found, position = [], 0
-    text = text.rstrip()
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if token is None:
-            raise _NotRead
-        found.append(_Token(token.lastgroup or "", token[0].strip()))
-        position = token.end()
-    return found
-
-
-def _name(token: _Token) -> str:
-    return token.text[1:-1].replace('""', '"') if token.kind == "quoted" else token.text
-
-
-def _seen(tokens: list[_Token]) -> tuple[Column, ...]:
-    """Columns of an unread condition: ``alias.column`` that is not a function."""
-    found = []
-    for index in range(len(tokens) - 2):
-        alias, dot, column = tokens[index : index + 3]
-        follows = tokens[index + 3].text if index + 3 < len(tokens) else ""
-        if dot.text == "." and {alias.kind, column.kind} <= {"word", "quoted"} and follows != "(":
-            found.append(Column(_name(alias), _name(column)))
-    return tuple(dict.fromkeys(found))
 
 
 class _Reader:
-    def __init__(self, tokens: list[_Token]) -> None:
-        self._tokens = [*tokens, _Token("end", "")]
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = [*tokens, Token("end", "")]
         self._at = 0
         self._depth = 0
 
     @property
-    def _next(self) -> _Token:
+    def _next(self) -> Token:
         return self._tokens[self._at]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -146,17 +89,17 @@ class _Reader:
 
     def _expect(self, text: str) -> None:
         if not self._accept(text):
-            raise _NotRead
+            raise NotReadable
 
     def expect_end(self) -> None:
         if self._next.kind != "end":
-            raise _NotRead
+            raise NotReadable
 
     def expression(self) -> Expression:
         """A chain of one kind of operator; the server prints no mixed ones."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise _NotRead
+            raise NotReadable
         found = self._operand()
         while (longer := self._continued(found)) is not None:
             found = longer
@@ -211,13 +154,13 @@ class _Reader:
 
     def _tested(self, left: Expression) -> Expression:
         if self._accept("DISTINCT"):
-            raise _NotRead
+            raise NotReadable
         for what in _TESTS:
             start = self._at
             if all(self._accept(word) for word in what.split()):
                 return IsTest(left, what)
             self._at = start
-        raise _NotRead
+        raise NotReadable
 
     def _operand(self) -> Expression:
         found = self._primary()
@@ -226,7 +169,7 @@ class _Reader:
                 self._take()
                 found = Cast(found, self._type())
             elif self._next.text == "[":
-                raise _NotRead
+                raise NotReadable
             else:
                 return found
 
@@ -242,11 +185,11 @@ class _Reader:
             return Operation(token.text, None, self._operand())
         if token.kind in {"word", "quoted"}:
             return self._worded(token)
-        raise _NotRead
+        raise NotReadable
 
     def _parenthesised(self) -> Expression:
         if self._next.word in {"SUBPLAN", "HASHED"}:
-            raise _NotRead
+            raise NotReadable
         if self._accept("INITPLAN"):
             number = self._take().text
             self._expect(")")
@@ -256,10 +199,10 @@ class _Reader:
         found = self.expression()
         self._expect(")")
         if self._next.text == ".":
-            raise _NotRead
+            raise NotReadable
         return found
 
-    def _worded(self, token: _Token) -> Expression:
+    def _worded(self, token: Token) -> Expression:
         word = token.word
         if word == "NOT":
             return Negation(self._compared())
@@ -268,7 +211,7 @@ class _Reader:
         if word.lower() in _NOW and self._next.text not in {".", "("}:
             return Given(token.text)
         if word in {"CASE", "EXISTS", "ANY", "ALL", "ALTERNATIVES"} and self._next.text != ".":
-            raise _NotRead
+            raise NotReadable
         if word in {"ROW", "ARRAY"} and self._next.text in {"(", "["}:
             return self._row(word)
         if word == "EXTRACT" and self._next.text == "(":
@@ -287,20 +230,20 @@ class _Reader:
         self._expect(")")
         return Call(part, (moment,), "extract")
 
-    def _named(self, token: _Token) -> Expression:
+    def _named(self, token: Token) -> Expression:
         names = [token]
         while self._accept("."):
             names.append(self._take())
         if any(it.kind not in {"word", "quoted"} for it in names):
-            raise _NotRead
+            raise NotReadable
         if self._accept("("):
             if self._next.word in {"DISTINCT", "VARIADIC"} or self._next.text == "*":
-                raise _NotRead
+                raise NotReadable
             return Call(".".join(it.text for it in names), self._list(")"))
         if len(names) > 2:
-            raise _NotRead
-        alias = _name(names[0]) if len(names) == 2 else None
-        return Column(alias, _name(names[-1]))
+            raise NotReadable
+        alias = name_of(names[0]) if len(names) == 2 else None
+        return Column(alias, name_of(names[-1]))
 
     def _list(self, closing: str) -> tuple[Expression, ...]:
         parts: list[Expression] = []

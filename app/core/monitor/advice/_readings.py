@@ -182,12 +182,13 @@ class _Walk:
         )
 
     def _extreme(self, step: PlanStep) -> _Context:
-        """min(x) alone is the first row ordered by x."""
-        found = {match.groups() for it in step.output if (match := _EXTREME.match(it))}
-        if step.strategy != "Plain" or step.group_key or len(found) != len(step.output) or len(found) != 1:
+        """min(x) is the first row ordered by x, and max(x) the last; both by one index."""
+        found = [match.groups() for it in step.output if (match := _EXTREME.match(it))]
+        inside = {it[1] for it in found}
+        if step.strategy != "Plain" or step.group_key or len(found) != len(step.output) or len(inside) != 1:
             return _Context(is_aggregated=True)
-        ((function, inside),) = found
-        key = SortKey(self.expression(inside), function == "max", function == "max")
+        is_last = all(it[0] == "max" for it in found)
+        key = SortKey(self.expression(found[0][1]), is_last, is_last)
         rows = step.children[0].rows if step.children else 1.0
         return _Context(1.0, (key,), rows, self._aliases(step))
 

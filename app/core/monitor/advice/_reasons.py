@@ -1,7 +1,7 @@
 """In words why an index is suggested."""
 
 from app.core.monitor.advice._choice import Chosen
-from app.core.monitor.advice._options import Index
+from app.core.monitor.advice._indexes import Index
 from app.core.monitor.advice._suggestions import key_sql
 from app.core.monitor.advice._tables import TableFacts
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.core.monitor.advice._choice import GAIN, SAVING_PAGES, USED
 from app.core.monitor.advice._cost import CostSettings
 from app.core.monitor.advice._hypothetical import METHODS, Hypothesis, Verdict
-from app.core.monitor.advice._options import Index
+from app.core.monitor.advice._indexes import Index
 from app.core.monitor.advice._tables import TableFacts
 
 Proposed = tuple[TableFacts, Index]

@@ -96,7 +96,7 @@ class Ways:
             case OfArray("=", left, array, False) if self._is_key(left) and self._is_value(array):
                 found = self._keyed("equal", left, "=", clause, values=_count(array))
             case OfArray("<>", left, array, True) if self._is_key(left) and self._is_value(array):
-                found = Way("rare", (Key(bare(self._plain(left))),), (clause,))
+                found = self._rare(left, clause)
             case _:
                 found = None
         return replace(found, join=join) if found is not None and join is not None else found
@@ -160,9 +160,16 @@ class Ways:
             case Negation(Column() as column) | IsTest(Column() as column, "TRUE" | "FALSE"):
                 return self._keyed("equal", column, "=", clause)
             case IsTest(Column() as column, "NOT TRUE" | "NOT FALSE"):
-                return Way("rare", (Key(bare(column)),), (clause,))
+                return self._rare(column, clause)
             case _:
                 return None
+
+    def _rare(self, left: Expression, clause: Expression) -> Way | None:
+        """For a partial index, whose condition must hold nothing that changes, and no parameter."""
+        key = self._plain(left)
+        if not isinstance(key, Column) or not self._classes.may_be_indexed(self._alias, self._table, clause):
+            return None
+        return Way("rare", (Key(bare(key)),), (clause,))
 
     def _type(self, expression: Expression) -> str | None:
         return self._classes.type_of(self._alias, self._table, self._plain(expression))
@@ -177,7 +184,7 @@ class Ways:
         if operator == "=" or operator in _COMPARED:
             return self._keyed("equal" if operator == "=" else "range", left, operator, clause)
         if operator == "<>":
-            return Way("rare", (Key(bare(self._plain(left))),), (clause,))
+            return self._rare(left, clause)
         pattern = pattern_of(operator, right)
         return (
             self._searched(operator, left, clause) if pattern is None else self._like(pattern, left, clause)

@@ -7,7 +7,7 @@ from typing import Final
 from app.core.errors import GatehouseError
 from app.core.monitor._server import MonitorServer
 from app.core.monitor.advice._advise import advise
-from app.core.monitor.advice._options import Index
+from app.core.monitor.advice._indexes import Index
 from app.core.monitor.advice._suggestions import Suggestion
 from app.core.monitor.advice._ways import Key
 

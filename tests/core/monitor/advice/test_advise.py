@@ -17,6 +17,7 @@ SUGGESTED = (
     ("SELECT * FROM {} WHERE status = 'sent' ORDER BY at LIMIT 5", 'btree ("status", "at")'),
     ("SELECT * FROM {} WHERE shipped IS NULL ORDER BY at LIMIT 5", 'btree ("at") WHERE ("shipped" IS NULL)'),
     ("SELECT max(at) FROM {}", 'btree ("at")'),
+    ("SELECT min(at), max(at) FROM {}", 'btree ("at")'),
     ("SELECT * FROM {} WHERE (data ->> 'ref') = 'r7'", """btree ((("data" ->> ('ref')::text)))"""),
     ("SELECT * FROM {} WHERE day::date = '2026-03-01'", 'btree ((("day")::date))'),
     ("SELECT * FROM {} WHERE abs(ref) = 7", 'btree ((abs("ref")))'),

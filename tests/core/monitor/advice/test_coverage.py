@@ -1,7 +1,8 @@
 from app.core.monitor.advice._cost import Look
 from app.core.monitor.advice._coverage import covering, replaced_by
 from app.core.monitor.advice._expressions import Column
-from app.core.monitor.advice._options import Index, Option
+from app.core.monitor.advice._indexes import Index
+from app.core.monitor.advice._options import Option
 from app.core.monitor.advice._reading import read
 from app.core.monitor.advice._tables import IndexFacts, TableFacts
 from app.core.monitor.advice._ways import Key

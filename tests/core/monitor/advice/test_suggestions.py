@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from app.core.monitor.advice import Suggestion, findings_of
 from app.core.monitor.advice._expressions import Column
-from app.core.monitor.advice._options import Index
+from app.core.monitor.advice._indexes import Index
 from app.core.monitor.advice._reading import read
 from app.core.monitor.advice._suggestions import Advice
 from app.core.monitor.advice._tables import TableFacts, bare
