@@ -131,17 +131,17 @@ class Autovacuum:
 
 
 async def autovacuum(
-    connection: Asked, *, times: float = 2.0, least_rows: int = 1_000, most: int = 50
+    asked: Asked, *, times: float = 2.0, least_rows: int = 1_000, limit: int = 50
 ) -> Autovacuum:
-    """What autovacuum leaves undone, at most ``most`` tables.
+    """What autovacuum leaves undone, at most ``limit`` tables.
 
     Found are tables with ``times`` as many dead (changed) rows as the threshold at which autovacuum comes, which it does within minutes
     when it can, from ``least_rows`` on; those never analysed, whose plans are guesses; those for which it is switched off. Counters are
     the server's estimates, and none are kept on a standby: nothing is found there.
     """
-    server = await connection.fetchrow(_SERVER)
-    tables = tuple(TableCare(**row) for row in await connection.fetch(_TABLES, most))
-    running = tuple(RunningVacuum(**row) for row in await connection.fetch(_RUNNING))
+    server = await asked.fetchrow(_SERVER)
+    tables = tuple(TableCare(**row) for row in await asked.fetch(_TABLES, limit))
+    running = tuple(RunningVacuum(**row) for row in await asked.fetch(_RUNNING))
     findings = tuple(
         finding for table in tables for finding in _of_table(table, times, least_rows, server["stats_reset"])
     )

@@ -111,7 +111,7 @@ class Replication:
 
 
 async def replication(
-    connection: Asked,
+    asked: Asked,
     *,
     lag_s: float = 30.0,
     lag_bytes: int = 256 * 1024**2,
@@ -125,10 +125,10 @@ async def replication(
     that are lost, and an archive that refuses. Needs ``pg_monitor``; without it, standbys have no lag. Logical subscribers show as
     standbys.
     """
-    server = await connection.fetchrow(_SERVER)
-    standbys = tuple(Standby(**row) for row in await connection.fetch(_STANDBYS))
-    slots = tuple(Slot(**row) for row in await connection.fetch(_SLOTS))
-    own = OwnLag(**await connection.fetchrow(_OWN)) if server["is_standby"] else None
+    server = await asked.fetchrow(_SERVER)
+    standbys = tuple(Standby(**row) for row in await asked.fetch(_STANDBYS))
+    slots = tuple(Slot(**row) for row in await asked.fetch(_SLOTS))
+    own = OwnLag(**await asked.fetchrow(_OWN)) if server["is_standby"] else None
     findings = (
         *_server(server, standbys),
         *(finding for each in standbys for finding in _standby(each, lag_s, lag_bytes)),

@@ -96,15 +96,15 @@ class Sequences:
 
 
 async def sequences(
-    connection: Asked, *, warn_percent: float = 80.0, critical_percent: float = 95.0, most: int = 50
+    asked: Asked, *, warn_percent: float = 80.0, critical_percent: float = 95.0, limit: int = 50
 ) -> Sequences:
-    """The ``most`` fullest sequences of this database.
+    """The ``limit`` fullest sequences of this database.
 
     Found are those at ``warn_percent`` of what they or their column can hold (PgHero: 90 %), unless they cycle and the column holds all of
     it. The usual trap is an int4 column under a bigint sequence: inserts fail at 2,147,483,647, long before the sequence ends.
     """
-    rows = await connection.fetch(_SEQUENCES)
-    found = sorted((_sequence(row) for row in rows), key=lambda it: (-it.used_percent, it.name))[:most]
+    rows = await asked.fetch(_SEQUENCES)
+    found = sorted((_sequence(row) for row in rows), key=lambda it: (-it.used_percent, it.name))[:limit]
     findings = tuple(
         _finding(each, critical_percent)
         for each in found

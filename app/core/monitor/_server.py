@@ -111,8 +111,8 @@ class MonitorServer:
         return self._facts[1]
 
 
-async def _facts(connection: Asked) -> ServerFacts:
-    row = dict(await connection.fetchrow(_FACTS))
+async def _facts(asked: Asked) -> ServerFacts:
+    row = dict(await asked.fetchrow(_FACTS))
     row["installed"], row["available"] = frozenset(row["installed"] or ()), frozenset(row["available"] or ())
     return ServerFacts(**row)
 

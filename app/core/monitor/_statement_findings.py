@@ -9,15 +9,15 @@ from app.core.monitor._statements import STATEMENTS_EXTENSION
 
 
 def statement_findings(
-    statements: Iterable[SlowStatement], *, window: str, least_percent: float = 1.0, most: int = 20
+    statements: Iterable[SlowStatement], *, window: str, least_percent: float = 1.0, limit: int = 20
 ) -> list[Finding]:
-    """A finding for each mark of statements that take at least ``least_percent`` of the server's time; the first ``most``."""
+    """A finding for each mark of statements that take at least ``least_percent`` of the server's time; the first ``limit``."""
     return [
         _finding(statement, mark, window)
         for statement in statements
         if statement.share_percent >= least_percent
         for mark in statement.marks
-    ][:most]
+    ][:limit]
 
 
 def extension_missing(*, is_available: bool) -> Finding:

@@ -114,16 +114,16 @@ class StatementText(NamedTuple):
     ending: str
 
 
-async def statement_snapshot(connection: Asked) -> StatementSnapshot:
+async def statement_snapshot(asked: Asked) -> StatementSnapshot:
     """Every entry of this database, without texts; some ten milliseconds for five thousand.
 
     Raises NotSupported where the extension is absent, older than 1.9, or not loaded by the server, MonitorDenied
     where its schema is closed.
     """
-    version = await _found(connection)
+    version = await _found(asked)
     counters = _COUNTERS + (_FROM_17 if version >= (1, 11) else _UNTIL_16) + _SOURCE
-    about = await _read(connection.fetchrow(_ABOUT))
-    found = await _read(connection.fetch(counters, about["dbid"]))
+    about = await _read(asked.fetchrow(_ABOUT))
+    found = await _read(asked.fetch(counters, about["dbid"]))
     rows = {
         StatementKey(row["userid"], about["dbid"], row["queryid"], row["toplevel"]): _row(row)
         for row in found
@@ -134,31 +134,31 @@ async def statement_snapshot(connection: Asked) -> StatementSnapshot:
     )
 
 
-async def hidden_statements(connection: Asked) -> int:
+async def hidden_statements(asked: Asked) -> int:
     """How many entries of this database the monitor's role may not see. Raises as ``statement_snapshot``."""
-    await _found(connection)
-    return int(await _read(connection.fetchval(_HIDDEN)))
+    await _found(asked)
+    return int(await _read(asked.fetchval(_HIDDEN)))
 
 
-async def statement_texts(connection: Asked, queryids: Iterable[int]) -> dict[int, StatementText]:
+async def statement_texts(asked: Asked, queryids: Iterable[int]) -> dict[int, StatementText]:
     """The texts of these statements, as they first came; what is gone, or may not be seen, is absent. At most 20,000 characters each.
 
     The server reads the texts of all statements for it. Raises as ``statement_snapshot``.
     """
-    await _found(connection)
-    rows = await _read(connection.fetch(_TEXTS, list(queryids), _LONGEST_TEXT))
+    await _found(asked)
+    rows = await _read(asked.fetch(_TEXTS, list(queryids), _LONGEST_TEXT))
     return {row["queryid"]: StatementText(row["query"], row["ending"]) for row in rows}
 
 
-async def statement_text(connection: Asked, queryid: int) -> str:
+async def statement_text(asked: Asked, queryid: int) -> str:
     """The whole text of ``queryid``, with ``$n`` for its values; utility statements hold theirs.
 
     Raises NotFound for an identifier that the extension does not know (any more), MonitorDenied where the monitor's role may not see the
     text, and as ``statement_snapshot``.
     """
-    await _found(connection)
+    await _found(asked)
     texts = (
-        [row["query"] for row in await _read(connection.fetch(_WHOLE_TEXT, queryid))]
+        [row["query"] for row in await _read(asked.fetch(_WHOLE_TEXT, queryid))]
         if queryid in QUERYIDS
         else []
     )
@@ -172,9 +172,9 @@ async def statement_text(connection: Asked, queryid: int) -> str:
     raise NotFound("pg_stat_statements has lost the text of this statement")
 
 
-async def _found(connection: Asked) -> tuple[int, ...]:
+async def _found(asked: Asked) -> tuple[int, ...]:
     """The version of the extension, which unqualified names then mean until the end of the transaction."""
-    row = await connection.fetchrow(_FIND)
+    row = await asked.fetchrow(_FIND)
     if row is None:
         raise NotSupported("pg_stat_statements is not installed in this database")
     version = tuple(int(part) for part in row["version"].split("."))

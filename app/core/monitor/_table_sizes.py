@@ -142,9 +142,10 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class TableSizes:
-    """A page of tables, largest first; ``total`` are all. ``since``: from when on the counters count."""
+    """A page of tables, largest first, at ``at``, the server's time; ``total`` are all. ``since``: from when on the counters count."""
 
     total: int
+    at: datetime
     since: datetime
     tables: tuple[TableSize, ...]
     findings: tuple[Finding, ...]
@@ -161,7 +162,7 @@ async def table_sizes(asked: Asked, *, limit: int = 50, offset: int = 0) -> Tabl
     tables = await _growing(asked, await _told(asked, rows, server), server.at)
     tables = sorted(tables, key=lambda it: (-it.total_bytes, it.schema, it.name))
     total = rows[0]["total"] if rows else 0
-    return TableSizes(total, server.since, tuple(tables), tuple(table_findings(tables)))
+    return TableSizes(total, server.at, server.since, tuple(tables), tuple(table_findings(tables)))
 
 
 async def table_size(asked: Asked, oid: int) -> TableSize | None:

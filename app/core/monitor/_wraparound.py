@@ -129,24 +129,24 @@ class Wraparound:
 
 
 async def wraparound(
-    connection: Asked,
+    asked: Asked,
     *,
     warn_percent: float = 40.0,
     critical_percent: float = 70.0,
     late_percent: float = 120.0,
     holder_transactions: int = 1_000_000,
     prepared_s: float = 3600.0,
-    most: int = 20,
+    limit: int = 20,
 ) -> Wraparound:
-    """Ages of the ``most`` oldest databases and tables.
+    """Ages of the ``limit`` oldest databases and tables.
 
     Found are databases that have used ``warn_percent`` (``critical_percent``) of the numbers there are (PgHero warns at 30 %), tables past
     ``late_percent`` of the limit at which autovacuum had to freeze them, holders older than ``holder_transactions``, and prepared
     transactions that nobody ends for ``prepared_s``. On a standby the numbers are its primary's.
     """
-    databases = tuple(DatabaseAge(**row) for row in await connection.fetch(_DATABASES))
-    tables = tuple(TableAge(**row) for row in await connection.fetch(_TABLES, most))
-    holders = tuple(Holder(**row) for row in await connection.fetch(_HOLDERS, most))
+    databases = tuple(DatabaseAge(**row) for row in await asked.fetch(_DATABASES))
+    tables = tuple(TableAge(**row) for row in await asked.fetch(_TABLES, limit))
+    holders = tuple(Holder(**row) for row in await asked.fetch(_HOLDERS, limit))
     findings = (
         *(_database(each, critical_percent) for each in databases if each.stop_percent >= warn_percent),
         *(_table(each) for each in tables if each.limit_percent >= late_percent),

@@ -17,17 +17,16 @@ from app.core.monitor import (
     UnindexedKey,
     UnusedIndex,
     index_report,
-    invalid_findings,
     invalid_indexes,
-    key_findings,
-    redundant_findings,
     redundant_indexes,
     unindexed_keys,
-    unused_findings,
     unused_indexes,
 )
 from app.core.monitor._index_ddl import create_index, index_name
-from app.core.monitor._index_usage import _doubt
+from app.core.monitor._index_duplicates import redundant_findings
+from app.core.monitor._index_foreign_keys import key_findings
+from app.core.monitor._index_invalid import invalid_findings
+from app.core.monitor._index_usage import _doubt, unused_findings
 from app.core.monitor._standing import Standing
 
 ALONE = Standing(

@@ -179,7 +179,7 @@ class TestWraparound:
             await connection.exec_driver_sql("CREATE TEMPORARY TABLE kept_by_its_session (id int)")
             await connection.exec_driver_sql("COMMIT")
             async with server.ask() as asked:
-                found = await wraparound(asked, late_percent=0.0, most=100_000)
+                found = await wraparound(asked, late_percent=0.0, limit=100_000)
             await connection.exec_driver_sql("DROP TABLE kept_by_its_session")
         theirs = [each for each in found.findings if each.subject.endswith(".kept_by_its_session")]
         assert [(each.ddl, each.fix) for each in theirs] == [

@@ -21,12 +21,12 @@ from app.core.monitor import (
     StatementRefused,
     admitted,
     explain,
-    explain_analyze,
     panel,
     report_on,
     shown_steps,
-    statement_text,
 )
+from app.core.monitor._analyze import explain_analyze
+from app.core.monitor._statements import statement_text
 
 ROLE = f"gatehouse_safety_reader_{os.getpid()}"  # roles are of the server, which all workers share
 CANARY = "canary-of-safety-9c4d"
