@@ -124,10 +124,14 @@ async def test_one_statement_has_its_tables_and_an_unknown_one_is_404(site: Site
     assert found["tables"] == ["records", "users"]
     assert found["calls"] == 5
     assert found["series"]["points"] == []
-    for unknown in ("1", "-1", "9" * 19):
+    for unknown in ("1", "-1", f"-{2**63}", "9" * 19):
         answer = await site.client.get(f"{PATH}/{unknown}", headers=site.bearer({"read:monitor"}))
         assert answer.status_code == 404
         assert answer.json()["detail"] == "There is no such statement"
+        page = await site.client.get(
+            f"/ui/db-monitor/queries/{unknown}", headers=site.bearer({"read:monitor"})
+        )
+        assert page.status_code == 404
 
 
 @dataclass(frozen=True)

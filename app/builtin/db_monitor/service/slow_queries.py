@@ -15,6 +15,7 @@ from app.builtin.db_monitor.service.measured import by_text, measured_queries
 from app.core.db import Database, get_read_db_context
 from app.core.errors import NotFound
 from app.core.monitor import (
+    QUERYIDS,
     STATEMENTS_EXTENSION,
     Asked,
     Finding,
@@ -171,6 +172,8 @@ class SlowQueries:
 
         Raises NotFound for one that nobody knows, NotSupported where the server does not count, and as ``report``.
         """
+        if queryid not in QUERYIDS:
+            raise NotFound("There is no such statement")
         async with self._both() as (asked, history):
             counted, answered, notes = await _count(asked, history, window, queryid)
             known = (await history.texts([queryid])).get(queryid)
