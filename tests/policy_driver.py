@@ -27,13 +27,19 @@ class Unreached(AssertionError):
 class Sample:
     """A request that the route takes: ``path`` exists for the caller, ``spare`` need not (for what would do damage when repeated).
 
-    ``body``: keywords of the client, such as ``json=...``.
+    ``body``: keywords of the client, such as ``json=...``. ``exists``: False where a sample of the path would have to be made first;
+    what is not there is never unchanged, so 304 is not asked for then.
     """
 
     method: str
     path: str
     body: Mapping[str, Any] = field(default_factory=dict)
     spare: str | None = None
+    exists: bool = True
+
+    def producible(self, config: JobConfig) -> set[int]:
+        """What a policy can answer to this request."""
+        return producible(config, self.method) - (set() if self.exists else {304})
 
 
 def producible(config: JobConfig, method: str) -> set[int]:
@@ -72,7 +78,7 @@ class Driver:
     async def drive(self, config: JobConfig, sample: Sample) -> dict[int, httpx2.Response]:
         """An answer of every producible status. Raises Unreached with all that were not seen."""
         reached, missing = {}, []
-        for status in sorted(producible(config, sample.method)):
+        for status in sorted(sample.producible(config)):
             await self.platform.store.execute("FLUSHDB")  # each status from a fresh start
             try:
                 reached[status] = await self._reach(status, config, sample)

@@ -118,6 +118,7 @@ GATED = (
     Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries/{queryid}", scope="read:monitor", missing=True),
+    Endpoint("POST", "/db-monitor/optimize-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -495,7 +496,7 @@ class TestPages:
         if endpoint.role is not None:
             body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=["cpu_user"])), 403)
             assert body["required_roles"] == [endpoint.role]
-        assert (await send(site, endpoint)).status_code == 200
+        assert (await send(site, endpoint)).status_code == (404 if endpoint.missing else 200)
 
 
 class TestPaths:

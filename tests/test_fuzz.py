@@ -123,6 +123,7 @@ OPERATIONS = (
     Operation("GET", "/db-monitor/table-stats/{table_name}", good=404),
     Operation("GET", "/db-monitor/slow-queries"),
     Operation("GET", "/db-monitor/slow-queries/{queryid}", good=404),
+    Operation("POST", "/db-monitor/optimize-query", good=422),
     Operation("GET", "/policies", takes=False),
     Operation("GET", "/policies/breakers", takes=False),
     Operation("PUT", "/policies/{name}/switch", good=404),

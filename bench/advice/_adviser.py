@@ -20,9 +20,10 @@ class NoAdviser(RuntimeError):
 
 def the_adviser(server: MonitorServer, shapes: Shapes) -> Adviser:
     """Gatehouse's own. Its DDL is really run (on the empty twin), so what the server refuses is a wrong suggestion. Raises NoAdviser."""
-    advise: Any = getattr(import_module("app.core.monitor"), "advise", None)
-    if advise is None:
-        raise NoAdviser("app.core.monitor has no `advise`")
+    try:
+        advise: Any = import_module("app.core.monitor.advice").advise
+    except ImportError as error:
+        raise NoAdviser("app.core.monitor.advice is not there") from error
 
     async def ask(case: Case) -> Said:
         began = time.perf_counter()

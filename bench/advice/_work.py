@@ -88,8 +88,8 @@ CASES = (
             *partial(
                 "tickets", "closed_at IS NULL", "state", "priority", "state, priority", "priority, state"
             ),
-            *partial("tickets", "state = 'waiting'", "priority", "id"),
-            *any_order("tickets", "closed_at", "state"),
+            *partial("tickets", "state = 'waiting'", "priority"),
+            "tickets (state, closed_at)",
             *partial("tickets", "state = 'waiting' AND closed_at IS NULL", "priority"),
             *any_order("tickets", "closed_at", "priority"),
             *any_order("tickets", "closed_at", "state", "priority"),

@@ -130,4 +130,7 @@ def test_the_set_is_as_large_and_as_mixed_as_promised(version: int) -> None:
     assert sum(one.is_refused for one in chosen) >= 12
     assert max(Counter(one.name for one in chosen).values()) == 1
     assert not any(one.is_refused and one.answers for one in SEEN)
+    held_out = cases(version, held_out=True)
+    assert len(held_out) >= 40
+    assert not {one.sql for one in held_out} & {one.sql for one in chosen}
     assert cases(version, words=["lower()"]) == [one for one in chosen if one.kind == "lower()"]

@@ -42,8 +42,9 @@ class Screens:
         colors: Colors = "light",
         signed_in: bool = True,
         scripts: bool = True,
+        complains_of: str | None = None,
     ) -> AsyncIterator[Page]:
-        """The page at ``path``, loaded, in a window of its own."""
+        """The page at ``path``, loaded, in a window of its own. ``complains_of``: what the browser must say, and nothing else."""
         context = await self._browser.new_context(
             viewport={"width": width, "height": 800},
             color_scheme=colors,
@@ -56,7 +57,10 @@ class Screens:
             yield await self._opened(context, path, complaints)
         finally:
             await context.close()
-        assert complaints == []
+        assert [text for text in complaints if complains_of is None or complains_of not in text] == [], (
+            complaints
+        )
+        assert bool(complaints) == (complains_of is not None), "the browser did not complain"
 
     async def _opened(self, context: BrowserContext, path: str, complaints: list[str]) -> Page:
         page = await context.new_page()
@@ -70,7 +74,7 @@ class Screens:
         page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
         answer = await page.goto(self.address + path, wait_until="load")
         assert answer is not None
-        assert (answer.status, page.url) == (200, self.address + path)
+        assert (answer.status, page.url) == (200, self.address + path), (answer.status, page.url)
         return page
 
     async def keep(self, page: Page, name: str) -> None:
@@ -86,7 +90,7 @@ async def assert_fits(page: Page) -> None:
           .filter((it) => it.getBoundingClientRect().right > limit + 1 && !it.closest(".scroll"))
           .map((it) => it.outerHTML.slice(0, 120)); }"""
     )
-    assert wide == []
+    assert wide == [], wide
     assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
@@ -106,7 +110,7 @@ async def assert_readable(page: Page) -> None:
             found.push(`not reachable by keyboard: ${it.outerHTML.slice(0, 120)}`);
         return found; }"""
     )
-    assert problems == []
+    assert problems == [], problems
 
 
 async def assert_contrast(page: Page, least: float = 4.5) -> None:
@@ -130,7 +134,7 @@ async def assert_contrast(page: Page, least: float = 4.5) -> None:
         return [...found]; }""",
         least,
     )
-    assert poor == []
+    assert poor == [], poor
 
 
 async def focused_texts(page: Page, most: int = 40) -> list[str]:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from app.builtin.db_monitor.service import StatementSampler, TableSampling
 from app.core.db import Database
 
-HOSTILE = '<script>alert("x")</script>'
+HOSTILE = '<img src=x onerror="alert(1)">&amp;'
 SLOW = "SELECT o.id, c.name FROM shop.orders o JOIN shop.customers c ON c.id = o.customer_id WHERE o.note = $1 ORDER BY o.created_at DESC"
 
 _TABLES = f"""
@@ -30,7 +30,7 @@ ANALYZE shop.orders, shop.customers;
 _HISTORY = """
 INSERT INTO monitor_statement_samples (queryid, at, user_id, toplevel, is_complete, since, calls, exec_us, plans, plan_us, io_us, rows,
     hit_blocks, read_blocks, dirtied_blocks, temp_blocks, wal_bytes, squares_ms2, max_us)
-SELECT queryid, at - n * interval '5 minutes', user_id, toplevel, is_complete, since - n * interval '5 minutes', calls,
+SELECT queryid, at - n * interval '5 minutes', user_id, toplevel, is_complete, at - (n + 1) * interval '5 minutes', calls,
     (exec_us * (1.2 + sin(n / 6.0) / 2))::bigint, plans, plan_us, io_us, rows, hit_blocks, read_blocks, dirtied_blocks, temp_blocks,
     wal_bytes, squares_ms2, max_us
 FROM monitor_statement_samples, generate_series(1, 60) n WHERE date_trunc('month', at - n * interval '5 minutes') = date_trunc('month', at)

@@ -12,7 +12,7 @@ SHORTEST_MS: Final = 0.01
 """What took less is told as this much."""
 _WIDTH = 1.1
 _STEP = 1 / log(_WIDTH)
-_LAST = 207  # Begins above 3,600,000 ms, an hour; what took longer is told as the longest that there was.
+_LAST = 208  # Begins above 3,600,000 ms, an hour; what took longer is told as the longest that there was.
 _MIDDLES = tuple(SHORTEST_MS * _WIDTH ** (index - 0.5) for index in range(_LAST + 1))
 
 

@@ -11,7 +11,7 @@ from tests.builtin.db_monitor.hostile import CANARY, FILE, HOSTILE, NOTES, Hosti
 from tests.leaks import LeakGuard
 from tests.sites import Site
 
-PATHS = ("/db-monitor/analyze-query",)
+ANALYZE, OPTIMIZE = "/db-monitor/analyze-query", "/db-monitor/optimize-query"
 SERVER_WORDS = (
     "invalid input syntax",
     "relation \\",
@@ -27,7 +27,8 @@ SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT 
        (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
          WHERE l.locktype = 'advisory' AND a.application_name = 'gatehouse-monitor'),
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
-       (SELECT pg_stat_file('{FILE}', true)), (SELECT count(*) FROM pg_authid)
+       (SELECT pg_stat_file('{FILE}', true)), (SELECT
+         string_agg(rolname || coalesce(rolpassword, ''), ',' ORDER BY rolname) FROM pg_authid WHERE rolname IN ('postgres', 'gatehouse'))
 """
 
 
@@ -44,8 +45,11 @@ async def ask(site: Site, path: str, hostile: Hostile, *, analyze: bool) -> tupl
     return answer.status_code, answer.text
 
 
-@pytest.mark.parametrize("analyze", [False, True], ids=["planned", "run"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("path", "analyze"),
+    [(ANALYZE, False), (ANALYZE, True), (OPTIMIZE, False)],
+    ids=["planned", "run", "advised"],
+)
 async def test_no_statement_has_an_effect_and_each_is_answered_in_our_words(
     site: Site, database: Database, leak_guard: LeakGuard, path: str, analyze: bool
 ) -> None:

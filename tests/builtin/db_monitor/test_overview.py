@@ -12,6 +12,8 @@ class TestPerformance:
         assert answer.status_code == 200, answer.text
         body = answer.json()
         states = {check["title"]: check["state"] for check in body["checks"]}
+        # What would take seconds is only told when somebody has just asked for it.
+        assert [title for title, state in states.items() if state == "unknown"] == ["Missing indexes"]
         assert {
             "Statements",
             "Indexes",
@@ -21,7 +23,6 @@ class TestPerformance:
             "Cache",
             "Settings",
         } <= states.keys()
-        assert "unknown" not in states.values()
         ranks = [["critical", "warning", "info"].index(finding["severity"]) for finding in body["findings"]]
         assert ranks == sorted(ranks)
         assert all(each["evidence"] and each["fix"] for each in body["findings"])

@@ -7,6 +7,7 @@ import pytest
 from app.builtin.db_monitor.service import provide_monitor
 from app.core.db import Database
 from app.core.errors import ConfigurationError
+from app.core.monitor import MonitorServer
 from app.settings import MonitorSettings, Settings
 from tests.builtin.db_monitor.hostile import CANARY, NOTES
 from tests.sites import Site
@@ -84,7 +85,7 @@ async def test_a_question_that_is_none_is_refused(site: Site, body: dict[str, An
 class TestProvideMonitor:
     async def test_a_role_of_its_own_is_used(self, site: Site, postgres_url: str) -> None:
         settings = Settings(_env_file=None, monitor=MonitorSettings(database_url=postgres_url))
-        (server,) = provide_monitor(site.platform, settings).values()
+        server = provide_monitor(site.platform, settings)[MonitorServer]
         assert (await server.facts()).database == postgres_url.partition("?")[0].rpartition("/")[2]
         await server.close()
 

@@ -22,10 +22,12 @@ async def site(make_settings: Callable[..., Settings]) -> AsyncIterator[FastAPI]
 
 @pytest.fixture
 async def ann(database: Database, clean_database: None, clean_store: None) -> User:
-    """An admin who may see policies."""
+    """An admin who may see policies, and send every form that there is."""
     hasher = PasswordHasher(memory_kib=64, time_cost=1, parallelism=1)
     async with get_db_context(database) as db:
-        user = await create_user(db, hasher, EMAIL, PASSWORD, roles=["admin"], scopes=["read:policies"])
+        user = await create_user(
+            db, hasher, EMAIL, PASSWORD, roles=["admin"], scopes=["read:policies", "write:monitor"]
+        )
     hasher.close()
     return user
 

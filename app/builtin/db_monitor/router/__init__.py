@@ -1,6 +1,7 @@
 """The paths of the monitor, one module a subject."""
 
 from app.builtin.db_monitor.router.activity import router as activity
+from app.builtin.db_monitor.router.advice import router as advice
 from app.builtin.db_monitor.router.cache import router as cache
 from app.builtin.db_monitor.router.indexes import router as indexes
 from app.builtin.db_monitor.router.maintenance import router as maintenance
@@ -20,15 +21,15 @@ for part in (
     pages,
     n_plus_one,
     queries,
+    advice,
     cache,
     maintenance,
     server_settings,
     indexes,
     tables,
     slow_queries,
+    advice,
 ):
     router.include_router(part)
 
-__all__ = [
-    "router",
-]
+__all__ = ["router"]

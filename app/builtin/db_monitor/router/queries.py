@@ -26,7 +26,7 @@ PLANNED = JobConfig(
 )
 """Of what has the server plan somebody's text: as many at once as the monitor has connections."""
 
-_ANSWERS: dict[int | str, Any] = {
+ANSWERS: dict[int | str, Any] = {
     **REFUSALS,
     403: {
         "description": "A text or `analyze` without the scope write:monitor, or the monitor's role lacks a grant"
@@ -35,7 +35,7 @@ _ANSWERS: dict[int | str, Any] = {
     422: {"description": "The statement is refused, or cannot be planned; `detail` says why"},
 }
 
-router = APIRouter(prefix="/db-monitor", tags=["database"], responses=_ANSWERS)
+router = APIRouter(prefix="/db-monitor", tags=["database"], responses=ANSWERS)
 
 
 @router.post("/analyze-query", dependencies=[enforce_all_policies("monitor_analyze_query", PLANNED)])

@@ -32,9 +32,11 @@ class Board:
         self._places = Places(_AT_ONCE, queue=_MOST)
         self._locks: dict[Hashable, asyncio.Lock] = {}
 
-    async def look(self, name: Hashable, question: Callable[[], Awaitable[_T]]) -> Panel[_T]:
+    async def look(
+        self, name: Hashable, question: Callable[[], Awaitable[_T]], *, keep_s: float | None = None
+    ) -> Panel[_T]:
         """The answer to ``question``, or why there is none. Who comes while it is being answered waits for the same answer; ``name`` must
-        hold all that the answer depends on.
+        hold all that the answer depends on. ``keep_s``: for so long instead, if there is an answer.
         """
         if (kept := self._fresh(name)) is not None:
             return kept
@@ -44,11 +46,15 @@ class Board:
                 if (kept := self._fresh(name)) is not None:
                     return kept
                 answer = await panel(str(name), lambda: self._in_turn(question))
-                self._keep(name, answer)
+                self._keep(name, answer, keep_s)
                 return answer
         finally:
             if not lock.locked():
                 self._locks.pop(name, None)
+
+    def known(self, name: Hashable) -> Panel[Any] | None:
+        """What is kept under this name, without asking."""
+        return self._fresh(name)
 
     async def _in_turn(self, question: Callable[[], Awaitable[_T]]) -> _T:
         if not await self._places.acquire(_WAIT_S):
@@ -62,8 +68,9 @@ class Board:
         kept = self._kept.get(name)
         return kept.panel if kept is not None and kept.until > self._clock.monotonic() else None
 
-    def _keep(self, name: Hashable, answer: Panel[Any]) -> None:
-        self._kept[name] = _Kept(self._clock.monotonic() + self._keep_s, answer)
+    def _keep(self, name: Hashable, answer: Panel[Any], keep_s: float | None) -> None:
+        length = self._keep_s if keep_s is None or answer.value is None else keep_s
+        self._kept[name] = _Kept(self._clock.monotonic() + length, answer)
         self._kept.move_to_end(name)
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)

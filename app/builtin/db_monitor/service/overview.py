@@ -10,6 +10,7 @@ from app.builtin.db_monitor.service.board import Board
 from app.builtin.db_monitor.service.both_sides import look_at_connections
 from app.builtin.db_monitor.service.caches import Caches, look_at_caches
 from app.builtin.db_monitor.service.slow_queries import SlowQueries, SlowQueryReport
+from app.builtin.db_monitor.service.suggested import SUGGESTED, Suggested
 from app.core.db import Database
 from app.core.monitor import (
     Finding,
@@ -100,6 +101,7 @@ class Overview:
         )
         repeats = Panel([each.finding for each in self._repeats.get_repeats()], None, 0.0)
         checks = [_check(it, panel) for it, panel in zip(questions, panels, strict=True)]
+        checks.insert(2, _suggested(board.known(SUGGESTED)))
         checks.append(_told("Repeated reads", "/n-plus-one", repeats.value or [], 0.0))
         found = ranked([it for panel in (*panels, repeats) for it in _findings(panel)])
         return Seen(
@@ -154,6 +156,22 @@ def _told(title: str, path: str, findings: Sequence[Finding], took_ms: float) ->
     first = min(findings, key=lambda it: ("critical", "warning", "info").index(it.severity))
     more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
     return Check(title, path, first.severity, first.title + more, took_ms)
+
+
+def _suggested(known: Panel[Suggested] | None) -> Check:
+    """Of what was computed already: a page that is there at once does not wait for the planner."""
+    title, path = "Missing indexes", "/indexes"
+    if known is None:
+        return Check(title, path, "unknown", "Not looked at in the last minutes: open it to do so", 0.0)
+    if known.value is None:
+        return Check(title, path, "unknown", known.reason or "No answer", known.took_ms)
+    count = len(known.value.advice.indexes)
+    words = (
+        f"{count} would make the slowest statements cheaper"
+        if count
+        else "None would help the slowest statements"
+    )
+    return Check(title, path, "warning" if count else "ok", words, known.took_ms)
 
 
 def _costly(report: SlowQueryReport | None, most: int = 3) -> tuple[Costly, ...]:

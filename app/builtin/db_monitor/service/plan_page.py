@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.core.monitor import MonitorServer, ShownStep, StatementReport, report_on, shown_steps, text_of
+from app.core.monitor import (
+    Advice,
+    MonitorServer,
+    ShownStep,
+    StatementReport,
+    advise,
+    report_on,
+    shown_steps,
+    text_of,
+)
 
 _WARN_PERCENT, _CRITICAL_PERCENT = 10.0, 40.0  # Of PEV2's bands (10, 40, 90) those that change what one does.
 
@@ -36,6 +45,11 @@ async def plan_of_text(server: MonitorServer, sql: str, *, analyze: bool = False
     """Of any statement. Raises as ``report_on`` does."""
     report = await report_on(server, sql, analyze=analyze)
     return PlanPage(report, tree(shown_steps(report.plan)))
+
+
+async def advice_on_known(server: MonitorServer, queryid: int) -> Advice:
+    """On a statement of pg_stat_statements. Raises as ``text_of`` and ``advise`` do."""
+    return await advise(server, await text_of(server, queryid))
 
 
 def tree(steps: Sequence[ShownStep]) -> PlanNode:

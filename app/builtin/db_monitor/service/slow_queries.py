@@ -160,7 +160,8 @@ class SlowQueries:
         async with get_read_db_context(self._database) as session:
             history = StatementHistory(session)
             await history.read_quickly()
-            return await history.series(ALL_STATEMENTS, WINDOWS[window])
+            found = await history.series(ALL_STATEMENTS, WINDOWS[window])
+        return StatementSeries(found.step, [(at, total, total) for at, _, total in found.points])
 
     async def one(self, queryid: int, window: Window = "24h") -> StatementDetail:
         """One statement of the server's counters, or of the history when they no longer have it.

@@ -2,12 +2,19 @@
 "use strict";
 (() => {
   const drawn = new Map();
+  // In the next frame: a chart that changes its size while sizes are told would make the browser complain of a loop.
   const watcher = new ResizeObserver((entries) => {
-    for (const { target } of entries) drawn.get(target)?.setSize(sizeOf(target));
+    requestAnimationFrame(() => entries.forEach(({ target }) => fit(target)));
   });
   const SIZES = ["B", "kB", "MB", "GB", "TB", "PB"];
 
   const sizeOf = (box) => ({ width: Math.max(200, Math.floor(box.clientWidth)), height: box.clientWidth < 500 ? 180 : 240 });
+
+  function fit(box) {
+    const plot = drawn.get(box);
+    const size = sizeOf(box);
+    if (plot && (plot.width !== size.width || plot.height !== size.height)) plot.setSize(size);
+  }
 
   function bytes(value) {
     let step = 0;
@@ -24,6 +31,10 @@
     const short = Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3));
     return unit ? `${short.toLocaleString("en")} ${unit}` : short.toLocaleString("en");
   };
+
+  // In UTC, as everywhere on the pages.
+  const moment = (at) => new Date(at * 1000).toISOString();
+  const ticks = (_, splits) => splits.map((at) => (moment(at).slice(11, 16) === "00:00" ? moment(at).slice(5, 10) : moment(at).slice(11, 16)));
 
   // A row is a moment: <th data-at="seconds since 1970">, and a <td data-value> for each line; without a value there is a gap.
   function numbers(table) {
@@ -45,18 +56,18 @@
     const say = words(figure.dataset.unit);
     const series = lines.map((label, index) => ({
       label, stroke: color(`--series-${index + 1}`), width: 2, dash: index > 0 ? [8 - index * 2, 4] : undefined,
-      points: { size: 5 }, value: (_, value) => say(value),
+      points: { size: 5 }, spanGaps: true, value: (_, value) => say(value),
     }));
     return {
-      ...sizeOf(box), tzDate: (seconds) => new Date(seconds * 1000), cursor: { drag: { x: false, y: false } },
+      ...sizeOf(box), tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"), cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-      series: [{ label: "Time", value: (_, at) => (at ? new Date(at * 1000).toLocaleString() : "–") }, ...series],
-      axes: [axis(color("--faint"), color("--line"), {}), axis(color("--faint"), color("--line"), { size: 78, values: (_, ticks) => ticks.map(say) })],
+      series: [{ label: "Time", value: (_, at) => (at ? `${moment(at).slice(0, 16).replace("T", " ")} UTC` : "–") }, ...series],
+      axes: [axis(color("--faint"), color("--line"), { values: ticks }), axis(color("--faint"), color("--line"), { size: 78, values: (_, splits) => splits.map(say) })],
     };
   }
 
   function draw(figure) {
-    const table = figure.querySelector("table");
+    const table = figure.querySelector("details table"); // not the legend that was drawn before
     const box = figure.querySelector(".plot");
     if (!table || !box) return;
     const { lines, data } = numbers(table);

@@ -62,6 +62,28 @@ async def test_a_server_that_does_not_answer_is_not_asked_by_everybody() -> None
     assert found[0].reason == "The server did not answer in the time that this question may take"
 
 
+async def test_what_is_dear_is_kept_longer_and_known_without_asking() -> None:
+    clock = ManualClock()
+    board = Board(clock)
+
+    async def answer() -> int:
+        return 1
+
+    async def refuse() -> int:
+        raise MonitorTimeout
+
+    assert board.known("a") is None
+    await board.look("a", answer, keep_s=300)
+    await board.look("b", refuse, keep_s=300)
+    clock.advance(299)
+    known = board.known("a")
+    assert known is not None
+    assert known.value == 1
+    assert board.known("b") is None
+    clock.advance(2)
+    assert board.known("a") is None
+
+
 async def test_only_so_many_are_kept() -> None:
     board = Board(ManualClock())
 

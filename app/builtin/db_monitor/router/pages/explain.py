@@ -10,7 +10,7 @@ from app.builtin.db_monitor.router.gates import Server
 from app.builtin.db_monitor.router.pages.look import answer
 from app.builtin.db_monitor.service.plan_page import plan_of_text
 from app.core import Bulkhead, JobConfig, PageRouter, RateLimit, Security, api_worker, enforce_all_policies
-from app.core.monitor import panel
+from app.core.monitor import advise, panel
 
 ASK = JobConfig(security=Security(scopes=("write:monitor",)))
 PLAN = JobConfig(
@@ -38,7 +38,7 @@ class ExplainForm(BaseModel):
 @api_worker(ASK)
 async def explain_form(request: Request) -> Response:
     """The form."""
-    return answer(request, "explain.html", scripts=("copy",), sql="", analyze=False, plan=None)
+    return answer(request, "explain.html", scripts=("copy",), sql="", analyze=False, plan=None, advice=None)
 
 
 @router.post("/explain", dependencies=[enforce_all_policies("ui_monitor_explain", PLAN)])
@@ -46,13 +46,9 @@ async def explain_form(request: Request) -> Response:
 async def explain(form: Annotated[ExplainForm, Form()], request: Request, server: Server) -> Response:
     """The plan, or the form with what is wrong; the text goes back to who wrote it and nowhere else."""
     plan = await panel("explain", lambda: plan_of_text(server, form.sql, analyze=form.analyze))
-    status = 200 if plan.value is not None else 422
+    status, advice = 422, None
+    if plan.value is not None:
+        status, advice = 200, await panel("advice", lambda: advise(server, form.sql))
     return answer(
-        request,
-        "explain.html",
-        status=status,
-        scripts=("copy",),
-        sql=form.sql,
-        analyze=form.analyze,
-        plan=plan,
-    )
+        request, "explain.html", status=status, scripts=("copy",), sql=form.sql, analyze=form.analyze, plan=plan, advice=advice
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from app.builtin.db_monitor.router.pages.sorting import Sorting, asked_for
 from app.builtin.db_monitor.router.queries import PLANNED
 from app.builtin.db_monitor.router.slow_queries import QueryId, Statements
 from app.builtin.db_monitor.schemas.slow_queries import WINDOWS, SlowQueriesQuery, StatementQuery
-from app.builtin.db_monitor.service.plan_page import plan_of_known
+from app.builtin.db_monitor.service.plan_page import advice_on_known, plan_of_known
 from app.builtin.db_monitor.service.statement_lines import charts_of
 from app.core import PageRouter, api_worker, enforce_all_policies
 
@@ -64,13 +64,14 @@ async def query_page(
 ) -> Response:
     """One statement: what it costs over time, who sends it, its plan, and what would make it cheaper."""
     number = int(queryid)
-    found, plan = await asyncio.gather(
+    found, plan, advice = await asyncio.gather(
         look_for(board, ("query", number, query.window), lambda: statements.one(number, query.window)),
         board.look(("plan", number), lambda: plan_of_known(server, number)),
+        board.look(("advice", number), lambda: advice_on_known(server, number)),
     )
     status = 200 if found.value is not None else 503
     return answer(
         request, "query.html", tab="/queries", status=status, scripts=WITH_CHARTS, queryid=queryid, query=query, found=found,
-        plan=plan, windows=WINDOWS,
+        plan=plan, advice=advice, windows=WINDOWS,
         chart_of=charts_of(found.value.series.points if found.value is not None else ()),
     )  # fmt: skip
