@@ -92,6 +92,12 @@ def pytest_collection(session: pytest.Session) -> None:
             importlib.import_module(name)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pages in a real browser are a run of their own, ``make browser``; here not even its driver is imported."""
+    is_browser = collection_path == Path(__file__).parent / "browser"
+    return True if is_browser and not config.getoption("--browser", default=False) else None
+
+
 def pytest_collection_finish() -> None:
     """Modules, tests and plugins stay until the end: no search for garbage needs to look at half a million such objects."""
     gc.freeze()

@@ -114,6 +114,7 @@ GATED = (
     Endpoint("GET", "/db-monitor/settings", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/cache", scope="read:monitor", needs_database=False),
     Endpoint("GET", "/db-monitor/indexes", scope="read:monitor"),
+    Endpoint("GET", "/db-monitor/indexes/suggested", scope="read:monitor", needs_database=False),
     Endpoint("GET", "/db-monitor/tables", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/table-stats/{table_name}", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),

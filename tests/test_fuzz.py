@@ -119,6 +119,7 @@ OPERATIONS = (
     Operation("GET", "/db-monitor/settings", takes=False),
     Operation("GET", "/db-monitor/cache", takes=False),
     Operation("GET", "/db-monitor/indexes"),
+    Operation("GET", "/db-monitor/indexes/suggested", takes=False),
     Operation("GET", "/db-monitor/tables"),
     Operation("GET", "/db-monitor/table-stats/{table_name}", good=404),
     Operation("GET", "/db-monitor/slow-queries"),

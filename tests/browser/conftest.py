@@ -26,10 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--browser", action="store_true", help="run the tests in a real Chromium")
 
 
-def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    return None if config.getoption("--browser", default=False) else True
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if ARTIFACTS.is_dir():
         count = len(list(ARTIFACTS.glob("*.png")))

@@ -3,6 +3,7 @@
 from app.core.http._assets import Asset, Script, find_asset
 from app.core.http._audit import AuditedRoute, AuditError, BootAudit
 from app.core.http._audit_work import WorkAudit
+from app.core.http._background import Background
 from app.core.http._block import Block
 from app.core.http._bound import BoundGate
 from app.core.http._changed import Changes, invalidate_tags
@@ -61,6 +62,7 @@ __all__ = [
     "Asset",
     "AuditError",
     "AuditedRoute",
+    "Background",
     "Block",
     "BootAudit",
     "BoundGate",

@@ -28,7 +28,6 @@ for part in (
     indexes,
     tables,
     slow_queries,
-    advice,
 ):
     router.include_router(part)
 

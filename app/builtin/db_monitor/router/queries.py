@@ -14,7 +14,7 @@ from app.core import (
     api_worker,
     enforce_all_policies,
 )
-from app.core.monitor import MonitorServer, report_on, text_of
+from app.core.monitor import MonitorServer, advisor_with, report_on, text_of
 from app.core.policies import InsufficientScope
 
 PLANNED = JobConfig(
@@ -43,7 +43,8 @@ router = APIRouter(prefix="/db-monitor", tags=["database"], responses=ANSWERS)
 async def analyze_query(asked: StatementIn, server: Server, caller: CurrentPrincipal) -> StatementReportOut:
     """The plan of one statement, and findings in plain words. It runs only if ``analyze`` says so, and if it does nothing but read."""
     sql = await statement_of(asked, server, caller.scopes)
-    return StatementReportOut.of(await report_on(server, sql, analyze=asked.analyze))
+    advisor = advisor_with(await server.facts())
+    return StatementReportOut.of(await report_on(server, sql, analyze=asked.analyze, advisor=advisor))
 
 
 async def statement_of(asked: StatementIn, server: MonitorServer, scopes: frozenset[str]) -> str:

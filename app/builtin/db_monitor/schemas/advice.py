@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.builtin.db_monitor.schemas.queries import StatementIn
-from app.core.monitor import Advice, redacted
+from app.core.monitor import Advice, WorkloadIndex, redacted
 
 
 class StatementToAdviseIn(StatementIn):
@@ -77,3 +77,36 @@ class AdviceOut(BaseModel):
             total_cost=advice.cost,
             is_verified=advice.is_verified,
         )
+
+
+class WorkloadIndexOut(SuggestionOut):
+    """An index and the statements (`queryids`) that it helps. ``saved_ms_per_day``: of their time, if that falls as the planner's cost
+    does: to rank by, and no promise.
+    """
+
+    queryids: list[str]
+    saved_ms_per_day: float
+    write_bytes_per_day: float | None
+
+    @classmethod
+    def of(cls, index: WorkloadIndex, per_day: float) -> "WorkloadIndexOut":
+        """``index`` as it goes out; ``per_day`` makes a day's of its milliseconds."""
+        fields = SuggestionOut.model_validate(index.suggestion).model_dump(by_alias=False)
+        return WorkloadIndexOut.model_construct(
+            **fields,
+            queryids=[str(it) for it in index.statements],
+            saved_ms_per_day=round(index.saved_ms * per_day, 1),
+            write_bytes_per_day=index.write_bytes_per_day,
+        )
+
+
+class WorkloadAdviceOut(BaseModel):
+    """One set of indexes for the statements that took most time in the last day, the most useful first. ``is_ready`` false: it is being
+    worked out, or cannot be; ``reason`` says which. ``skipped`` of the ``asked`` statements could not be planned.
+    """
+
+    is_ready: bool
+    reason: str | None
+    asked: int
+    skipped: int
+    indexes: list[WorkloadIndexOut]

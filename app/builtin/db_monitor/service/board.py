@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
+from app.core.http import Background
 from app.core.monitor import MonitorBusy, Panel, panel
 from app.core.resilience import Clock, Places
 
@@ -12,6 +13,8 @@ _T = TypeVar("_T")
 _MOST = 256
 _AT_ONCE = 2  # as many as the monitor has connections: more would only wait for one, and give up sooner
 _WAIT_S = 4.0
+PATIENCE_S = 0.1
+WORKING = "Being worked out; look again in a few seconds"
 
 
 class _Kept(NamedTuple):
@@ -25,8 +28,10 @@ class Board:
     that a page with many panels is there in time whatever the server does. Of one process, on one event loop; at most 256 are kept.
     """
 
-    def __init__(self, clock: Clock, *, keep_s: float = 3.0) -> None:
+    def __init__(self, clock: Clock, *, keep_s: float = 3.0, background: Background | None = None) -> None:
         self._clock = clock
+        self._background = background or Background()
+        self._working: dict[Hashable, asyncio.Task[Any]] = {}
         self._keep_s = keep_s
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._places = Places(_AT_ONCE, queue=_MOST)
@@ -51,6 +56,28 @@ class Board:
         finally:
             if not lock.locked():
                 self._locks.pop(name, None)
+
+    async def glance(
+        self,
+        name: Hashable,
+        question: Callable[[], Awaitable[_T]],
+        *,
+        keep_s: float,
+        patience_s: float = PATIENCE_S,
+    ) -> Panel[_T]:
+        """As ``look``, for questions that take seconds: after ``patience_s`` it goes on in the background, and who asks again finds the
+        answer. Until then there is none, and the reason says so.
+        """
+        if (kept := self._fresh(name)) is not None:
+            return kept
+        task = self._working.get(name)
+        if task is None:
+            if not self._background.has_room():
+                return Panel(None, MonitorBusy().detail, 0.0)
+            task = self._working[name] = self._background.start(self.look(name, question, keep_s=keep_s))
+            task.add_done_callback(lambda _: self._working.pop(name, None))
+        await asyncio.wait({task}, timeout=patience_s)
+        return self._fresh(name) or Panel(None, WORKING, 0.0)
 
     def known(self, name: Hashable) -> Panel[Any] | None:
         """What is kept under this name, without asking."""

@@ -67,7 +67,7 @@ def provide_monitor(platform: Platform, settings: MonitorSettings) -> Mapping[ty
     overview = Overview(server, platform.database, platform.store, caches=caches, slow=slow, repeats=repeats)
     return {
         MonitorServer: server,
-        Board: Board(platform.clock),
+        Board: Board(platform.clock, background=platform.background),
         Caches: caches,
         Overview: overview,
         ConnectionPoolMonitor: ConnectionPoolMonitor(platform.database),

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from app.builtin.db_monitor.service import Board
+from app.builtin.db_monitor.service.board import WORKING
 from app.core.monitor import MonitorTimeout
 from app.core.resilience import ManualClock
 
@@ -93,3 +94,26 @@ async def test_only_so_many_are_kept() -> None:
     for number in range(300):
         await board.look(number, one)
     assert len(board._kept) == 256
+
+
+async def test_a_dear_question_is_not_waited_for_and_found_later() -> None:
+    clock, asked = ManualClock(), Asked()
+    board = Board(clock)
+    first, second = [await board.glance("dear", asked, keep_s=300, patience_s=0) for _ in range(2)]
+    assert (first.value, first.reason, second.reason) == (None, WORKING, WORKING)
+    asked.go.set()
+    assert (await board.glance("dear", asked, keep_s=300, patience_s=60)).value == 1
+    clock.advance(299)
+    assert (await board.glance("dear", asked, keep_s=300, patience_s=0)).value == 1
+    assert asked.times == 1
+    assert board._working == {}
+
+
+async def test_a_reader_who_leaves_takes_no_dear_question_with_him() -> None:
+    asked = Asked()
+    board = Board(ManualClock())
+    reader = asyncio.create_task(board.glance("dear", asked, keep_s=300, patience_s=60))
+    await asyncio.sleep(0)
+    reader.cancel()
+    asked.go.set()
+    assert (await board.glance("dear", asked, keep_s=300, patience_s=60)).value == 1

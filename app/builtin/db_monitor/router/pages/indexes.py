@@ -18,5 +18,5 @@ router = PageRouter(prefix="/ui/db-monitor")
 async def indexes_page(request: Request, server: Server, board: Shown, statements: Statements) -> Response:
     """Those that the slowest statements lack; unused, redundant and invalid ones, and foreign keys without one."""
     found = await board.look("indexes", lambda: server.put(index_report))
-    wanted = await board.look(SUGGESTED, lambda: suggested_indexes(server, statements), keep_s=KEPT_S)
+    wanted = await board.glance(SUGGESTED, lambda: suggested_indexes(server, statements), keep_s=KEPT_S)
     return answer(request, "indexes.html", indexes=found, wanted=wanted)
