@@ -1,13 +1,13 @@
 from time import perf_counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.db._shape import reads_tables, shape_of
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "shape"),
     [
         ("SELECT a FROM t WHERE id = $1::UUID", "SELECT a FROM t WHERE id = ?"),
@@ -70,14 +70,14 @@ def test_any_text_has_a_shape_in_one_line(statement: str) -> None:
     assert "  " not in shape
 
 
-@pytest.mark.parametrize("part", ["/*", "'", "$a$", '"', "$1::", "(?,", "0x", "--", "E'\\"])
+@each_case("part", ["/*", "'", "$a$", '"', "$1::", "(?,", "0x", "--", "E'\\"])
 def test_a_long_hostile_text_takes_no_long(part: str) -> None:
     started = perf_counter()
     shape_of(part * 100_000)
     assert perf_counter() - started < 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("shape", "reads"),
     [
         ("SELECT a FROM t", True),

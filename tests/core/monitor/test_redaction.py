@@ -1,11 +1,11 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.monitor import redacted
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "shown"),
     [
         ("SELECT a FROM t WHERE b = 'secret' AND c = 7", "SELECT a FROM t WHERE b = ? AND c = ?"),
