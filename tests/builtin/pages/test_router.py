@@ -146,7 +146,8 @@ class TestForgery:
     async def test_every_form_without_its_token_is_refused(
         self, site: FastAPI, database: Database, ann: User
     ) -> None:
-        """Also those of pages that others add: it is the route that asks."""
+        """Also those of pages that others add: it is the route that asks, of those who may open it."""
+        ann.scopes = ["read:monitor", "write:monitor"]
         browser = await signed_in(site, database, ann)
         paths = [
             route.path

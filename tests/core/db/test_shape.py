@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.db._shape import reads_tables, shape_of
+from app.core.db._shape import _shape, reads_tables, shape_of
 from tests.cases import each_case
 
 
@@ -62,6 +62,12 @@ def test_no_literal_is_in_a_shape(value: str, number: int) -> None:
     quoted = value.replace("'", "''")
     shape = shape_of(f"SELECT a FROM t WHERE b = '{quoted}' AND c = {number}")
     assert shape == "SELECT a FROM t WHERE b = ? AND c = ?"
+
+
+def test_a_long_text_is_not_remembered() -> None:
+    kept = _shape.cache_info().currsize
+    assert shape_of(f"SELECT '{'x' * 5_000}'") == "SELECT ?"
+    assert _shape.cache_info().currsize == kept
 
 
 @given(st.text(max_size=200))

@@ -1,5 +1,6 @@
 """Sessions of people who look at pages, held by a cookie instead of tokens."""
 
+import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -11,16 +12,17 @@ from app.builtin.accounts.service.opaque_tokens import hash_of
 from app.builtin.accounts.service.revocation import Revocation
 from app.builtin.accounts.service.rights import roles_in, scopes_in
 from app.core.context import Principal
-from app.core.db import AsyncSession, Database, get_db_context
+from app.core.db import AsyncSession, Database, DatabaseTimeout, get_db_context
 from app.core.errors import NotAuthenticated
 from app.core.http import PageVerifier
-from app.core.resilience import Clock
+from app.core.resilience import Clock, Places
 from app.core.security import KeysNotLoaded
 
 KEPT_S = 30.0
 """For so long the database is not asked again about a cookie. What ends meanwhile is ended by ADMIT, which is asked every time."""
 _MOST = 1024
 _USE_S = timedelta(seconds=60)
+_AT_ONCE, _QUEUE = 2, 256
 
 
 class NoPageSession(NotAuthenticated):
@@ -47,6 +49,9 @@ class PageSessions(PageVerifier):
 
     ``token`` is the cookie's, of 256 random bits; the database has its SHA-256. The caller whom ``verify`` finds has the session's scopes
     as far as the user still has them, and the user's roles, as a refreshed token would; ``mfa_roles`` are as in ``Sessions``.
+
+    Two are looked up at once, and nobody waits longer than ``wait_s`` seconds: a page asks for a session before its gate can limit it, and
+    pages that refresh while the database stalls must not take the connections that the API lives on.
     """
 
     def __init__(
@@ -57,7 +62,10 @@ class PageSessions(PageVerifier):
         lifetimes: Lifetimes,
         clock: Clock,
         mfa_roles: Collection[str] = (),
+        wait_s: float = 3.0,
     ) -> None:
+        self._wait_s = wait_s
+        self._places = Places(_AT_ONCE, queue=_QUEUE)
         self._database = database
         self._revocation = revocation
         self._lifetimes = lifetimes
@@ -82,7 +90,7 @@ class PageSessions(PageVerifier):
 
     async def find(self, token: str) -> Principal | None:
         """Who holds it, as the database has it now; None when nobody does. Raises a DatabaseError (503)."""
-        found = await self.look_up(hash_of(token))
+        found = await self.look_up(hash_of(token), anew=True)
         return found if found.id else None
 
     async def end(self, db: AsyncSession, token: str) -> None:
@@ -91,8 +99,25 @@ class PageSessions(PageVerifier):
         if session is not None:
             await self._revocation.end_session(db, session.user_id, session.id, "logout")
 
-    async def look_up(self, key: bytes) -> Principal:
-        """Ask the database, and keep what it says for ``KEPT_S`` seconds; a principal without an id stands for nobody."""
+    async def look_up(self, key: bytes, *, anew: bool = False) -> Principal:
+        """Ask the database, and keep what it says for ``KEPT_S`` seconds; a principal without an id stands for nobody.
+
+        Who comes while it is asked about the same cookie takes that answer, unless he asks ``anew``. Raises a DatabaseError (503).
+        """
+        before = self._kept.get(key)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                if not await self._places.acquire(self._wait_s):
+                    raise DatabaseTimeout
+                try:
+                    kept = None if anew else self._kept.get(key)
+                    return kept if kept is not None and kept is not before else await self._ask(key)
+                finally:
+                    self._places.release()
+        except TimeoutError as error:
+            raise DatabaseTimeout from error
+
+    async def _ask(self, key: bytes) -> Principal:
         async with get_db_context(self._database) as db:
             found = await self._read(db, key)
         if len(self._kept) >= _MOST:

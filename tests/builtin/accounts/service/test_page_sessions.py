@@ -1,5 +1,6 @@
 """Sessions that a cookie holds: who is found, for how long, and what ends them."""
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from app.builtin.accounts.service.page_sessions import (
     PageSessionNotRead,
 )
 from app.core.context import Principal
-from app.core.db import get_db_context
+from app.core.db import DatabaseTimeout, get_db_context
 from app.core.policies import Caller, Plan
 from app.core.security import scopes_of
 from tests.builtin.accounts.desks import LIFETIMES, SCOPES, Accounts
@@ -31,6 +32,7 @@ def pages(accounts: Accounts) -> PageSessions:
         lifetimes=LIFETIMES,
         clock=accounts.clock,
         mfa_roles={"cpu_user"},
+        wait_s=0.5,
     )
 
 
@@ -47,6 +49,19 @@ async def read(pages: PageSessions, token: str = TOKEN) -> None:
     with pytest.raises(PageSessionNotRead) as missing:
         pages.verify(token)
     await missing.value.load()
+
+
+def count_calls(pages: PageSessions) -> list[bytes]:
+    """Grows with every question to the database."""
+    asked: list[bytes] = []
+    ask = pages._ask
+
+    async def counted(key: bytes) -> Principal:
+        asked.append(key)
+        return await ask(key)
+
+    pages._ask = counted  # type: ignore[method-assign]
+    return asked
 
 
 async def is_over(pages: PageSessions, token: str = TOKEN) -> bool:
@@ -96,6 +111,20 @@ class TestVerify:
             with pytest.raises(NoPageSession):
                 pages.verify(TOKEN)
         assert len(pages._kept) == 1
+
+    async def test_a_stalled_table_holds_two_connections_and_nobody_for_long(
+        self, accounts: Accounts, pages: PageSessions
+    ) -> None:
+        await begin(accounts, pages, await accounts.add_user())
+        asked = count_calls(pages)
+        async with accounts.database.engine.connect() as connection:
+            await connection.exec_driver_sql("LOCK TABLE page_sessions IN ACCESS EXCLUSIVE MODE")
+            answers = await asyncio.gather(*(read(pages) for _ in range(6)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseTimeout] * 6
+        assert len(asked) == 2
+        await asyncio.gather(*(read(pages) for _ in range(6)))
+        assert pages.verify(TOKEN).id
+        assert len(asked) == 4
 
     async def test_what_is_kept_is_bounded(self, accounts: Accounts, pages: PageSessions) -> None:
         await begin(accounts, pages, await accounts.add_user())
