@@ -13,6 +13,7 @@ import pytest
 
 from app.core.db import Database
 from app.settings import Settings
+from tests.cases import each_case
 from tests.sites import Site, strict, whole_site
 
 DEAD = "127.0.0.1:1"
@@ -194,8 +195,8 @@ def case(value: Any) -> Iterator[None]:
         raise
 
 
-def each(endpoints: Any) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("endpoint", endpoints, ids=name_of)
+def each(endpoints: Any) -> Callable[[Any], Any]:
+    return each_case("endpoint", endpoints, ids=name_of)
 
 
 @pytest.fixture(scope="module")
@@ -512,14 +513,14 @@ class TestPaths:
         assert_problem(answer, 422)
         assert "set-cookie" not in answer.headers
 
-    @pytest.mark.parametrize(
+    @each_case(
         "path", ["/", "/nothing", "/%", "/%zz", "/%00", "/%FF%FE", "/records/a/b", "/records/..%2f..%2fetc/passwd", "/records/",
                  "/users/me/", "//", "//evil.example/records/", "/RECORDS", "/auth", "/auth/token/", "/live/", "/.env", "/docs/x",
                  "/openapi.yaml", "/" + "x" * 60_000,
                  "/{path}", "/records;x=1", "/%252e%252e", "/.."],
         ids=name_of,
     )  # fmt: skip
-    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @each_case("method", ["GET", "POST"])
     async def test_an_unknown_path_is_404(self, site: Site, method: str, path: str) -> None:
         assert_problem(await site.client.request(method, path, headers=site.bearer()), 404)
 

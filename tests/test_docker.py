@@ -12,6 +12,7 @@ import yaml
 from fastapi import FastAPI
 
 from app.settings import Settings
+from tests.cases import each_case
 from tests.containers import (
     ROOT,
     SECRETS,
@@ -43,7 +44,7 @@ class TestDockerfile:
         (line,) = re.findall(r"^RUN pip .*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[:1]
         assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(line.split())
 
-    @pytest.mark.parametrize("name", [".env", ".local", ".git", "tests", "docker-compose.yml"])
+    @each_case("name", [".env", ".local", ".git", "tests", "docker-compose.yml"])
     def test_context_leaves_out_what_the_image_does_not_need(self, name: str) -> None:
         assert not is_in_context(name)
 
@@ -67,7 +68,7 @@ class TestCompose:
         assert asked <= names | OURS
         assert OURS - {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "GRAFANA_PASSWORD"} <= asked
 
-    @pytest.mark.parametrize("name", SECRETS)
+    @each_case("name", SECRETS)
     def test_every_secret_is_required_by_name(self, name: str) -> None:
         text = (ROOT / "docker-compose.yml").read_text()
         assert f"${{{name}:?" in text

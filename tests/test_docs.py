@@ -33,6 +33,7 @@ from app.main import create_app
 from app.registry import Feature
 from app.settings import Settings
 from tests.apps import running
+from tests.cases import each_case
 from tests.gated import Service, bearer, serving
 from tests.test_env_example import described
 
@@ -48,7 +49,7 @@ AROUND = {"order", "crash-matrix"}
 """Pages beside those of single policies."""
 EXAMPLES = re.compile(r"`(?:app/core/x|tests/core/x|app/features/greetings)/[^`]*`")
 """Files that a reader is told to imagine."""
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+each_page = each_case("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -181,7 +182,7 @@ class TestEveryPage:
 
 
 class TestRooms:
-    @pytest.mark.parametrize(
+    @each_case(
         ("page", "folder"),
         [
             ("app/README.md", "app"),
@@ -217,7 +218,7 @@ class TestDecisions:
             title = path.read_text().splitlines()[0].removeprefix(f"# {path.name[:4]}: ")
             assert f"| [{path.name[:4]}]({path.name}) | {title} |" in index
 
-    @pytest.mark.parametrize("path", ADRS, ids=lambda path: path.stem)
+    @each_case("path", ADRS, ids=lambda path: path.stem)
     def test_each_says_what_and_why_and_what_guards_it(self, path: Path) -> None:
         text = path.read_text()
         assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
@@ -229,7 +230,7 @@ class TestDecisions:
         guards = text.rpartition("## Guarded by")[2]
         assert "`tests/" in guards or "pyproject.toml" in guards
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("library", "owners"),
         [
             ("jose", {"app/core/security/_signature.py"}),
@@ -247,9 +248,7 @@ class TestDecisions:
 
 
 class TestPolicies:
-    @pytest.mark.parametrize(
-        "page", [page for page in POLICIES if page.stem not in AROUND], ids=lambda page: page.stem
-    )
+    @each_case("page", [page for page in POLICIES if page.stem not in AROUND], ids=lambda page: page.stem)
     def test_headings_are_the_fixed_ones(self, page: Path) -> None:
         headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
         assert headings == ["About", "Usage", "Defaults", "Events", "When not"]
@@ -262,9 +261,7 @@ class TestPolicies:
             if fields[name].default is not dataclasses.MISSING:
                 assert eval(default.strip("`")) == fields[name].default
 
-    @pytest.mark.parametrize(
-        ("name", "kind"), [("scope", "Scope"), ("charge", "Charge"), ("on_store_down", "StoreDown")]
-    )
+    @each_case(("name", "kind"), [("scope", "Scope"), ("charge", "Charge"), ("on_store_down", "StoreDown")])
     def test_choices_of_a_rate_limit(self, name: str, kind: str) -> None:
         said = re.findall(r"`(\w+)`", table(ROOT / "docs/policies/rate-limit.md", "option")[name][1])
         assert set(said) == set(get_args(getattr(_rate_limit, kind)))
@@ -273,7 +270,7 @@ class TestPolicies:
         said = {row.partition("(")[0] for row in table(ROOT / "docs/policies/rate-limit.md", "constructor")}
         assert said == set(get_args(_rate_limit.Algorithm))
 
-    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(JobConfig)])
+    @each_case("field", [field.name for field in dataclasses.fields(JobConfig)])
     def test_every_option_of_an_endpoint_has_a_page(self, field: str) -> None:
         page = ROOT / "docs/policies.md"
         *_, cell = table(page, "option")[field]
@@ -292,7 +289,7 @@ class TestPolicies:
         names = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"README.md"}
         assert {name for name in names if f"({name})" not in index} == set()
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("page", "option", "kind"),
         [
             ("response-cache", "scope", _response_cache.CacheScope),
@@ -312,7 +309,7 @@ class TestPolicies:
         named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
         assert {name for name in named if f"def {name}(" not in written} == set()
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("page", "kind"),
         [
             ("docs/policies/security.md", Security),

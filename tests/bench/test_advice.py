@@ -10,6 +10,7 @@ from bench.advice._cases import SEEN, cases
 from bench.advice._score import Aims, Said, grade, score
 from bench.advice._servers import dsn
 from bench.advice._shape import NotAnIndex, Shapes, normal, spec_of
+from tests.cases import each_case
 
 ONE, OTHER, WIDE = "t USING btree (a)", "t USING btree (b)", "t USING btree (a, b)"
 NEEDED = Case("n", "k", "SELECT", ("t (a)",))
@@ -21,7 +22,7 @@ def said(*indexes: str) -> Said:
     return Said(frozenset(indexes))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("accepted", "answer", "found", "extra", "missing"),
     [
         ([{ONE}], said(ONE), {ONE}, set(), set()),
@@ -77,7 +78,7 @@ def test_orders_and_directions_are_spelled_out() -> None:
     assert partial("t", "x", "a", "b") == ("t (a) WHERE x", "t (b) WHERE x")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("ddl", "spec"),
     [
         (
@@ -92,7 +93,7 @@ def test_what_an_adviser_writes_is_read(ddl: str, spec: str) -> None:
     assert spec_of(ddl) == spec
 
 
-@pytest.mark.parametrize("ddl", ["DROP INDEX x", "CREATE TABLE t ()", ""])
+@each_case("ddl", ["DROP INDEX x", "CREATE TABLE t ()", ""])
 def test_other_words_are_no_index(ddl: str) -> None:
     with pytest.raises(NotAnIndex):
         spec_of(ddl)
@@ -119,7 +120,7 @@ async def test_the_server_says_which_indexes_are_the_same(empty_postgres_url: st
         await connection.close()
 
 
-@pytest.mark.parametrize("version", [150000, 180006])
+@each_case("version", [150000, 180006])
 def test_the_set_is_as_large_and_as_mixed_as_promised(version: int) -> None:
     chosen = cases(version)
     none = [one for one in chosen if not one.answers and not one.is_refused]

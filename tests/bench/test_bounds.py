@@ -6,12 +6,13 @@ from bench import bulk, keyset, query_cache, repositories
 from bench.bounds import Bound, Judged, judge
 from bench.data import report
 from bench.turns import Cost, Rounds
+from tests.cases import each_case
 
 SECTIONS = (repositories.BOUNDS, bulk.BOUNDS, keyset.BOUNDS, query_cache.BOUNDS)
 TRIPS = {"objects: hit": {"postgres": 0.0, "valkey": 1.0}}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("least", "most", "ratio", "verdict"),
     [
         (10.0, None, 9.99, "BELOW THE FLOOR"),
@@ -36,7 +37,7 @@ def test_each_bound_is_judged_by_its_own_clock() -> None:
     assert [one.ratio for one in judged] == [2, 3]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("bounds", "promise"),
     [
         (repositories.BOUNDS, Bound("get: repository", "get: by hand", "cpu", most=1.15)),

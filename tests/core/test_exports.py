@@ -11,6 +11,7 @@ import pytest
 
 import app.core
 from app.core.policies import JobConfig
+from tests.cases import each_case
 
 CORE = Path(app.core.__file__).parent
 ROOMS_OF_NAMES = ("app.core", "app.core.http", "app.core.policies")
@@ -35,7 +36,7 @@ def test_the_packages_of_the_core_were_found() -> None:
     assert {"app.core.db", "app.core.http", "app.core.policies", "app.core.valkey"} <= set(PACKAGES)
 
 
-@pytest.mark.parametrize("name", ["app.core", *PACKAGES])
+@each_case("name", ["app.core", *PACKAGES])
 def test_a_package_exports_exactly_what_it_lists_in_order_and_once(name: str) -> None:
     package = import_module(name)
     listed = package.__all__
@@ -51,7 +52,7 @@ def _isort(name: str) -> tuple[int, str]:
     return kind, name
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@each_case("name", PACKAGES)
 def test_what_a_package_imports_for_others_is_what_it_lists(name: str) -> None:
     package = import_module(name)
     assert package.__file__ is not None
@@ -61,7 +62,7 @@ def test_what_a_package_imports_for_others_is_what_it_lists(name: str) -> None:
     assert given == set(package.__all__)
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@each_case("name", PACKAGES)
 def test_modules_of_a_core_package_are_private(name: str) -> None:
     folder = CORE / name.rpartition(".")[2]
     assert [file.name for file in folder.glob("*.py") if not file.name.startswith("_")] == []
@@ -105,7 +106,7 @@ def test_what_the_pages_of_policies_import_comes_from_the_core_itself() -> None:
     assert used <= set(app.core.__all__)
 
 
-@pytest.mark.parametrize("name", app.core.__all__)
+@each_case("name", app.core.__all__)
 def test_a_name_of_the_core_is_its_rooms_own(name: str) -> None:
     room = import_module(f"app.core.{app.core._ROOMS[name]}")
     assert getattr(app.core, name) is getattr(room, name)

@@ -4,11 +4,10 @@ import re
 from inspect import Parameter, getattr_static, iscoroutinefunction, signature
 from typing import Any
 
-import pytest
-
 from app.builtin import accounts
 from app.core import db, monitor, security
 from app.settings import load_environment_files
+from tests.cases import each_case
 
 CALLS = (
     # B, database utilities
@@ -135,7 +134,7 @@ def found(name: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("call", CALLS)
+@each_case("call", CALLS)
 def test_a_call_of_the_documents_fits_what_there_is(call: str) -> None:
     parts = _CALL.fullmatch(call)
     assert parts is not None
@@ -150,7 +149,7 @@ def test_a_call_of_the_documents_fits_what_there_is(call: str) -> None:
     assert target.__doc__
 
 
-@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+@each_case(("name", "default"), DEFAULTS.items())
 def test_a_default_is_that_of_the_documents(name: str, default: tuple[str, Any]) -> None:
     owner, _, method = name.rpartition(".")
     target: Any = getattr(found(owner), method) if owner else found(name)

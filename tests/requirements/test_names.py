@@ -12,6 +12,7 @@ from app.cli._doctor import _sources
 from app.core import RateLimit
 from app.core.http import RateLimiter
 from app.settings import Settings
+from tests.cases import each_case
 
 BLOCKS = (
     "token_bucket", "token_bucket_limiter", "fixed_window", "sliding_window", "throttle", "debounce", "require_credits",
@@ -98,7 +99,7 @@ PATHS = (
 )
 
 
-@pytest.mark.parametrize(("module", "name"), NAMES)
+@each_case(("module", "name"), NAMES)
 def test_a_name_is_where_it_is_said_to_be_and_says_what_it_is(module: str, name: str) -> None:
     found = getattr(import_module(module), name)
     assert name in getattr(import_module(module), "__all__", [name])
@@ -118,7 +119,7 @@ def test_the_packages_rate_limiter_is_subclassed() -> None:
     assert list(signature(RateLimiter).parameters) == list(signature(PackageRateLimiter).parameters)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each_case("name", SETTINGS)
 def test_a_setting_is_read_under_its_name(name: str) -> None:
     assert name.lower() in Settings.model_fields
 
@@ -129,7 +130,7 @@ def test_the_settings_are_in_the_example_and_listed_by_the_doctor() -> None:
     assert [name for name in SETTINGS if f"\n# {name}=" not in example or name not in listed] == []
 
 
-@pytest.mark.parametrize(("name", "arguments"), LIMITERS.items())
+@each_case(("name", "arguments"), LIMITERS.items())
 def test_a_limiter_takes_the_documents_arguments(name: str, arguments: dict[str, Any]) -> None:
     assert getattr(RateLimit, name)(**arguments).algorithm == name
     assert callable(getattr(import_module("app.core.http"), name)(**arguments))

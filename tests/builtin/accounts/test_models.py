@@ -1,12 +1,11 @@
 from uuid import UUID
 
-import pytest
-
 from app.builtin.accounts.models import User, email_key
+from tests.cases import each_case
 
 
 class TestEmailKey:
-    @pytest.mark.parametrize(
+    @each_case(
         ("one", "other"),
         [
             ("Ann@Example.com", "ann@example.COM"),

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.builtin.accounts.schemas import PasswordGrant
+from tests.cases import each_case
 
 GOOD = {"username": "ann@example.com", "password": "secret-password"}
 
@@ -23,7 +24,7 @@ class TestPasswordGrant:
         assert form.scope == "a b"
         assert "hidden" not in repr(form)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "change",
         [
             {"grant_type": "client_credentials"},
@@ -43,7 +44,7 @@ class TestPasswordGrant:
         with pytest.raises(ValidationError):
             PasswordGrant.model_validate(GOOD | change)
 
-    @pytest.mark.parametrize("name", sorted(GOOD))
+    @each_case("name", sorted(GOOD))
     def test_a_missing_field_is_refused(self, name: str) -> None:
         with pytest.raises(ValidationError):
             PasswordGrant.model_validate({key: value for key, value in GOOD.items() if key != name})

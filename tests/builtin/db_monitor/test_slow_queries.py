@@ -12,7 +12,7 @@ from app.builtin.db_monitor.schemas.slow_queries import SlowQueriesQuery
 from app.builtin.db_monitor.service import SlowQueries, answer_of, answer_of_one
 from app.core.db import Database, get_db_context, keep_partitions
 from app.core.errors import NotFound
-from app.core.monitor import MeasuredQuery, MonitorServer
+from app.core.monitor import MeasuredQuery, MonitorError, MonitorServer
 from app.settings import Settings
 from tests.sites import Site, whole_site
 
@@ -85,6 +85,31 @@ async def test_without_history_of_the_window_it_says_that_it_answers_from_the_co
     found = await read(site, "?window=15m")
     assert found["window"] == "all"
     assert "There is no history of the last 15m yet" in found["notes"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "LOCK TABLE monitor_statements IN ACCESS EXCLUSIVE MODE",
+        "ALTER TABLE monitor_statement_samples RENAME TO nowhere; COMMIT",
+    ],
+)
+async def test_a_history_that_is_locked_or_gone_leaves_the_servers_counters(
+    site: Site, watched: MonitorServer, counted: Database, change: str
+) -> None:
+    slow = SlowQueries(watched, counted)
+    (listed,) = (await slow.report(SlowQueriesQuery(window="all", route="/records/{id}"))).statements
+    async with counted.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute(f"BEGIN; {change}")
+        found = await slow.report(SlowQueriesQuery(window="15m", route="/records/{id}"))
+        one = await slow.one(listed.queryid)
+        with pytest.raises(MonitorError, match="cannot be read"):
+            await slow.one(4711)
+        await driver.execute("ROLLBACK; ALTER TABLE IF EXISTS nowhere RENAME TO monitor_statement_samples")
+    for answer, statement in ((found, found.statements[0]), (one, one.statement)):
+        assert statement.text == SHOWN
+        assert "history of statements cannot be read" in answer.notes[0]
 
 
 async def test_own_measurements_alone_if_that_is_asked_for(site: Site) -> None:

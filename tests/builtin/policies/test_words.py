@@ -3,8 +3,6 @@
 from dataclasses import fields
 from typing import Any
 
-import pytest
-
 from app.builtin.policies.schemas import OverrideOut, RoutePolicy
 from app.builtin.policies.service import grouped, in_words
 from app.core.policies import (
@@ -23,6 +21,7 @@ from app.core.policies import (
     WebhookSignature,
     describe,
 )
+from tests.cases import each_case
 
 OTHER: dict[str, Any] = {
     "security": Security(scopes=("a:b", "c:d"), roles=("x", "y"), mfa=True, max_age=300, api_keys=False),
@@ -61,7 +60,7 @@ def route(config: JobConfig, *changes: OverrideOut, path: str = "/a") -> RoutePo
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(JobConfig) if field.name != "extra"])
+@each_case("field", [field.name for field in fields(JobConfig) if field.name != "extra"])
 def test_every_option_that_is_not_as_always_has_a_line(field: str) -> None:
     """An option that is added to JobConfig fails here until somebody has thought of its words."""
     usual = {line.label for line in in_words(route(JobConfig()))}
@@ -101,7 +100,7 @@ def test_what_was_changed_stands_with_what_it_is_about_also_when_nothing_is_left
     assert found["Time"].changed == [("timeout is off, in the code 1", "here")]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("limit", "words"),
     [
         (RateLimit.throttle("a", rate=2), "2 a second per user, evenly spaced"),

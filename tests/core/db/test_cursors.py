@@ -26,6 +26,7 @@ from app.core.db._cursor import decode_cursor, encode_cursor
 from app.core.db._keyset import after, position_of
 from app.core.db._sorting import parse_sort, total_order
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 from tests.staff import Badge, Certification, Level, Person
 
 SECRET, OTHER = "a key of the tests, thirty-two bytes or more", "another key of these tests, with 32 bytes"
@@ -37,7 +38,7 @@ def order(order_by: Any, model: Any = Badge) -> tuple[Any, ...]:
 
 
 class TestSorting:
-    @pytest.mark.parametrize(
+    @each_case(
         ("order_by", "meaning"),
         [
             (None, ["id"]),
@@ -54,14 +55,12 @@ class TestSorting:
     def test_every_part_of_a_key_counts(self) -> None:
         assert [str(key) for key in order("-number", Certification)] == ["-number", "-person_id"]
 
-    @pytest.mark.parametrize(
-        "order_by", ["nope", "", "-", "--rank", "rank,,text", "rank desc", "assignments"]
-    )
+    @each_case("order_by", ["nope", "", "-", "--rank", "rank,,text", "rank desc", "assignments"])
     def test_an_unknown_field_is_named(self, order_by: str) -> None:
         with pytest.raises(UnknownField):
             parse_sort(Badge, order_by)
 
-    @pytest.mark.parametrize("order_by", ["tags", "details", "-tags"])
+    @each_case("order_by", ["tags", "details", "-tags"])
     def test_columns_without_an_order_are_refused(self, order_by: str) -> None:
         with pytest.raises(UnknownField):
             parse_sort(Person, order_by)

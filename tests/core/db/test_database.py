@@ -19,6 +19,7 @@ from app.core.db import (
 from app.core.db._listeners import _operation
 from app.core.errors import ConfigurationError
 from app.core.observability import DatabaseEvent, Event, EventHub
+from tests.cases import each_case
 from tests.nursery import run_program
 from tests.servers import PrivateServer
 
@@ -250,7 +251,7 @@ class TestFetch:
         await database.close()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sql", "operation"),
     [("  \n select 1", "select"), ("WITH x AS (...)", "with"), ("", "other"), ("/* a */ select", "other")],
 )
@@ -264,7 +265,7 @@ async def test_probe_names_the_version_and_the_time(database: Database) -> None:
     assert 0 < probe.latency_s < 60
 
 
-@pytest.mark.parametrize(
+@each_case(
     "options", [{"pool_size": 0}, {"max_overflow": -1}, {"pool_timeout_s": 0}, {"statement_timeout_s": -1}]
 )
 def test_options_out_of_range_are_refused_when_built(options: dict[str, int]) -> None:

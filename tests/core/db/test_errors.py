@@ -26,6 +26,7 @@ from app.core.db import (
 )
 from app.core.db._errors import _BY_CLASS, _BY_CODE
 from app.core.errors import EntityNotFoundError, GatehouseError
+from tests.cases import each_case
 
 
 def _driver_errors() -> list[Any]:
@@ -33,7 +34,7 @@ def _driver_errors() -> list[Any]:
     return [kind for kind in classes if issubclass(kind, asyncpg.PostgresError) and kind.sqlstate]
 
 
-@pytest.mark.parametrize("kind", _driver_errors(), ids=lambda kind: f"{kind.sqlstate}-{kind.__name__}")
+@each_case("kind", _driver_errors(), ids=lambda kind: f"{kind.sqlstate}-{kind.__name__}")
 def test_every_sqlstate_that_the_driver_knows_is_mapped(kind: Any) -> None:
     assert kind.sqlstate in _BY_CODE or kind.sqlstate[:2] in _BY_CLASS
     error = translate(kind("secret row"))
@@ -48,7 +49,7 @@ def test_no_map_entry_names_a_code_that_does_not_exist() -> None:
     assert set(_BY_CLASS) == {code[:2] for code in known}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "kind", "status"),
     [
         ("23505", ConstraintViolated, 409),
@@ -80,7 +81,7 @@ def test_sqlstate_decides_the_class_and_the_status(code: str, kind: Any, status:
     assert error.__cause__ is driver
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("original", "kind"),
     [
         (PoolTimeout(), PoolExhausted),

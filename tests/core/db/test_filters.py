@@ -25,6 +25,7 @@ from app.core.db import (
 )
 from app.core.db._filters import to_filter
 from app.core.db._operators import OPERATORS, escape_like
+from tests.cases import each_case
 from tests.staff import Level, Person
 
 PEOPLE: tuple[dict[str, Any], ...] = (
@@ -120,7 +121,7 @@ class TestOperators:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(
+    @each_case(
         ("filters", "error", "name"),
         [
             ({"nmae": 1}, UnknownField, "nmae"),

@@ -18,6 +18,7 @@ from app.core.db import (
     Where,
 )
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 from tests.staff import Level, Person
 
 GRAMMAR = FilterGrammar(
@@ -37,7 +38,7 @@ GRAMMAR = FilterGrammar(
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("key", "text", "meaning"),
     [
         ("name", "a,b", Where("name", "a,b")),
@@ -64,7 +65,7 @@ def test_parameters_that_are_no_filters_are_left_alone() -> None:
     assert parsed == (Where("name", "a"), Where("name", "b"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("key", "text", "error"),
     [
         ("email", "a", UnknownField),
@@ -107,7 +108,7 @@ def test_too_many_values_are_refused() -> None:
         grammar.parse({"age__in": ",".join(["1"] * 101)})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "allowed", [{"nmae": None}, {"name": ("gtt",)}, {"name": ()}, {"age": ("contains",)}, {"name": "eq"}]
 )
 def test_a_wrong_list_stops_the_start(allowed: Any) -> None:
@@ -115,7 +116,7 @@ def test_a_wrong_list_stops_the_start(allowed: Any) -> None:
         FilterGrammar(Person, allowed)
 
 
-@pytest.mark.parametrize("limits", [{"max_filters": 0}, {"max_length": 0}, {"max_filters": -1}])
+@each_case("limits", [{"max_filters": 0}, {"max_length": 0}, {"max_filters": -1}])
 def test_a_limit_that_lets_nothing_through_stops_the_start(limits: Any) -> None:
     with pytest.raises(ConfigurationError, match="1 or more"):
         FilterGrammar(Person, {"name": None}, **limits)

@@ -26,6 +26,7 @@ from app.core.db import (
 )
 from app.core.db._errors import translate_commit
 from app.core.resilience import Retrier, RetryRules, is_transient, retry_decorator
+from tests.cases import each_case
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ async def test_a_refused_check_names_its_code_and_constraint(own: Database, entr
     assert (error.sqlstate, error.constraint) == ("23514", "ck_entries_text")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "is_unknown"),
     [("57P01", True), ("08006", True), ("40003", True), ("57014", False), ("40001", False), ("23505", False)],
 )
@@ -295,7 +296,7 @@ def test_a_commit_without_an_answer_is_in_doubt() -> None:
     assert isinstance(translate_commit(ConnectionResetError()), DatabaseUnavailable)
 
 
-@pytest.mark.parametrize("code", ["08007", "40003"])
+@each_case("code", ["08007", "40003"])
 def test_what_the_server_cannot_say_is_not_tried_again(code: str) -> None:
     error = asyncpg.PostgresError("x")
     error.sqlstate = code

@@ -7,6 +7,7 @@ import pytest
 
 from app.core.db import QueryDecorator
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 
 Logged = list[MutableMapping[str, Any]]
 
@@ -69,7 +70,7 @@ class TestTrackPerformance:
             ("function.finished", 1000.0), ("function.slow", 3000.0),
         ]  # fmt: skip
 
-    @pytest.mark.parametrize("threshold", [-1, float("nan"), "100", None, True, len])
+    @each_case("threshold", [-1, float("nan"), "100", None, True, len])
     def test_a_threshold_that_is_none_is_refused(self, threshold: Any) -> None:
         with pytest.raises(ConfigurationError, match="threshold_ms"):
             QueryDecorator.track_performance(threshold)

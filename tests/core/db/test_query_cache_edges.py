@@ -14,6 +14,7 @@ from app.core.db import Database, cached_query, get_db_context
 from app.core.db._query_footprint import footprint, table_tags
 from app.core.db._query_values import pack, unpack
 from app.core.valkey import ValkeyClient
+from tests.cases import each_case
 from tests.core.db.watched import Watched, watched
 from tests.staff import Person, Template
 
@@ -88,14 +89,14 @@ class TestElsewhere:
         first, _, *rest = watched.told()
         assert (first, rest) == ("miss", ["hit", "skipped", "skipped"])
 
-    @pytest.mark.parametrize(
+    @each_case(
         "sql",
         ["SET ROLE bob", "reset search_path", "SET SESSION AUTHORIZATION bob", "/* a */ SET LOCAL ROLE b"],
     )
     def test_whoever_becomes_somebody_else_sees_something_else(self, sql: str) -> None:
         assert footprint(sql).is_snapshot
 
-    @pytest.mark.parametrize(
+    @each_case(
         "sql",
         ["SET LOCAL lock_timeout = '5s'", "SELECT set_config('app.tenant', '7', true)", "SELECT role FROM t"],
     )
@@ -212,7 +213,7 @@ class TestValues:
             assert await names_of(db) == ["Ann"]
         assert "unreadable" in watched.told()
 
-    @pytest.mark.parametrize(
+    @each_case(
         "packed",
         [
             '{"uuid": 5}', '{"row": []}', '{"timedelta": ["x"]}', '{"timedelta": [1e300, 0, 0]}', '{"enum": ["a"]}',

@@ -1,13 +1,12 @@
 """What a statement in text ends in the query cache, and what its result depends on."""
 
-import pytest
-
 from app.core.db._query_footprint import ALL_TABLES, ANY_WRITE, footprint, table_tags
+from tests.cases import each_case
 
 NOT_UNDERSTOOD = "SELECT * FROM users WHERE (("
 
 
-@pytest.mark.parametrize(
+@each_case(
     "sql",
     [
         "SELECT 'update users' FROM users",
@@ -21,7 +20,7 @@ def test_a_read_ends_nothing_whatever_words_are_in_it(sql: str) -> None:
     assert footprint(sql).writes == frozenset()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sql", "ended"),
     [
         ("UPDATE users SET n = 1", "table:users"),
@@ -42,7 +41,7 @@ def test_a_result_depends_on_its_tables_as_far_as_they_are_known() -> None:
     assert not footprint(NOT_UNDERSTOOD).is_known
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sql", "is_snapshot"),
     [
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", True),

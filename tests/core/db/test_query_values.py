@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import DetachedInstanceError
 from app.core.db._query_keys import digest
 from app.core.db._query_values import pack, unpack
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 from tests.staff import Badge, Level, Person, Template
 
 ID = UUID("01a1ff25-e9db-77be-98d0-0123456789ab")
@@ -64,7 +65,7 @@ def test_different_values_make_different_keys(one: Any, other: Any) -> None:
     assert digest(one, other) != digest([one, other])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("one", "other"),
     [(1, True), (1, 1.0), ("1", 1), (["a", "b"], ["ab"]), (["a", ["b"]], [["a"], "b"]), ({}, [])],
 )
@@ -124,19 +125,19 @@ class Own:
     """Of no kind that is known."""
 
 
-@pytest.mark.parametrize("value", [Own(), Own, lambda: None, Two(1, 2), Person])
+@each_case("value", [Own(), Own, lambda: None, Two(1, 2), Person])
 def test_what_has_no_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="cannot be kept"):
         pack([value])
 
 
-@pytest.mark.parametrize("value", [Own(), Person(id="ann")])
+@each_case("value", [Own(), Person(id="ann")])
 def test_what_makes_no_key_is_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="key_fn"):
         digest(value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "stored",
     [
         {"other": 1},

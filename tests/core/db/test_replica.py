@@ -26,6 +26,7 @@ from app.core.db import (
 )
 from app.core.db._replica import judged
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 from tests.core.db.replicas import IN_RECOVERY, NOTES, PAUSE, Bench, Make, behind
 from tests.standby import Pair
 
@@ -150,7 +151,7 @@ class TestLag:
         await bench.becomes("close")
         assert await bench.is_on_standby()
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("is_standby", "has_all", "behind_s", "found"),
         [
             (True, True, None, ("close", 0.0)),
@@ -340,7 +341,7 @@ class TestOutage:
 
 
 class TestOptions:
-    @pytest.mark.parametrize("wrong", [{"max_lag_s": -1.0}, {"patience_s": 0.0}])
+    @each_case("wrong", [{"max_lag_s": -1.0}, {"patience_s": 0.0}])
     def test_numbers_out_of_range_are_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match="max_lag_s >= 0"):
             Replica("postgresql://localhost/x", **wrong)

@@ -25,6 +25,7 @@ from app.core.db import (
     get_db_context,
 )
 from app.core.errors import ConfigurationError, EntityNotFoundError
+from tests.cases import each_case
 from tests.staff import Assignment, Badge, Certification, Person, Template
 
 
@@ -201,7 +202,7 @@ class TestScope:
                 await refused
             assert refusal.value.name == "ward"
 
-    @pytest.mark.parametrize("scope", [{"ward": None}, {"nope": 1}])
+    @each_case("scope", [{"ward": None}, {"nope": 1}])
     def test_a_forgotten_value_is_no_scope(self, scope: Any) -> None:
         with pytest.raises(ConfigurationError):
             AsyncBaseRepository(Person, AsyncSession(), scope=scope)
@@ -369,7 +370,7 @@ class TestPages:
         ]
         assert len(set(seen)) == 30
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("skip", "limit", "name"),
         [(-1, 20, "skip"), (2**63, 20, "skip"), (True, 20, "skip"), (0, 0, "limit"), (0, 1001, "limit")],
     )

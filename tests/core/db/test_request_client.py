@@ -11,6 +11,7 @@ from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
 from app.registry import Feature
 from app.settings import Settings
+from tests.cases import each_case
 from tests.gated import serving
 
 INSERT = text("INSERT INTO entries VALUES (1, 1, 'x')")
@@ -90,7 +91,7 @@ class TestAsDependency:
         assert get_db_client.__wrapped__ is get_db  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "provider", "through_pooler"),
     [
         ("postgresql://u:p@aws-0-eu.pooler.supabase.com:6543/postgres", "supabase", True),

@@ -30,6 +30,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.schema import CreateTable
 
 from app.core.db import TablesUsed, _tables_parsed, tables_used
+from tests.cases import each_case
 from tests.nursery import run_program
 
 
@@ -69,7 +70,7 @@ recursive = recursive.union_all(select(Child.id).join(recursive, Child.parent_id
 BOTH = "children parents"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "reads", "writes"),
     [
         (select(Parent), "parents", ""),
@@ -107,7 +108,7 @@ def test_what_a_statement_reads_and_writes(statement: Any, reads: str, writes: s
     assert tables_used(statement) == TablesUsed(frozenset(reads.split()), frozenset(writes.split()))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "reads", "writes"),
     [
         (text("SELECT id FROM parents WHERE id = :id"), "parents", ""),
@@ -145,7 +146,7 @@ def test_what_text_reads_and_writes(statement: Any, reads: str, writes: str) -> 
     assert tables_used(statement, Own.metadata) == TablesUsed(names, frozenset(writes.split()))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "statement",
     [
         "DO $$ BEGIN DELETE FROM t; END $$",

@@ -4,9 +4,10 @@ from sqlalchemy import text
 from app.core.db import Database, normalize_url
 from app.core.db._url import parse_url
 from app.core.errors import ConfigurationError
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "postgres://u:p@db.example:5433/name",
@@ -49,9 +50,7 @@ def test_without_the_flag_the_driver_keeps_its_defaults() -> None:
     assert parse_url("postgresql://u:p@h/n").connect_args() == {}
 
 
-@pytest.mark.parametrize(
-    "text", ["mysql://u:hunter2@h/n", "hunter2", "", "://hunter2", "postgresql://u:hunter2@h:port/n"]
-)
+@each_case("text", ["mysql://u:hunter2@h/n", "hunter2", "", "://hunter2", "postgresql://u:hunter2@h:port/n"])
 def test_what_is_no_postgresql_url_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         normalize_url(text)
@@ -67,7 +66,7 @@ def test_password_is_not_in_any_repr() -> None:
     assert "hunter2" in database.url
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "says"),
     [
         ("postgresql://u:hunter2@h/n?sslmode=on", "sslmode is one of"),

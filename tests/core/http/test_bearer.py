@@ -4,6 +4,7 @@ import pytest
 
 from app.core.errors import BadRequest
 from app.core.http._bearer import authorization, bearer_token, presented
+from tests.cases import each_case
 
 
 def test_no_field_is_none_and_one_is_its_value() -> None:
@@ -22,13 +23,13 @@ def test_a_key_may_stand_in_a_field_of_its_own() -> None:
     assert presented([(b"authorization", b"Bearer t"), (b"x-api-key", b"k")]) == (b"Bearer t", b"k")
 
 
-@pytest.mark.parametrize(("name", "said"), [(b"authorization", "Authorization"), (b"x-api-key", "X-API-Key")])
+@each_case(("name", "said"), [(b"authorization", "Authorization"), (b"x-api-key", "X-API-Key")])
 def test_two_of_either_are_refused(name: bytes, said: str) -> None:
     with pytest.raises(BadRequest, match=f"More than one {said}"):
         presented([(name, b"x"), (name, b"x")])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "token"),
     [
         (b"Bearer t", "t"),

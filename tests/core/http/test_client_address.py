@@ -2,9 +2,8 @@
 
 from ipaddress import ip_network
 
-import pytest
-
 from app.core.http._client_address import _CACHE_SIZE, AddressResolver, Network, client_network, parse_address
+from tests.cases import each_case
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 PEER = ("203.0.113.9", 5000)
@@ -12,7 +11,7 @@ PROXY = ("10.0.0.1", 5000)
 
 
 class TestParseAddress:
-    @pytest.mark.parametrize(
+    @each_case(
         ("text", "address"),
         [
             ("1.2.3.4", "1.2.3.4"),
@@ -30,7 +29,7 @@ class TestParseAddress:
     def test_every_written_form_gives_one_canonical_address(self, text: str, address: str) -> None:
         assert parse_address(text) == address
 
-    @pytest.mark.parametrize(
+    @each_case(
         "text",
         [
             "",
@@ -116,6 +115,6 @@ class TestClientNetwork:
     def test_the_next_64_is_another_network(self) -> None:
         assert client_network("2001:db8:1:3::1") != client_network("2001:db8:1:2::1")
 
-    @pytest.mark.parametrize("address", [None, "local"])
+    @each_case("address", [None, "local"])
     def test_no_address_is_one_bucket(self, address: str | None) -> None:
         assert client_network(address) == "local"

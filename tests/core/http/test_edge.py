@@ -21,6 +21,7 @@ from app.core.http._problem import install_problem_handlers
 from app.core.http._state import SCOPE_KEY
 from app.core.http._traffic import TrafficControl
 from app.core.observability import RequestRecord
+from tests.cases import each_case
 
 CONTENT_TYPES = {"/echo": b"application/json", "/form": b"application/x-www-form-urlencoded"}
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -247,7 +248,7 @@ class TestIdentity:
 
 
 class TestReports:
-    @pytest.mark.parametrize(
+    @each_case(
         ("path", "route", "status"),
         [
             ("/items/7?secret=1", "/items/{item}", 200),
@@ -323,7 +324,7 @@ class TestBodyCap:
         assert bench.app.state.events == []
         assert bench.records[0].status == 413
 
-    @pytest.mark.parametrize("path", ["/echo", "/form", "/small", "/swallow"])
+    @each_case("path", ["/echo", "/form", "/small", "/swallow"])
     async def test_an_undeclared_length_over_the_cap_is_413_wherever_it_is_read(self, path: str) -> None:
         async def chunks() -> AsyncIterator[bytes]:
             for _ in range(20):
@@ -340,7 +341,7 @@ class TestBodyCap:
         assert_problem(await bench.request("POST", "/small", content=b"x" * 11), 413)
         assert (await bench.request("POST", "/small", content=b"x" * 10)).json() == 10
 
-    @pytest.mark.parametrize("length", [b"99999999999999999999999", b"9" * 5000])
+    @each_case("length", [b"99999999999999999999999", b"9" * 5000])
     async def test_an_absurd_declared_length_is_413(self, length: bytes) -> None:
         sent = await Bench().raw(
             {"method": "POST", "path": "/echo", "headers": [(b"content-length", length)]}, []
@@ -371,7 +372,7 @@ class TestBodyCap:
     async def test_a_body_that_nobody_reads_does_no_harm(self) -> None:
         assert (await Bench().request("POST", "/ignore", content=b"x" * 50)).status_code == 200
 
-    @pytest.mark.parametrize("path", ["/echo", "/form"])
+    @each_case("path", ["/echo", "/form"])
     async def test_a_body_that_does_not_arrive_is_408_and_gives_its_place_back(self, path: str) -> None:
         bench = Bench(body_timeout_s=0.01)
         sent: list[Message] = []
@@ -400,7 +401,7 @@ class TestBodyCap:
 
 
 class TestShedding:
-    @pytest.mark.parametrize(
+    @each_case(
         ("state", "path", "status"),
         [
             ("starting", "/items/1", 503), ("starting", "/ready", 503), ("starting", "/metrics", 503), ("starting", "/live", 200),

@@ -2,11 +2,11 @@
 
 from urllib.parse import urljoin, urlsplit
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.http import LOGIN_FORM, SESSION, PageCookies, csrf_token_of, next_page
+from tests.cases import each_case
 
 COOKIES = PageCookies(["a secret of these tests, long enough"], always_secure=False)
 TEXT = st.text(st.characters(codec="latin-1"))
@@ -55,9 +55,7 @@ def test_an_older_secret_still_reads_and_the_first_one_writes() -> None:
     assert COOKIES.read(scope(value_of(both.issue(scope(), SESSION, token))), SESSION) is None
 
 
-@pytest.mark.parametrize(
-    "host", ["service.example", "localhost.example", "127.0.0.1.example", "[::2]", "", "localhost:x"]
-)
+@each_case("host", ["service.example", "localhost.example", "127.0.0.1.example", "[::2]", "", "localhost:x"])
 def test_cookies_are_secure_unless_the_request_came_to_this_machine(host: str) -> None:
     assert "; Secure" in COOKIES.issue(scope(host=host), SESSION, "x")
     assert "; Secure" in COOKIES.issue({"scheme": "http", "headers": []}, SESSION, "x")

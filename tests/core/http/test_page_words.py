@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta, timezone
 
-import pytest
-
 from app.core.http._page_words import FILTERS
+from tests.cases import each_case
 
 SAID = (
     ("size", 0, "0 B"), ("size", 999, "999 B"), ("size", 1000, "0.977 kB"), ("size", 1536, "1.5 kB"), ("size", 5 * 2**40, "5 TB"),
@@ -16,12 +15,12 @@ SAID = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value", "words"), SAID)
+@each_case(("name", "value", "words"), SAID)
 def test_a_number_is_said_in_words_that_stay_on_one_line(name: str, value: float, words: str) -> None:
     assert FILTERS[name](value) == words.replace(" ", "\u00a0")
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@each_case("name", FILTERS)
 def test_what_is_not_known_is_a_dash(name: str) -> None:
     assert FILTERS[name](None) == "\u2013"
 

@@ -1,6 +1,5 @@
 """Which answers are results: kept under their request's key, and given again."""
 
-import pytest
 from fastapi import HTTPException, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
@@ -9,13 +8,14 @@ from app.core.errors import NotAuthenticated, NotFound, Unavailable
 from app.core.http._results import Results, is_failure
 from app.core.policies import Claim, Idempotency
 from app.core.security import Sealer
+from tests.cases import each_case
 
 CLAIM = Claim("{u:reader}:v1:i:work:key", "fingerprint", 10_000, 60_000, rerun=False)
 SEALER = Sealer(["a key of the tests, thirty-two bytes or more"])
 
 
 class TestOf:
-    @pytest.mark.parametrize("sealer", [None, SEALER], ids=["plain", "sealed"])
+    @each_case("sealer", [None, SEALER], ids=["plain", "sealed"])
     def test_a_result_comes_back_as_its_replay(self, sealer: Sealer | None) -> None:
         results = Results(Idempotency(headers=("X-Kept",)), sealer)
         response = Response("made", 201, {"Location": "/1", "X-Kept": "yes", "X-Other": "no"}, "text/plain")
@@ -32,7 +32,7 @@ class TestOf:
             b"idempotent-replayed",
         }
 
-    @pytest.mark.parametrize("status", [401, 403, 409, 425, 429, 503])
+    @each_case("status", [401, 403, 409, 425, 429, 503])
     def test_what_says_not_now_or_not_you_is_none(self, status: int) -> None:
         assert Results(Idempotency(), None).of(Response(status_code=status), CLAIM) is None
 
@@ -40,7 +40,7 @@ class TestOf:
         assert Results(None, None).of(Response(), None) is None
         assert Results(Idempotency(), None).of(Response(), None) is None
 
-    @pytest.mark.parametrize(
+    @each_case(
         "response",
         [Response(b"12345"), StreamingResponse(iter(["1"]))],
         ids=["too long", "made while it is sent"],
@@ -51,7 +51,7 @@ class TestOf:
         assert blob is not None
         assert results.replay(blob, CLAIM).body is None
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("config", "expected"),
         [(Idempotency(durability="db"), True), (Idempotency(), False), (None, False)],
         ids=["database", "store", "no keys"],
@@ -60,7 +60,7 @@ class TestOf:
         assert Results(config, None).is_durable is expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "expected"),
     [
         (NotFound("no"), False),

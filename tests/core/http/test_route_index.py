@@ -27,6 +27,7 @@ from app.core.policies import JobConfig
 from app.main import audited, create_app
 from app.settings import Settings
 from tests.apps import client_of, running
+from tests.cases import each_case
 from tests.core.http.gated import READER, as_, feature
 from tests.core.http.routing import (
     Gated,
@@ -100,7 +101,7 @@ class TestFound:
         answer = await service.client.get("/v1/things/7", headers=as_(READER))
         assert answer.json() == {"thing": 7, "who": "the handler's own"}
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("path", "endpoint"),
         [
             ("/a", "/a"),
@@ -218,7 +219,7 @@ class TestLeft:
         with_index(app)
         assert [finds(app, "GET", path) for path in ("/first", "/last")] == ["/first", None]
 
-    @pytest.mark.parametrize("method", ["matches", "handle"])
+    @each_case("method", ["matches", "handle"])
     def test_a_router_that_does_it_in_its_own_way(self, method: str) -> None:
         own = type("Own", (FastAPIRouter,), {method: lambda self, *arguments: None})
         app = routed("/inside", router=own())
@@ -316,7 +317,7 @@ class TestUnseen:
             ]
         assert [answer.status_code for answer in answers] == [200, 413]
 
-    @pytest.mark.parametrize("is_included", [True, False])
+    @each_case("is_included", [True, False])
     async def test_telemetry_has_the_whole_template(self, is_included: bool) -> None:
         exporter, provider = InMemorySpanExporter(), TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -11,6 +11,7 @@ from app.core.db import Database
 from app.core.errors import ConfigurationError
 from app.core.jobs import Periodic, PeriodicRunner
 from app.core.observability import EventHub, PeriodicEvent
+from tests.cases import each_case
 from tests.garbage import own_garbage
 from tests.servers import PrivateServer
 
@@ -168,7 +169,7 @@ class TestTurns:
         with pytest.raises(ConfigurationError, match="twice"):
             PeriodicRunner(database, EventHub(), [task, task])
 
-    @pytest.mark.parametrize(
+    @each_case(
         "options",
         [{"every_s": 0}, {"every_s": 1e6}, {"name": "No"}, {"name": ""}, {"limit_s": 0}, {"limit_s": 1e6}],
     )

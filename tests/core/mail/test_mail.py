@@ -3,6 +3,7 @@
 import pytest
 
 from app.core.mail import Mail
+from tests.cases import each_case
 
 SENDER = "Gatehouse <no-reply@example.org>"
 
@@ -19,7 +20,7 @@ class TestMail:
         assert message["Message-ID"].endswith("@example.org>")
         assert message.get_content() == "Ein Wort\n"
 
-    @pytest.mark.parametrize("end", ["\r\nBcc: eve@example.com", "\nX: 1", "\r", "\0", "\x7f", "\x0b"])
+    @each_case("end", ["\r\nBcc: eve@example.com", "\nX: 1", "\r", "\0", "\x7f", "\x0b"])
     def test_line_breaks_are_refused_in_whatever_becomes_a_field(self, end: str) -> None:
         with pytest.raises(ValueError, match=r"Mail\.to"):
             mail(to=f"ann@example.com{end}")
@@ -28,7 +29,7 @@ class TestMail:
         with pytest.raises(ValueError, match=r"linefeed|carriage|newline|header value"):
             mail().message(f"a@example.com\r\nBcc: eve@example.com{end}")
 
-    @pytest.mark.parametrize(
+    @each_case(
         "to",
         ["", "ann", "@example.com", "ann@", "a@example.com,eve@example.com", "a@example.com eve@example.com",
          "Ann <ann@example.com>", "a@example.com;eve@example.com", '"a b"@example.com', "(x)a@example.com"],
@@ -37,7 +38,7 @@ class TestMail:
         with pytest.raises(ValueError, match="one address"):
             mail(to=to)
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("domain", "sent"),
         [("bücher.example", "xn--bcher-kva.example"), ("straße.example", "xn--strae-oqa.example")],
     )

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.core.mail import Mail, MailNotSent, SMTPMailer, Transport
+from tests.cases import each_case
 
 MAIL = Mail(
     kind="test", to="ann@example.com", subject="Grüße", text="Follow https://example.com/#token=et_x\n"
@@ -143,7 +144,7 @@ class TestSend:
                 await mailer(port).send(MAIL)
         assert inbox.taken == []
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("step", "answer", "is_final"),
         [
             ("rcpt", "550 5.1.1 no such user ann@example.com", True),
@@ -191,7 +192,7 @@ class TestSend:
 
 
 class TestTransport:
-    @pytest.mark.parametrize("changes", [{"port": 0}, {"port": 65_536}, {"timeout_s": 0}, {"timeout_s": 301}])
+    @each_case("changes", [{"port": 0}, {"port": 65_536}, {"timeout_s": 0}, {"timeout_s": 301}])
     def test_options_out_of_range_are_refused(self, changes: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(changes))):
             Transport(host="mail.example.com", **changes)

@@ -7,6 +7,7 @@ from app.core.monitor import StatementRefused, plan_of, shown_steps
 from app.core.monitor._plan_findings import plan_findings
 from app.core.monitor._planned_tables import PlannedTable
 from app.core.monitor._run_findings import run_findings
+from tests.cases import each_case
 
 WHEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -41,7 +42,7 @@ def checks(
     return [(it.check, it.severity) for it in found]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rows", "found"),
     [(1_000, [("plan.seq_scan", "warning")]), (5_000, [("plan.seq_scan", "info")]), (5_001, [])],
 )
@@ -49,7 +50,7 @@ def test_a_seq_scan_is_told_by_the_share_that_it_keeps(rows: int, found: list[tu
     assert checks(scan(**{"Plan Rows": rows})) == found
 
 
-@pytest.mark.parametrize("small", [table(rows=999), table(pages=9)], ids=["rows", "pages"])
+@each_case("small", [table(rows=999), table(pages=9)], ids=["rows", "pages"])
 def test_of_a_small_table_nothing_is_said(small: dict[str, PlannedTable]) -> None:
     assert checks(scan(), small) == []
 
@@ -68,7 +69,7 @@ def test_the_rows_of_a_parallel_scan_are_those_of_all_workers() -> None:
     ) == [("plan.seq_scan", "info")]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("known", "is_stale"),
     [
         (table(rows=-1), True),
@@ -82,7 +83,7 @@ def test_statistics_that_are_stale_come_first(known: dict[str, PlannedTable], is
     assert (found[0] == ("plan.statistics", "warning")) is is_stale
 
 
-@pytest.mark.parametrize(("loops", "found"), [(1_000, ["plan.nested_loop"]), (999, [])])
+@each_case(("loops", "found"), [(1_000, ["plan.nested_loop"]), (999, [])])
 def test_a_table_that_is_read_again_for_each_row_is_told(loops: int, found: list[str]) -> None:
     outer, inner = scan(Filter=None, **{"Plan Rows": loops}), scan(Filter=None)
     assert [check for check, _ in checks(node("Nested Loop", outer, inner))] == found
@@ -92,7 +93,7 @@ def test_a_table_that_is_read_again_for_each_row_is_told(loops: int, found: list
     assert [check for check, _ in checks(ran)] == found
 
 
-@pytest.mark.parametrize(("start", "found"), [(50.0, ["plan.offset"]), (0.9, []), (0.0, [])])
+@each_case(("start", "found"), [(50.0, ["plan.offset"]), (0.9, []), (0.0, [])])
 def test_rows_that_are_skipped_are_told_by_when_the_first_row_comes(start: float, found: list[str]) -> None:
     below = scan(Filter=None, **{"Plan Rows": 100_000})
     plan = plan_of({"Plan": node("Limit", below, **{"Startup Cost": start})})
@@ -100,7 +101,7 @@ def test_rows_that_are_skipped_are_told_by_when_the_first_row_comes(start: float
     assert plan_findings(plan, table(), is_generic=True) == ()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("run", "found"),
     [
         ({"actual": 10_000}, "plan.estimate"),
@@ -122,7 +123,7 @@ def test_what_only_a_run_shows(run: dict[str, Any], found: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "run",
     [
         {"actual": 9, "Plan Rows": 1},  # Nine times, and of few rows.
@@ -136,7 +137,7 @@ def test_what_is_within_the_bounds_is_not_told(run: dict[str, Any]) -> None:
     assert checks(scan("Index Scan", loops=1, **run)) == []
 
 
-@pytest.mark.parametrize(("compiling", "found"), [(20.1, [("plan.jit", "info")]), (20.0, [])])
+@each_case(("compiling", "found"), [(20.1, [("plan.jit", "info")]), (20.0, [])])
 def test_compiling_is_told_where_it_takes_a_fifth(compiling: float, found: list[tuple[str, str]]) -> None:
     timing = {"JIT": {"Timing": {"Total": compiling}}, "Execution Time": 100.0}
     assert checks(scan("Index Scan", loops=1), **timing) == found
@@ -160,7 +161,7 @@ class TestShownSteps:
         assert dict(steps[2].details) == {"Filter": "(a = ?::text)"}
         assert dict(steps[1].details) == {"Sort Key": "(b || ?)"}
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("step", "kind"),
         [
             (node("Hash Join", **{"Join Type": "Left"}), "Hash Left Join"),

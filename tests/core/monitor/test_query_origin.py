@@ -1,13 +1,13 @@
 from urllib.parse import quote
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.monitor import QueryOrigin, query_origin
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "origin"),
     [
         ("SELECT 1 /*policy='p',route='%2Fa%2F%7Bid%7D'*/", QueryOrigin("/a/{id}", "p")),

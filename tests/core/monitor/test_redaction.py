@@ -1,11 +1,11 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.monitor import redacted
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "shown"),
     [
         ("SELECT a FROM t WHERE b = 'secret' AND c = 7", "SELECT a FROM t WHERE b = ? AND c = ?"),
@@ -22,6 +22,8 @@ from app.core.monitor import redacted
         ("SELECT 'never closed secret", "SELECT ?"),
         ("(SELECT 1) UNION (SELECT 2)", "(SELECT ?) UNION (SELECT ?)"),
         ("'secret'", "<not shown>"),
+        ("hunter3", "<not shown>"),
+        ("autovacuum: VACUUM public.t", "AUTOVACUUM ..."),
         ("", "<not shown>"),
     ],
 )

@@ -1,10 +1,9 @@
 from dataclasses import replace
 
-import pytest
-
 from app.core.db import Database
 from app.core.monitor import MonitorServer, server_settings
 from app.core.monitor._settings_rules import RULES, Facts
+from tests.cases import each_case
 
 GB = 1024**3
 SOUND = Facts(
@@ -56,7 +55,7 @@ def test_nothing_is_said_of_a_sound_server() -> None:
     assert {name: advice for name, rule in RULES.items() if (advice := rule(SOUND)) is not None} == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "facts", "severity"),
     [
         *((name, replace(SOUND, values={**SOUND.values, name: "off"}), severity) for name, severity in (

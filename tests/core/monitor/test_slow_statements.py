@@ -1,5 +1,3 @@
-import pytest
-
 from app.core.monitor import (
     SlowStatement,
     StatementUse,
@@ -11,11 +9,12 @@ from app.core.monitor import (
     statements_in_order,
     texts_hidden,
 )
+from tests.cases import each_case
 
 MS = 1_000
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("use", "share", "marks"),
     [
         (StatementUse(calls=100, exec_us=100 * 20 * MS, rows=100), 0, ("slow",)),
@@ -79,7 +78,7 @@ def test_what_keeps_us_from_seeing_is_told_with_its_fix() -> None:
     assert "3 entries" in texts_hidden(3)[0].evidence
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "noise"),
     [
         ("BEGIN READ ONLY", True),

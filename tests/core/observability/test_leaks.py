@@ -27,6 +27,7 @@ from app.core.observability import (
 )
 from app.core.security import PasswordHasher
 from app.settings import DEVELOPMENT_SECRET
+from tests.cases import each_case
 from tests.leaks import FORMS, WORDS, LeakGuard
 
 PASSWORD = "a-word-of-this-file-alone-7391"  # the guard of the whole run knows what other tests tried
@@ -114,14 +115,14 @@ SAMPLES = {
 
 
 class TestWhatIsKnown:
-    @pytest.mark.parametrize("name", [*FORMS, *WORDS])
+    @each_case("name", [*FORMS, *WORDS])
     def test_a_secret_is_known_by_its_form(self, name: str) -> None:
         guard = LeakGuard()
         guard.look(f"got {SAMPLES[name]} today".encode())
         with pytest.raises(AssertionError, match=f"{name} in: got <HERE> today"):
             guard.check()
 
-    @pytest.mark.parametrize("prefix", ["", "mt_", "et_"])
+    @each_case("prefix", ["", "mt_", "et_"])
     def test_a_random_text_is_known_because_it_was_made_here(self, prefix: str) -> None:
         guard = LeakGuard()
         with guard.remembering():
@@ -165,7 +166,7 @@ class TestWhatIsKnown:
         guard.check()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("secret", "shown"),
     [
         (SAMPLES["an opaque token"].replace("rt_", "mt_"), "[redacted]"),

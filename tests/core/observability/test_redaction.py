@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.observability import redact, redact_text
+from tests.cases import each_case
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s5Jt-3cRe7_t0ken"
 
@@ -45,7 +46,7 @@ class TestRedactText:
         assert JWT not in cleaned
         assert "[redacted]" in cleaned
 
-    @pytest.mark.parametrize(
+    @each_case(
         "text",
         [
             "The token has expired", "basic authentication is off", "https://example.com:8443/a/b?c=d", "GET /records/{record_id}",
@@ -55,7 +56,7 @@ class TestRedactText:
     def test_ordinary_text_stays(self, text: str) -> None:
         assert redact_text(text) == text
 
-    @pytest.mark.parametrize(
+    @each_case(
         "text",
         [
             "a" * 100_000,
@@ -73,7 +74,7 @@ class TestRedactText:
 
 
 class TestRedact:
-    @pytest.mark.parametrize(
+    @each_case(
         ("name", "value"),
         [
             ("password", "x"), ("new_password", "x"), ("token", b"x"), ("Authorization", "x"), ("api_key", "x"), ("apikey", 5),
@@ -83,7 +84,7 @@ class TestRedact:
     def test_a_secret_name_hides_its_value(self, name: str, value: Any) -> None:
         assert redact(name, value) == "[redacted]"
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("name", "value"),
         [("token_id", "t1"), ("api_key_id", "k"), ("token_type", "bearer"), ("count", 3), ("password", None)],
     )

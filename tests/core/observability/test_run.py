@@ -7,6 +7,7 @@ import pytest
 
 from app.core.errors import DeadlineExceeded
 from app.core.observability import Event, EventHub, Run, WorkEvent
+from tests.cases import each_case
 
 
 def reported_by(error: BaseException | None) -> list[Event]:
@@ -18,7 +19,7 @@ def reported_by(error: BaseException | None) -> list[Event]:
     return events
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "outcome"),
     [
         (None, "ok"),

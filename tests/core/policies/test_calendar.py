@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import get_args
 
-import pytest
-
 from app.core.policies import Window, window_at
 from app.core.policies._quota import Period
+from tests.cases import each_case
 
 HOUR = timedelta(hours=1)
 # A clock change that leaves midnight out, one that has it twice, one of half an hour, and a day that never was.
@@ -34,8 +33,8 @@ def windows(zone: str, day: str, per: Period) -> list[Window]:
     return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("per", get_args(Period))
-@pytest.mark.parametrize(("zone", "day"), TURNS)
+@each_case("per", get_args(Period))
+@each_case(("zone", "day"), TURNS)
 def test_each_period_begins_where_the_one_before_ends(zone: str, day: str, per: Period) -> None:
     found = windows(zone, day, per)
     assert len(found) >= 2
@@ -44,7 +43,7 @@ def test_each_period_begins_where_the_one_before_ends(zone: str, day: str, per: 
     assert names == sorted(set(names))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("zone", "day", "hours"),
     [
         ("Africa/Cairo", "2024-04-26", 23),

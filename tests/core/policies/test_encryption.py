@@ -7,11 +7,12 @@ import pytest
 from app.core.errors import ConfigurationError
 from app.core.policies import Encryption, JobConfig
 from app.core.policies._overrides import Overrides
+from tests.cases import each_case
 
 FIELDS = JobConfig(encryption=Encryption(response=("ssn",)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "says"),
     [
         ({}, "names no field"),
@@ -33,13 +34,13 @@ def test_names_that_only_begin_alike_are_two() -> None:
     assert Encryption(response=("a", "ab.c")).response == ("a", "ab.c")
 
 
-@pytest.mark.parametrize("value", [None, "yes", 1])
+@each_case("value", [None, "yes", 1])
 def test_a_config_takes_only_what_it_says(value: Any) -> None:
     with pytest.raises(ValueError, match="must be True, False or"):
         JobConfig(encryption=value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("variable", "value", "says"),
     [
         ("ENCRYPTION", "false", "cannot be switched off"),

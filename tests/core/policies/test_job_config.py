@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.policies import Credits, Idempotency, JobConfig, RateLimit, ResponseCache, Security
+from tests.cases import each_case
 
 PER_IP = RateLimit.fixed_window("ip", limit=5, window=60, scope="ip")
 
@@ -53,7 +54,7 @@ class TestDefaults:
         assert JobConfig(timeout=5) != JobConfig(timeout=6)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "said"),
     [
         ({"security": None}, r"JobConfig\.public\(\) is the way"),
@@ -84,7 +85,7 @@ def test_options_that_cannot_be_are_refused_when_it_is_built(options: dict[str, 
         JobConfig(**options)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "limit",
     [
         RateLimit.fixed_window(limit=5, window=60, scope="global"),
@@ -101,7 +102,7 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert (config.timeout, config.max_body) == (3600, 0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("scope", "outside"),
     [
         ("user", False),
@@ -118,7 +119,7 @@ def test_limits_that_leave_the_callers_slot_are_named(scope: Any, *, outside: bo
     assert config.outside_slot == (("one",) if outside else ())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cache", "outside"),
     [
         (ResponseCache(ttl=60), False),

@@ -3,12 +3,12 @@
 import re
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.context import Principal
 from app.core.policies import Caller, Plan, RateLimit
+from tests.cases import each_case
 
 NETWORK = "192.0.2.1"
 SLOT = re.compile(r"\{([^{}]+)\}:v1:l:[^{}]*")
@@ -25,7 +25,7 @@ def named(name: str, **more: Any) -> Caller:
 
 
 class TestScopes:
-    @pytest.mark.parametrize(
+    @each_case(
         ("scope", "caller", "expected"),
         [
             ("user", named("ann"), "{u:ann}:v1:l:items.one"),
@@ -67,9 +67,7 @@ class TestScopes:
 
 
 class TestCraftedNames:
-    @pytest.mark.parametrize(
-        "name", ["}x{evil}", "{}", "a}:v1:l:items.one|u:b", "#0123", "", "a b", "ä", "x" * 81]
-    )
+    @each_case("name", ["}x{evil}", "{}", "a}:v1:l:items.one|u:b", "#0123", "", "a b", "ä", "x" * 81])
     def test_a_name_that_is_not_plain_is_hashed(self, name: str) -> None:
         made = key(named(name), "user")
         assert re.fullmatch(r"\{u:#[0-9a-f]{32}\}:v1:l:items\.one", made)

@@ -24,6 +24,7 @@ from app.core.policies import (
     WebhookSignature,
 )
 from app.core.policies._overrides import Override, Overrides
+from tests.cases import each_case
 
 FULL = JobConfig(
     security=Security(scopes=("read:records",), roles=("db_reader", "admin"), mfa=True, max_age=300),
@@ -61,7 +62,7 @@ def user(config: JobConfig) -> RateLimit:
     return config.limits[0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("variable", "value", "read", "expected"),
     [
         ("TIMEOUT", "5", lambda c: c.timeout, 5.0),
@@ -133,7 +134,7 @@ class TestTokenBucket:
             applied(RATE_LIMIT__IP__MAX_TOKENS="5")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("variable", "value", "says"),
     [
         ("TIMOUT", "5", "JobConfig has no field timout (did you mean timeout?); allowed: security, rate_limit"),
@@ -216,9 +217,7 @@ def test_a_whole_and_a_part_of_it_contradict_each_other() -> None:
         applied(CACHE="off", CACHE__TTL="5")
 
 
-@pytest.mark.parametrize(
-    "variable", ["POLICIES__", "POLICIES__GET", "POLICIES__GET__", "POLICIES__9X__TIMEOUT"]
-)
+@each_case("variable", ["POLICIES__", "POLICIES__GET", "POLICIES__GET__", "POLICIES__9X__TIMEOUT"])
 def test_a_variable_that_names_no_policy_and_field_is_refused(variable: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{variable}: write POLICIES__<NAME>__<FIELD>"):
         Overrides.load(None, {variable: "1"})

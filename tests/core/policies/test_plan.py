@@ -7,13 +7,14 @@ import pytest
 from app.core.errors import ConfigurationError, Unprocessable
 from app.core.policies import Caller, CostExceedsLimit, CostRequest, Plan, RateLimit
 from app.core.policies._plan import Counter, counter_of
+from tests.cases import each_case
 
 GET = CostRequest("GET", {"item_id": "7"}, {"n": ["3"]}, None)
 BUCKET = RateLimit.token_bucket("bucket", max_tokens=5, refill_rate=1)
 
 
 class TestCounters:
-    @pytest.mark.parametrize(
+    @each_case(
         ("limit", "counter"),
         [
             (BUCKET, Counter("g", 1_000_000, 5_000_000, 1)),
@@ -26,7 +27,7 @@ class TestCounters:
     def test_an_algorithm_is_a_letter_and_two_numbers(self, limit: RateLimit, counter: Counter) -> None:
         assert counter_of(limit) == counter
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("options", "flags"),
         [
             ({}, 1),
@@ -40,7 +41,7 @@ class TestCounters:
     ) -> None:
         assert counter_of(RateLimit.fixed_window(limit=5, window=60, **options)).flags == flags
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("limit", "share"),
         [
             (BUCKET, Counter("g", 2_000_000, 4_000_000, 1)),
@@ -92,12 +93,12 @@ class TestCosts:
         assert refusal.extensions["reason"] == "cost_exceeds_limit"
         assert "Retry-After" not in refusal.headers
 
-    @pytest.mark.parametrize("cost", [1.5, None, "3", True])
+    @each_case("cost", [1.5, None, "3", True])
     def test_a_function_that_returns_nonsense_is_our_mistake(self, cost: Any) -> None:
         with pytest.raises(ConfigurationError, match="it must return an int"):
             self.plan(lambda _: cost).priced(GET)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "cost", [lambda r: r.query["missing"], lambda r: r.query["n"][5], lambda _: int("x"), lambda _: -1]
     )
     def test_what_cannot_be_computed_from_the_request_is_422(self, cost: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.core.policies import RateLimit, is_policy_name
+from tests.cases import each_case
 
 
 def limit(**changes: Any) -> RateLimit:
@@ -12,7 +13,7 @@ def limit(**changes: Any) -> RateLimit:
 
 
 class TestRanges:
-    @pytest.mark.parametrize(
+    @each_case(
         ("changes", "said"),
         [
             ({"name": ""}, "at most 63 characters"),
@@ -56,7 +57,7 @@ class TestRanges:
         with pytest.raises(ValueError, match=said):
             limit(**changes)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "changes",
         [
             {"name": "a"},
@@ -79,7 +80,7 @@ class TestRanges:
         made = limit(**changes)
         assert all(getattr(made, name) == value for name, value in changes.items())
 
-    @pytest.mark.parametrize("rate", [0, 0.000_000_9, 1_000_001, -1, float("nan")])
+    @each_case("rate", [0, 0.000_000_9, 1_000_001, -1, float("nan")])
     def test_a_refill_rate_out_of_range_is_refused(self, rate: float) -> None:
         with pytest.raises(ValueError, match=r"refill_rate must be 0\.000001 to 1,000,000 tokens per second"):
             RateLimit.token_bucket(max_tokens=5, refill_rate=rate)
@@ -95,7 +96,7 @@ class TestConstructors:
         assert (made.algorithm, made.quota, made.window, made.burst) == ("token_bucket", 5, 2.5, 5)
         assert (made.interval_us, made.largest_cost) == (500_000, 5)
 
-    @pytest.mark.parametrize("algorithm", ["fixed_window", "sliding_window"])
+    @each_case("algorithm", ["fixed_window", "sliding_window"])
     def test_windows_take_a_limit_and_seconds(self, algorithm: str) -> None:
         made: RateLimit = getattr(RateLimit, algorithm)(limit=10, window=60)
         assert (made.algorithm, made.quota, made.window, made.burst) == (algorithm, 10, 60, None)
@@ -119,7 +120,7 @@ class TestConstructors:
         assert limit(quota=3, window=1).interval_us == 333_334
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "is_one"),
     [
         ("a", True),

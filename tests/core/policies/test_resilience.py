@@ -22,6 +22,7 @@ from app.core.resilience import (
     SystemClock,
     remaining_s,
 )
+from tests.cases import each_case
 
 
 class Lost(ConnectionError):
@@ -92,7 +93,7 @@ class TestIdle:
         assert Bench().resilience.is_idle
         assert Bench(retry=Retry(retry_safe=True, attempts=1)).resilience.is_idle
 
-    @pytest.mark.parametrize(
+    @each_case(
         "options",
         [
             {"retry": RETRY}, {"circuit_breaker": weather()}, {"bulkhead": Bulkhead(max=1)},
@@ -182,7 +183,7 @@ class TestRetry:
             await bench.resilience.run(bench.failing(Lost()))
         assert bench.calls == 2
 
-    @pytest.mark.parametrize("error", [CircuitOpen(), NoCapacity(), PolicyRejected()], ids=repr)
+    @each_case("error", [CircuitOpen(), NoCapacity(), PolicyRejected()], ids=repr)
     async def test_our_own_refusals_are_not_repeated_even_when_named(self, error: Exception) -> None:
         bench = Bench(retry=Retry(retry_safe=True, exceptions=(Exception,)))
         await bench.fail(error)
@@ -233,7 +234,7 @@ class TestRetry:
 
 
 class TestBreaker:
-    @pytest.mark.parametrize(
+    @each_case(
         "error",
         [NotFound(), PolicyRejected(), CircuitOpen(), NoCapacity(), StaleDataError()],
         ids=lambda error: type(error).__name__,
@@ -330,7 +331,7 @@ class TestBulkhead:
         assert await bench.resilience.run(done) == "done"
         assert (bench.state.calls, bench.state.failures) == (1, 0)
 
-    @pytest.mark.parametrize("deadline_s", [0.01, None])
+    @each_case("deadline_s", [0.01, None])
     async def test_who_waits_in_vain_is_refused_and_nothing_is_counted(
         self, deadline_s: float | None
     ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from app.core.context import Principal
 from app.core.policies import ApiKeyRefused, InsufficientScope, RoleMissing, Security, StepUpRequired
 from app.core.resilience import ManualClock
+from tests.cases import each_case
 
 ALL = Security(scopes=("read:records", "write:records"), roles=("db_reader", "admin"))
 
@@ -15,7 +16,7 @@ def caller(scopes: tuple[str, ...] = (), roles: tuple[str, ...] = ()) -> Princip
     return Principal("someone", scopes=frozenset(scopes), roles=frozenset(roles))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "said"),
     [
         ({"scopes": "read:records"}, "scopes is a tuple of names, not 'read:records'"),
@@ -88,7 +89,7 @@ def proved(*methods: str, ago: float = 0, scopes: tuple[str, ...] = ()) -> Princ
     return Principal("someone", scopes=frozenset(scopes), methods=methods, authenticated_at=NOW - ago)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("security", "passes", "refused"),
     [
         (Security(mfa=True), proved("pwd", "otp", "mfa", ago=1e6), proved("pwd", "otp")),
@@ -107,7 +108,7 @@ def test_what_is_too_weak_or_too_old_is_refused(
     assert isinstance(security.refusal(refused, clock), StepUpRequired)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("security", "header", "body"),
     [
         (Security(mfa=True), ', acr_values="mfa"', {"acr_values": "mfa"}),

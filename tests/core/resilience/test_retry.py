@@ -25,6 +25,7 @@ from app.core.resilience import (
     is_transient,
     retry_decorator,
 )
+from tests.cases import each_case
 
 
 class Lost(ConnectionError):
@@ -84,7 +85,7 @@ class TestRetrier:
             await bench.retrier.run(work.again)
         assert (work.calls, bench.verdicts) == (2, ["retried", "exhausted"])
 
-    @pytest.mark.parametrize(("drawn", "waits"), [(1.0, [0.1, 0.2, 0.4, 0.5]), (0.5, [0.05, 0.1, 0.2, 0.25])])
+    @each_case(("drawn", "waits"), [(1.0, [0.1, 0.2, 0.4, 0.5]), (0.5, [0.05, 0.1, 0.2, 0.25])])
     async def test_waits_are_a_random_share_of_doubling_times_up_to_the_cap(
         self, drawn: float, waits: list[float]
     ) -> None:
@@ -103,14 +104,14 @@ class TestRetrier:
             await bench.retrier.run(work.again)
         assert (bench.waits, bench.verdicts) == ([], ["no_time"])
 
-    @pytest.mark.parametrize(("left", "calls"), [(0.0, 1), (0.1, 1), (0.11, 2)])
+    @each_case(("left", "calls"), [(0.0, 1), (0.1, 1), (0.11, 2)])
     async def test_it_does_not_wait_beyond_the_deadline(self, left: float, calls: int) -> None:
         bench, work = Bench(attempts=2), Flaky(9)
         with pytest.raises(Lost):
             await bench.retrier.run(work.again, deadline=bench.clock.monotonic() + left)
         assert work.calls == calls
 
-    @pytest.mark.parametrize(
+    @each_case(
         "error",
         [PolicyRejected, Conflict, DeadlineExceeded, ConfigurationError, ValueError, asyncio.CancelledError],
     )
@@ -168,7 +169,7 @@ class _Driver(Exception):
             setattr(self, name, value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "is_so"),
     [
         (GatehouseError(), True), (Unavailable(), True), (TimeoutError(), True), (ConnectionResetError(), True),
@@ -202,7 +203,7 @@ class TestDecorator:
         assert inspect.signature(fetch) == inspect.signature(original)
         assert fetch.__doc__ == "What it does."
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("options", "calls"),
         [({}, 3), ({"max_attempts": 2}, 2), ({"max_retries": 5}, 6), ({"max_retries": 0}, 1)],
     )

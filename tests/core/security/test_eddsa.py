@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock
 from app.core.security import InvalidToken, TokenKey, TokenService
+from tests.cases import each_case
 from tests.core.security.forge import AUDIENCE, ISSUER, NOW, SECRET, good_claims, sign
 from tests.core.security.supabase import EDWARDS, b64, signed
 
@@ -57,7 +58,7 @@ def test_a_token_that_somebody_else_made_by_the_standard_is_taken() -> None:
     assert service(MAIN).verify(forged()).id == "user-1"
 
 
-@pytest.mark.parametrize("alg", ["Ed25519", "eddsa", "EDDSA", "Ed448", "ES256", "HS256", "none", None])
+@each_case("alg", ["Ed25519", "eddsa", "EDDSA", "Ed448", "ES256", "HS256", "none", None])
 def test_another_name_of_the_algorithm_is_refused(alg: Any) -> None:
     assert refused(service(MAIN), forged(alg=alg)) == "alg"
 
@@ -71,7 +72,7 @@ def test_another_key_or_a_changed_signature_is_refused() -> None:
         assert refused(service(MAIN), f"{message}.{b64(changed)}") == "signature"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "secret",
     [spki(EDWARDS), PUBLIC.public_bytes(Encoding.Raw, PublicFormat.Raw), pem(EDWARDS)],
     ids=["public PEM", "public bytes", "private PEM"],
@@ -91,7 +92,7 @@ def test_keys_of_two_algorithms_do_not_stand_for_one_another() -> None:
     assert refused(both, forged(alg="ES256")) == "alg"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "key",
     [
         ed448.Ed448PrivateKey.generate(),

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from app.core.errors import ConfigurationError
 from app.core.security import DataEncryptor, DecryptionFailed, SealBroken, configure_encryption
+from tests.cases import each_case
 
 unhurried = limits(deadline=None)  # a busy machine is no failure
 OLD, NEW = "an old key of encryptor tests, 32 bytes or more", "a new key of encryptor tests, 32 bytes or more"
@@ -47,7 +48,7 @@ class TestRoundTrip:
         assert urlsafe_b64decode(BOTH.encrypt("word"))[0] == 0x80
         assert len(urlsafe_b64decode(BOTH.encrypt(""))) == 1 + 8 + 16 + 16 + 32
 
-    @pytest.mark.parametrize("value", [None, 7, b"bytes"])
+    @each_case("value", [None, 7, b"bytes"])
     def test_what_is_no_text_is_refused(self, value: Any) -> None:
         with pytest.raises(TypeError):
             BOTH.encrypt(value)
@@ -150,7 +151,7 @@ class TestRotation:
 
 
 class TestKeys:
-    @pytest.mark.parametrize("keys", [[], "one text of thirty-two bytes or more", ["short"], [NEW, "ä" * 15]])
+    @each_case("keys", [[], "one text of thirty-two bytes or more", ["short"], [NEW, "ä" * 15]])
     def test_unusable_ones_are_refused_without_being_shown(self, keys: list[str]) -> None:
         with pytest.raises(ConfigurationError, match="ENCRYPTION_KEYS") as caught:
             DataEncryptor(keys)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock
 from app.core.security import InvalidToken, TokenKey, TokenService
+from tests.cases import each_case
 from tests.core.security.forge import (
     AUDIENCE,
     ISSUER,
@@ -77,24 +78,24 @@ class TestCatalogue:
 
 
 class TestAlgorithm:
-    @pytest.mark.parametrize(
+    @each_case(
         "name", ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "dir", "hs256"]
     )
     def test_an_algorithm_that_no_key_has_is_refused(self, name: str) -> None:
         assert reason_of_refusal(sign(header={"alg": name})) == "alg"
 
-    @pytest.mark.parametrize("value", [None, 1, True, ["HS256"], {"HS256": 1}])
+    @each_case("value", [None, 1, True, ["HS256"], {"HS256": 1}])
     def test_an_algorithm_that_is_no_text_is_refused(self, value: Any) -> None:
         assert reason_of_refusal(sign(header={"alg": value})) == "alg"
 
-    @pytest.mark.parametrize("alg", ["none", "HS256"])
+    @each_case("alg", ["none", "HS256"])
     def test_a_token_without_a_signature_is_refused(self, alg: str) -> None:
         head, claims, _ = sign(header={"alg": alg}).split(".")
         assert reason_of_refusal(f"{head}.{claims}.") == "format"
         assert reason_of_refusal(f"{head}.{claims}") == "format"
 
-    @pytest.mark.parametrize("document", PUBLIC_KEY_DOCUMENTS)
-    @pytest.mark.parametrize("ending", [b"", b"\n"])
+    @each_case("document", PUBLIC_KEY_DOCUMENTS)
+    @each_case("ending", [b"", b"\n"])
     def test_a_token_hmac_signed_with_our_rsa_public_key_is_refused(
         self, document: str, ending: bytes, both_kinds: TokenService
     ) -> None:
@@ -104,7 +105,7 @@ class TestAlgorithm:
                 forged = sign(header={"alg": alg, "kid": kid}, key=public)
                 assert reason_of_refusal(forged, both_kinds) in {"alg", "signature"}
 
-    @pytest.mark.parametrize("document", PUBLIC_KEY_DOCUMENTS)
+    @each_case("document", PUBLIC_KEY_DOCUMENTS)
     def test_a_public_key_offered_as_an_hmac_secret_stops_the_start(self, document: str) -> None:
         with pytest.raises(ConfigurationError, match="public key"):
             TokenKey(KID, "HS256", PUBLIC_KEY_DOCUMENTS[document])
@@ -115,7 +116,7 @@ class TestAlgorithm:
 
 
 class TestHeader:
-    @pytest.mark.parametrize(
+    @each_case(
         "kid",
         [
             "other",
@@ -133,11 +134,11 @@ class TestHeader:
     def test_a_key_id_that_is_not_exactly_ours_is_refused(self, kid: str) -> None:
         assert reason_of_refusal(sign(header={"kid": kid})) == "kid"
 
-    @pytest.mark.parametrize("kid", [None, 0, True, ["main"], {"main": 1}])
+    @each_case("kid", [None, 0, True, ["main"], {"main": 1}])
     def test_a_key_id_that_is_no_text_is_refused(self, kid: Any) -> None:
         assert reason_of_refusal(sign(header={"kid": kid})) == "kid"
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("name", "value"),
         [
             ("crit", ["exp"]),
@@ -157,7 +158,7 @@ class TestHeader:
     def test_a_header_field_that_we_do_not_issue_is_refused(self, name: str, value: Any) -> None:
         assert reason_of_refusal(sign(header={name: value})) == "header"
 
-    @pytest.mark.parametrize(
+    @each_case(
         "typ", [None, "JWT", "jwt", "rt+jwt", "refresh", "id_token", "secevent+jwt", "AT+JWT", 1, ["at+jwt"]]
     )
     def test_a_token_of_another_type_is_refused_as_an_access_token(self, typ: Any) -> None:
@@ -190,7 +191,7 @@ class TestSignature:
 
 
 class TestFormat:
-    @pytest.mark.parametrize(
+    @each_case(
         "token",
         [
             "",
@@ -222,8 +223,8 @@ class TestFormat:
     def test_a_good_token_of_more_than_8_kib_is_refused(self) -> None:
         assert reason_of_refusal(sign(claims={"padding": "x" * 8192})) == "size"
 
-    @pytest.mark.parametrize("part", ["header", "claims"])
-    @pytest.mark.parametrize(
+    @each_case("part", ["header", "claims"])
+    @each_case(
         "data",
         [
             b"[]",
@@ -245,7 +246,7 @@ class TestFormat:
         forged = sign_raw(data, claims) if part == "header" else sign_raw(header, data)
         assert reason_of_refusal(forged) in {"json", "format"}
 
-    @pytest.mark.parametrize("name", ["sub", "exp", "aud", "scope"])
+    @each_case("name", ["sub", "exp", "aud", "scope"])
     def test_a_claim_that_stands_twice_is_refused(self, name: str) -> None:
         claims = json.dumps(good_claims())
         doubled = claims[:-1] + f', "{name}": {json.dumps(good_claims()[name])}}}'
@@ -257,30 +258,30 @@ class TestFormat:
         claims = json.dumps(good_claims())[:-1] + ', "x": {"a": 1, "a": 2}}'
         assert reason_of_refusal(sign_raw(json.dumps(good_header()).encode(), claims.encode())) == "duplicate"
 
-    @pytest.mark.parametrize("name", ["alg", "kid", "typ"])
+    @each_case("name", ["alg", "kid", "typ"])
     def test_a_header_field_that_stands_twice_is_refused(self, name: str) -> None:
         header = json.dumps(good_header())[:-1] + f', "{name}": {json.dumps(good_header()[name])}}}'
         assert reason_of_refusal(sign_raw(header.encode(), json.dumps(good_claims()).encode())) == "duplicate"
 
 
 class TestClaims:
-    @pytest.mark.parametrize("name", sorted(good_claims()))
+    @each_case("name", sorted(good_claims()))
     def test_a_token_without_one_of_the_claims_is_refused(self, name: str) -> None:
         assert reason_of_refusal(sign(claims={name: None})) == name
 
-    @pytest.mark.parametrize("name", ["exp", "iat", "nbf", "iat_ms", "auth_time"])
-    @pytest.mark.parametrize(
+    @each_case("name", ["exp", "iat", "nbf", "iat_ms", "auth_time"])
+    @each_case(
         "value",
         [True, False, 0, -1, -(10**30), 10**30, float(NOW + 60), 1e300, str(NOW + 60), "", [NOW + 60], {}],
     )
     def test_a_date_that_is_no_sensible_whole_number_is_refused(self, name: str, value: Any) -> None:
         assert reason_of_refusal(sign(claims={name: value})) == name
 
-    @pytest.mark.parametrize("iss", ["", ISSUER + "/", ISSUER.upper(), "https://evil.example", [ISSUER], 1])
+    @each_case("iss", ["", ISSUER + "/", ISSUER.upper(), "https://evil.example", [ISSUER], 1])
     def test_another_issuer_is_refused(self, iss: Any) -> None:
         assert reason_of_refusal(sign(claims={"iss": iss})) == "iss"
 
-    @pytest.mark.parametrize(
+    @each_case(
         "aud",
         [
             "",
@@ -305,24 +306,20 @@ class TestClaims:
     def test_an_audience_that_merely_contains_our_name_is_refused(self) -> None:
         assert reason_of_refusal(sign(claims={"aud": f"not-{AUDIENCE}-really"})) == "aud"
 
-    @pytest.mark.parametrize("name", ["sub", "jti", "sid"])
-    @pytest.mark.parametrize("value", ["", " ", "a b", "a\0b", "\ud800", "é", "x" * 256, 1, True, ["a"], {}])
+    @each_case("name", ["sub", "jti", "sid"])
+    @each_case("value", ["", " ", "a b", "a\0b", "\ud800", "é", "x" * 256, 1, True, ["a"], {}])
     def test_an_identifier_that_is_no_visible_ascii_text_is_refused(self, name: str, value: Any) -> None:
         assert reason_of_refusal(sign(claims={name: value})) == name
 
-    @pytest.mark.parametrize(
-        "value", [["read:records"], 1, True, "read:records\twrite:records", 'a"b', "A", "é", "a\0"]
-    )
+    @each_case("value", [["read:records"], 1, True, "read:records\twrite:records", 'a"b', "A", "é", "a\0"])
     def test_a_scope_that_is_no_list_of_names_is_refused(self, value: Any) -> None:
         assert reason_of_refusal(sign(claims={"scope": value})) == "scope"
 
-    @pytest.mark.parametrize(
-        "value", ["admin", {"admin": 1}, [1], [None], ["Admin"], [["admin"]], ["a"] * 65]
-    )
+    @each_case("value", ["admin", {"admin": 1}, [1], [None], ["Admin"], [["admin"]], ["a"] * 65])
     def test_roles_that_are_no_list_of_names_are_refused(self, value: Any) -> None:
         assert reason_of_refusal(sign(claims={"roles": value})) == "roles"
 
-    @pytest.mark.parametrize("value", ["pwd", [1], {}])
+    @each_case("value", ["pwd", [1], {}])
     def test_methods_that_are_no_list_of_text_are_refused(self, value: Any) -> None:
         assert reason_of_refusal(sign(claims={"amr": value})) == "amr"
 
@@ -334,7 +331,7 @@ class TestTimes:
             == "expired"
         )
 
-    @pytest.mark.parametrize(("ahead", "accepted"), [(6, True), (7, False), (10_000, False)])
+    @each_case(("ahead", "accepted"), [(6, True), (7, False), (10_000, False)])
     def test_a_token_from_the_future_is_accepted_within_the_leeway_only(
         self, ahead: int, accepted: bool
     ) -> None:
@@ -353,18 +350,18 @@ class TestTimes:
     def test_a_token_that_expires_before_it_was_issued_is_refused(self) -> None:
         assert reason_of_refusal(sign(claims={"exp": NOW - 1})) == "exp"
 
-    @pytest.mark.parametrize("shift_ms", [-1, 1000, 10**9])
+    @each_case("shift_ms", [-1, 1000, 10**9])
     def test_milliseconds_that_disagree_with_the_seconds_are_refused(self, shift_ms: int) -> None:
         assert reason_of_refusal(sign(claims={"iat_ms": NOW * 1000 + shift_ms})) == "iat_ms"
 
 
 class TestKeys:
-    @pytest.mark.parametrize("size", [0, 1, 31])
+    @each_case("size", [0, 1, 31])
     def test_a_short_hmac_secret_stops_the_start(self, size: int) -> None:
         with pytest.raises(ConfigurationError, match="32 bytes"):
             TokenKey(KID, "HS256", b"x" * size)
 
-    @pytest.mark.parametrize("document", ["der", "pkcs1_der", "jwk", "ssh"])
+    @each_case("document", ["der", "pkcs1_der", "jwk", "ssh"])
     def test_a_public_key_that_is_no_pem_stops_the_start(self, document: str) -> None:
         with pytest.raises(ConfigurationError, match="PEM"):
             TokenKey(KID, "RS256", PUBLIC_KEY_DOCUMENTS[document])
@@ -382,7 +379,7 @@ class TestKeys:
             with pytest.raises(ConfigurationError):
                 build()
 
-    @pytest.mark.parametrize("kid", ["", "a b", "../x", "a\0", "é", "x" * 65])
+    @each_case("kid", ["", "a b", "../x", "a\0", "é", "x" * 65])
     def test_a_key_id_with_other_characters_stops_the_start(self, kid: str) -> None:
         with pytest.raises(ConfigurationError, match="key id"):
             TokenKey(kid, "HS256", SECRET.encode())

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.core.security._jwk_set import MAX_KEYS, KeysNotRead, parse_jwk_set
+from tests.cases import each_case
 from tests.core.security.supabase import ANOTHER, EDWARDS, ELLIPTIC, RSA_KEY, b64, jwk, key_set, number
 
 SHORT = rsa.generate_private_key(public_exponent=65537, key_size=1024)
@@ -39,7 +40,7 @@ def test_keys_of_all_kinds_are_taken_by_their_ids() -> None:
     assert found == {"a": "ES256", "b": "RS256", "c": "EdDSA"}
 
 
-@pytest.mark.parametrize("point", ANYBODY_SIGNS)
+@each_case("point", ANYBODY_SIGNS)
 def test_the_library_would_take_a_key_of_which_anybody_can_sign(point: bytes) -> None:
     ed25519.Ed25519PublicKey.from_public_bytes(point)
 
@@ -50,7 +51,7 @@ def test_the_same_key_is_the_same_key_again() -> None:
     assert parse_jwk_set(document) != parse_jwk_set(json.dumps(key_set(jwk(ANOTHER, "a"))).encode())
 
 
-@pytest.mark.parametrize("absent", ["use", "key_ops", "alg", "ext"])
+@each_case("absent", ["use", "key_ops", "alg", "ext"])
 def test_members_that_the_standard_makes_optional_may_be_absent(absent: str) -> None:
     assert parsed(jwk(ELLIPTIC, "a", **{absent: None})) == {"a": "ES256"}
 
@@ -59,7 +60,7 @@ def test_a_set_without_keys_is_a_set() -> None:
     assert parsed() == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "useless",
     [
         jwk(ELLIPTIC, "x", use="enc"),
@@ -106,7 +107,7 @@ def test_every_other_key_is_passed_over(useless: dict[str, Any]) -> None:
     assert parsed(useless, jwk(ELLIPTIC, "good")) == {"good": "ES256"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("document", "word"),
     [
         (b"", "json"),

@@ -18,6 +18,7 @@ from app.core.security import Algorithm, KeySet, KeyTerm, TokenKey
 from app.core.security._jwk_set import parse_jwk_set
 from app.core.security._key_file import KeyFile
 from app.core.security._public_jwk import public_jwk
+from tests.cases import each_case
 from tests.core.security.supabase import EDWARDS, ELLIPTIC, RSA_KEY, b64, jwk, key_set
 
 SECRET = TokenKey.from_secret("a-secret-of-the-tests-with-more-than-32-bytes")
@@ -39,7 +40,7 @@ def secret(kid: str) -> TokenKey:
 
 
 class TestTerms:
-    @pytest.mark.parametrize(
+    @each_case(
         ("now", "state"),
         [(99.9, "upcoming"), (100, "signing"), (199.9, "signing"), (200, "retired"), (299.9, "retired"), (300, "over")],
     )  # fmt: skip
@@ -53,7 +54,7 @@ class TestTerms:
         assert [keys.verifier("b", now) is not None for now in (-5, 0, 499, 500)] == [True, True, True, False]
         assert keys.verifier("c", 0) is None
 
-    @pytest.mark.parametrize(
+    @each_case(
         "terms",
         [
             [],
@@ -73,14 +74,14 @@ class TestTerms:
 
 
 class TestPublished:
-    @pytest.mark.parametrize("algorithm", list(PRIVATE_KEYS))
+    @each_case("algorithm", list(PRIVATE_KEYS))
     def test_only_the_public_members_and_they_are_what_the_standard_says(self, algorithm: Algorithm) -> None:
         shown = public_jwk(private(algorithm))
         assert shown.keys() == PUBLIC_MEMBERS[algorithm]
         expected = jwk(PRIVATE_KEYS[algorithm], "k", key_ops=None, ext=None)
         assert shown == expected
 
-    @pytest.mark.parametrize("algorithm", list(PRIVATE_KEYS))
+    @each_case("algorithm", list(PRIVATE_KEYS))
     def test_no_private_number_of_any_kind_stands_in_it(self, algorithm: Algorithm) -> None:
         key = PRIVATE_KEYS[algorithm]
         if algorithm == "EdDSA":
@@ -93,7 +94,7 @@ class TestPublished:
         text = repr(public_jwk(private(algorithm)))
         assert [b64(part)[:20] for part in secrets if b64(part)[:20] in text] == []
 
-    @pytest.mark.parametrize("algorithm", list(PRIVATE_KEYS))
+    @each_case("algorithm", list(PRIVATE_KEYS))
     def test_a_private_and_its_public_key_are_published_alike(self, algorithm: Algorithm) -> None:
         public = PRIVATE_KEYS[algorithm].public_key()
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -127,8 +128,8 @@ class TestPublished:
 
 
 class TestFile:
-    @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256"])
-    @pytest.mark.parametrize("follows", [False, True])
+    @each_case("algorithm", ["EdDSA", "ES256"])
+    @each_case("follows", [False, True])
     def test_what_is_written_is_read_again(self, algorithm: Algorithm, follows: bool) -> None:
         made = KeyFile.make("k", algorithm, 1_800_000_000.7, follows_secret=follows)
         assert KeyFile.parse("k", made.document()) == made
@@ -145,7 +146,7 @@ class TestFile:
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("document", "message"),
         [
             (PEM, "signs-from"),

@@ -21,6 +21,7 @@ from app.core.security import (
     oidc_user_id,
 )
 from app.core.security._remote_keys import COOL_DOWN_S, RETRY_S
+from tests.cases import each_case
 from tests.core.security.issuers import AUDIENCE, OUR_KEY, Issuer, Verifier, access_claims, trusting
 from tests.core.security.supabase import ANOTHER, EDWARDS, ELLIPTIC, NOW, RSA_KEY, jwk, key_set, signed
 from tests.upstream import reply
@@ -156,7 +157,7 @@ class TestDiscovery:
                 "/realm/.well-known/openid-configuration", "/realm/certs", "/realm/.well-known/openid-configuration", "/realm/new",
             ]  # fmt: skip
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("changes", "reason"),
         [
             ({"issuer": "http://127.0.0.1:1/realm"}, "issuer"),
@@ -244,7 +245,7 @@ class TestUserId:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(
+    @each_case(
         "issuer",
         [
             "", "id.example", "ftp://id.example", "http://id.example", "http://10.0.0.1", "http://169.254.169.254", "https://user@id.example",
@@ -260,7 +261,7 @@ class TestOptions:
             with pytest.raises(ConfigurationError, match="https"):
                 OidcIssuer(audience="a", **given)  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize(
+    @each_case(
         "issuer",
         ["https://id.example", "https://id.example:8443/realms/x/", "http://localhost:8080", "http://127.0.0.1", "http://[::1]:9/x"],
     )  # fmt: skip

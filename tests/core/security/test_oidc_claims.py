@@ -10,6 +10,7 @@ from app.core.context import Principal
 from app.core.errors import ConfigurationError
 from app.core.security import InvalidToken, NameMapping, OidcIssuer, known_roles, known_scopes, oidc_user_id
 from app.core.security._oidc_claims import OidcRules
+from tests.cases import each_case
 from tests.core.security.issuers import AUDIENCE, ROLES, SCOPES, access_claims
 from tests.core.security.supabase import NOW
 
@@ -56,7 +57,7 @@ class TestPrincipal:
         )  # fmt: skip
         assert (caller.scopes, caller.roles) == (frozenset(), frozenset())
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("value", "scopes"),
         [
             ("gh:read gh:write", {"read:records", "write:records"}),
@@ -71,9 +72,7 @@ class TestPrincipal:
     def test_only_the_words_that_were_named_count(self, value: Any, scopes: set[str]) -> None:
         assert principal(scope=value).scopes == scopes
 
-    @pytest.mark.parametrize(
-        "value", [None, "reader", ["reader"], {"roles": {"reader": 1}}, {"other": ["reader"]}]
-    )
+    @each_case("value", [None, "reader", ["reader"], {"roles": {"reader": 1}}, {"other": ["reader"]}])
     def test_a_path_that_does_not_lead_there_gives_nothing(self, value: Any) -> None:
         assert principal(realm_access=value).roles == frozenset()
 
@@ -97,26 +96,24 @@ class TestPrincipal:
 
 
 class TestKind:
-    @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
+    @each_case("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
     def test_what_says_that_it_is_an_access_token_is_one(self, typ: str) -> None:
         assert principal(header=typ, scope=None, client_id=None).token_id == "token-1"
 
-    @pytest.mark.parametrize("typ", ["JWT", "jwt", None])
+    @each_case("typ", ["JWT", "jwt", None])
     def test_what_does_not_say_so_is_one_only_where_that_was_chosen(self, typ: str | None) -> None:
         assert reason(header=typ) == "typ"
         assert principal(rules(plain_jwt=True), header=typ).token_id == "token-1"
         bare = {"scope": None, "client_id": None}
         assert reason(rules(plain_jwt=True), header=typ, **bare) == "scope"
 
-    @pytest.mark.parametrize(
-        "typ", ["JOSE", "dpop+jwt", "logout+jwt", "secevent+jwt", "rt+jwt", "", 1, ["JWT"]]
-    )
+    @each_case("typ", ["JOSE", "dpop+jwt", "logout+jwt", "secevent+jwt", "rt+jwt", "", 1, ["JWT"]])
     def test_another_kind_is_refused_always(self, typ: Any) -> None:
         for of in (rules(), rules(plain_jwt=True)):
             assert reason(of, header=typ) == "typ"
 
-    @pytest.mark.parametrize("header", ["at+jwt", "JWT"])
-    @pytest.mark.parametrize(
+    @each_case("header", ["at+jwt", "JWT"])
+    @each_case(
         ("name", "value"),
         [
             ("nonce", "n"), ("at_hash", "h"), ("c_hash", "h"), ("s_hash", "h"), ("cnf", {"jkt": "x"}), ("azp", AUDIENCE), ("typ", "ID"),
@@ -128,13 +125,13 @@ class TestKind:
     ) -> None:
         assert reason(rules(plain_jwt=True), header=header, **{name: value}) == name
 
-    @pytest.mark.parametrize("changes", [{"azp": "an-app"}, {"typ": "Bearer"}, {"token_use": "access"}])
+    @each_case("changes", [{"azp": "an-app"}, {"typ": "Bearer"}, {"token_use": "access"}])
     def test_what_access_tokens_say_of_themselves_is_fine(self, changes: dict[str, Any]) -> None:
         assert principal(**changes).token_id == "token-1"
 
 
 class TestRefused:
-    @pytest.mark.parametrize(
+    @each_case(
         ("changes", "at_fault"),
         [
             ({"iss": f"{ISSUER}/"}, "iss"), ({"iss": [ISSUER]}, "iss"), ({"aud": None}, "aud"), ({"aud": "other"}, "aud"),

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from app.core.errors import Unavailable
 from app.core.security import PasswordHasher
+from tests.cases import each_case
 
 PASSWORD = "correct horse battery staple"
 PBKDF2_HASH = "$pbkdf2-sha256$1000$9z6HUOqdUwpB6D3nvDfGeA$DQ92IfFyR2hI.k2QgmEZEugMRldtnxblAHnh2QFcX7A"
@@ -66,14 +67,14 @@ class TestHash:
         assert hasher.verify("x" * 128, hashed)
         assert not hasher.verify("x" * 127 + "y", hashed)
 
-    @pytest.mark.parametrize("password", ["a\0b", "ü" * 128, "🔑" * 128, "\n", " "])
+    @each_case("password", ["a\0b", "ü" * 128, "🔑" * 128, "\n", " "])
     def test_unusual_text_is_hashed_exactly_as_received(self, password: str) -> None:
         hasher = cheap_hasher()
         hashed = hasher.hash(password)
         assert hasher.verify(password, hashed)
         assert not hasher.verify(password.split("\0", maxsplit=1)[0] + "?", hashed)
 
-    @pytest.mark.parametrize("password", ["x" * 1025, "\ud800"])
+    @each_case("password", ["x" * 1025, "\ud800"])
     def test_text_that_nobody_can_hash_is_refused_when_hashed_and_wrong_when_verified(
         self, password: str
     ) -> None:
@@ -85,7 +86,7 @@ class TestHash:
 
 
 class TestVerify:
-    @pytest.mark.parametrize("hashed", ["", "plain text", "$argon2id$v=19$m=8", "$2b$12$abc", "\0"])
+    @each_case("hashed", ["", "plain text", "$argon2id$v=19$m=8", "$2b$12$abc", "\0"])
     def test_a_hash_that_cannot_be_read_is_wrong_and_logged_without_it_or_the_password(
         self, hashed: str
     ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import ConfigurationError
 from app.core.security import SealBroken, Sealer
+from tests.cases import each_case
 
 OLD, NEW = (
     "an old key of the tests, thirty-two bytes or more",
@@ -32,9 +33,7 @@ def test_equal_values_look_different_and_show_nothing() -> None:
     assert len({SEALER.seal(b"", b"")[9:21] for _ in range(1000)}) == 1000
 
 
-@pytest.mark.parametrize(
-    "context", [b"", b"cache:", b"cache:user:8", b"cache:user:77", b"idempotency:user:7"]
-)
+@each_case("context", [b"", b"cache:", b"cache:user:8", b"cache:user:77", b"idempotency:user:7"])
 def test_another_context_does_not_open_it(context: bytes) -> None:
     sealed = SEALER.seal(b"x", b"cache:user:7")
     with pytest.raises(SealBroken):
@@ -81,9 +80,7 @@ def test_the_key_is_derived_and_not_the_configured_one() -> None:
         AESGCM(key.encode()).decrypt(sealed[9:21], sealed[21:], sealed[:9])
 
 
-@pytest.mark.parametrize(
-    "keys", [[], "a single text of thirty-two bytes or more", ["short"], [NEW, "ä" * 15]]
-)
+@each_case("keys", [[], "a single text of thirty-two bytes or more", ["short"], [NEW, "ä" * 15]])
 def test_unusable_keys_are_refused_without_being_shown(keys: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="ENCRYPTION_KEYS") as caught:
         Sealer(keys)

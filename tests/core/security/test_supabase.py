@@ -20,6 +20,7 @@ from app.core.security import (
     TokenKey,
     TokenService,
 )
+from tests.cases import each_case
 from tests.core.security.forge import sign
 from tests.core.security.project import OUR_KEY, Project, project_of
 from tests.core.security.supabase import (
@@ -94,8 +95,8 @@ class TestSignature:
         wrong = RSA_KEY if kid == "first" else ELLIPTIC
         assert await refused(project, project.token(kid=kid, alg=alg, key=wrong)) in {"alg", "signature"}
 
-    @pytest.mark.parametrize("secret", [None, SECRET])
-    @pytest.mark.parametrize("kid", ["first", "rsa", None])
+    @each_case("secret", [None, SECRET])
+    @each_case("kid", ["first", "rsa", None])
     async def test_a_public_key_is_no_secret_for_hmac(self, secret: str | None, kid: str | None) -> None:
         async with project_of(secret) as project:
             project.publish(jwk(ELLIPTIC, "first"), jwk(RSA_KEY, "rsa"))
@@ -213,7 +214,7 @@ class TestLegacySecret:
             await refused(legacy, signed({"alg": "HS256", "typ": "JWT"}, claimed, SECRET.encode())) == "aud"
         )
 
-    @pytest.mark.parametrize("secret", ["short", "x" * 31])
+    @each_case("secret", ["short", "x" * 31])
     def test_a_short_secret_stops_the_start(self, secret: str) -> None:
         with pytest.raises(ConfigurationError, match="32 bytes"):
             _verifier(secret=secret)

@@ -11,6 +11,7 @@ from app.builtin.accounts.models import User
 from app.core.context import Principal
 from app.core.security import InvalidToken, known_roles, known_scopes
 from app.core.security._supabase_claims import SupabaseRules
+from tests.cases import each_case
 from tests.core.security.supabase import NOW, USER, claims_of
 
 ISSUER = "https://project.supabase.co/auth/v1"
@@ -64,12 +65,12 @@ class TestPrincipal:
         assert user.roles == {"admin"}
         assert user.scopes == {"read:records"}
 
-    @pytest.mark.parametrize("value", ["admin", {"admin": True}, 1, True, None])
+    @each_case("value", ["admin", {"admin": True}, 1, True, None])
     def test_what_is_no_list_gives_nothing(self, value: Any) -> None:
         user = principal(app_metadata={"roles": value, "scopes": value})
         assert (user.roles, user.scopes) == (frozenset(), frozenset())
 
-    @pytest.mark.parametrize("value", ["admin", ["admin"], 1, None])
+    @each_case("value", ["admin", ["admin"], 1, None])
     def test_metadata_that_is_no_object_gives_nothing(self, value: Any) -> None:
         assert principal(app_metadata=value).roles == frozenset()
 
@@ -84,7 +85,7 @@ class TestPrincipal:
         assert principal(aal="aal2").methods == ("pwd", "mfa")
         assert principal(amr=["password"]).methods == ("pwd",)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "amr",
         [
             None,
@@ -138,43 +139,39 @@ class TestClaims:
         else:
             assert user.rights == Principal(user.id, scopes=user.scopes, roles=user.roles).rights
 
-    @pytest.mark.parametrize("name", ["iss", "aud", "exp", "iat", "sub", "role"])
+    @each_case("name", ["iss", "aud", "exp", "iat", "sub", "role"])
     def test_a_token_without_one_of_these_claims_is_refused(self, name: str) -> None:
         assert reason(**{name: None}) == name
 
-    @pytest.mark.parametrize(
-        "name", ["nbf", "jti", "session_id", "amr", "aal", "app_metadata", "user_metadata", "email"]
-    )
+    @each_case("name", ["nbf", "jti", "session_id", "amr", "aal", "app_metadata", "user_metadata", "email"])
     def test_all_other_claims_may_be_absent(self, name: str) -> None:
         assert principal(**{name: None}).id == str(USER)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "iss", ["", ISSUER + "/", ISSUER.upper(), "supabase", "https://other.supabase.co/auth/v1", [ISSUER]]
     )
     def test_another_issuer_is_refused(self, iss: Any) -> None:
         assert reason(iss=iss) == "iss"
 
-    @pytest.mark.parametrize(
-        "aud", ["", "anon", "Authenticated", "service_role", [], ["anon"], ["authenticated", 1], 1]
-    )
+    @each_case("aud", ["", "anon", "Authenticated", "service_role", [], ["anon"], ["authenticated", 1], 1])
     def test_another_audience_is_refused(self, aud: Any) -> None:
         assert reason(aud=aud) == "aud"
 
     def test_a_list_of_audiences_with_ours_among_them_is_accepted(self) -> None:
         assert principal(aud=["other", "authenticated"]).id == str(USER)
 
-    @pytest.mark.parametrize("role", ["anon", 1, True, ["authenticated"]])
+    @each_case("role", ["anon", 1, True, ["authenticated"]])
     def test_nobody_has_signed_in_as_anon(self, role: Any) -> None:
         assert reason(role=role) == "role"
 
-    @pytest.mark.parametrize("value", [True, 1, "false", "true", []])
+    @each_case("value", [True, 1, "false", "true", []])
     def test_an_anonymous_user_has_not_signed_in(self, value: Any) -> None:
         assert reason(is_anonymous=value) == "is_anonymous"
 
     def test_an_application_of_others_that_acts_for_a_user_is_not_the_user(self) -> None:
         assert reason(client_id="9a8b7c6d-5e4f-4a2b-8c0d-9e8f7a6b5c4d") == "client_id"
 
-    @pytest.mark.parametrize(
+    @each_case(
         "sub",
         [
             "",
@@ -207,13 +204,13 @@ class TestClaims:
     def test_every_id_that_supabase_makes_is_accepted(self, theirs: UUID) -> None:
         assert principal(sub=str(theirs)).id == str(theirs)
 
-    @pytest.mark.parametrize("name", ["jti", "session_id"])
-    @pytest.mark.parametrize("value", ["", "a b", "é", "x" * 256, 1, True])
+    @each_case("name", ["jti", "session_id"])
+    @each_case("value", ["", "a b", "é", "x" * 256, 1, True])
     def test_an_identifier_that_is_no_visible_ascii_text_is_refused(self, name: str, value: Any) -> None:
         assert reason(**{name: value}) == name
 
-    @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
-    @pytest.mark.parametrize("value", [True, 0, -1, 10**30, float(NOW), str(NOW), [NOW], {}])
+    @each_case("name", ["exp", "iat", "nbf"])
+    @each_case("value", [True, 0, -1, 10**30, float(NOW), str(NOW), [NOW], {}])
     def test_a_date_that_is_no_sensible_whole_number_is_refused(self, name: str, value: Any) -> None:
         assert reason(**{name: value}) == name
 

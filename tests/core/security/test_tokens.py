@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.core.errors import ConfigurationError
 from app.core.resilience import ManualClock
 from app.core.security import Algorithm, InvalidToken, TokenKey, TokenService, known_roles, known_scopes
+from tests.cases import each_case
 
 SECRET = "another-secret-of-the-tests-of-more-than-32-bytes"
 START = 1_800_000_000.25
@@ -54,7 +55,7 @@ class TestIssue:
         principal = SERVICE.verify(SERVICE.issue("u", session_id="s-1", authenticated_at=START - 3600).token)
         assert (principal.session_id, principal.authenticated_at) == ("s-1", int(START - 3600))
 
-    @pytest.mark.parametrize("subject", ["", "a b", "é", "x" * 256, "\0"])
+    @each_case("subject", ["", "a b", "é", "x" * 256, "\0"])
     def test_a_subject_that_would_not_verify_is_not_issued(self, subject: str) -> None:
         with pytest.raises(ValueError, match="sub"):
             SERVICE.issue(subject)
@@ -75,12 +76,12 @@ class TestIssue:
 
 
 class TestOptions:
-    @pytest.mark.parametrize("ttl_s", [0, 59, 86_401])
+    @each_case("ttl_s", [0, 59, 86_401])
     def test_a_lifetime_out_of_range_stops_the_start(self, ttl_s: int) -> None:
         with pytest.raises(ConfigurationError, match="lives"):
             service(ttl_s=ttl_s)
 
-    @pytest.mark.parametrize("leeway_s", [-1, 31])
+    @each_case("leeway_s", [-1, 31])
     def test_a_leeway_out_of_range_stops_the_start(self, leeway_s: int) -> None:
         with pytest.raises(ConfigurationError, match="leeway"):
             TokenService(
@@ -101,7 +102,7 @@ class TestOptions:
             with pytest.raises(ConfigurationError):
                 TokenService(keys, issuer="i", audience="a", clock=ManualClock())
 
-    @pytest.mark.parametrize(("issuer", "audience"), [("", "a"), ("i", "")])
+    @each_case(("issuer", "audience"), [("", "a"), ("i", "")])
     def test_an_empty_issuer_or_audience_stops_the_start(self, issuer: str, audience: str) -> None:
         with pytest.raises(ConfigurationError, match="issuer"):
             TokenService(
@@ -123,7 +124,7 @@ class TestRotation:
             tokens(new).verify(token)
         assert refused.value.reason == "kid"
 
-    @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+    @each_case("algorithm", ["RS256", "ES256"])
     def test_a_private_key_signs_what_its_public_key_verifies(self, algorithm: Algorithm) -> None:
         private = (
             rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,6 +6,7 @@ import pytest
 
 from app.core.errors import ConfigurationError
 from app.core.security import WebhookKeys
+from tests.cases import each_case
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + b64encode(b"o" * 32).decode()
@@ -36,7 +37,7 @@ def test_parts_cannot_be_moved_over_the_dots_between_them() -> None:
         keys.sign("a.1", "2", b"body")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "signatures",
     [
         "",
@@ -68,7 +69,7 @@ def test_while_secrets_are_exchanged_both_are_good_and_the_newest_signs() -> Non
     assert not WebhookKeys([OTHER]).is_signed(SIGNATURE, *MESSAGE)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "secret",
     [
         "",

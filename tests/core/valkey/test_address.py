@@ -4,6 +4,7 @@ import pytest
 
 from app.core.errors import ConfigurationError
 from app.core.valkey._address import Address
+from tests.cases import each_case
 
 
 def test_tcp_url_is_taken_apart() -> None:
@@ -18,7 +19,7 @@ def test_unix_url_is_taken_apart() -> None:
     assert str(address) == "/run/valkey.sock/4"
 
 
-@pytest.mark.parametrize("scheme", ["valkeys", "rediss"])
+@each_case("scheme", ["valkeys", "rediss"])
 def test_tls_checks_certificate_and_name(scheme: str) -> None:
     tls = Address.parse(f"{scheme}://cache.example").tls
     assert tls is not None
@@ -39,7 +40,7 @@ def test_password_is_not_shown() -> None:
     assert "hunter2" not in f"{address!r} {address}"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "url",
     [
         "http://hunter2@localhost",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from app.core.valkey import CacheOptions, Entry, Freshness, freshness, is_due
 from app.core.valkey._cache_entry import parse_valid, versions_of
 from app.core.valkey._keys import joined, tag_key
+from tests.cases import each_case
 
 ENTRY = Entry(1_000, 2_000, 3_000, 100, "7,8", b"line\nline\x00\xff")
 
@@ -15,7 +16,7 @@ class TestParse:
     def test_reads_what_is_stored_and_leaves_the_payload_alone(self) -> None:
         assert Entry.parse(b"1000 2000 3000 100 7,8\nline\nline\x00\xff") == ENTRY
 
-    @pytest.mark.parametrize(
+    @each_case(
         "stored",
         [b"", b"\n", b"1 2 3 4\nx", b"1 2 3 4 5 6\nx", b"a 2 3 4 -\nx", b"1 2 3 4 -", b"\xff 2 3 4 -\nx"],
     )
@@ -35,7 +36,7 @@ class TestParse:
 
 
 class TestFreshness:
-    @pytest.mark.parametrize(
+    @each_case(
         ("now", "state"),
         [
             (1_999, Freshness.FRESH),
@@ -94,7 +95,7 @@ class TestKeys:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(
+    @each_case(
         "wrong",
         [
             {"ttl": 0}, {"ttl": 86_401}, {"stale": -1}, {"stale": 604_801}, {"hard_timeout": 0}, {"soft_timeout": 61},

@@ -1,11 +1,10 @@
-import pytest
-
 from app.core.errors import Unavailable
 from app.core.valkey import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._errors import to_error
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize("kind", [StoreDown, StoreTimeout, StoreOverloaded, StoreReplyError])
+@each_case("kind", [StoreDown, StoreTimeout, StoreOverloaded, StoreReplyError])
 def test_all_are_store_errors_with_503(kind: type[StoreError]) -> None:
     assert issubclass(kind, StoreError)
     assert issubclass(kind, Unavailable)
@@ -24,7 +23,7 @@ def test_callers_of_the_api_do_not_see_the_technical_reason() -> None:
     assert error.headers == {"Retry-After": "1"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "LOADING Valkey is loading the dataset in memory",
@@ -46,7 +45,7 @@ def test_states_of_the_server_are_outages(text: str) -> None:
     assert text.partition(" ")[0] in error.reason
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "reason"),
     [
         ("WRONGTYPE Operation against a key", "Valkey answered WRONGTYPE to admit"),

@@ -1,14 +1,13 @@
-import pytest
-
 from app.features.external_data.service.addresses import may_be_called
+from tests.cases import each_case
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@each_case("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_public_addresses_may_be_called(address: str) -> None:
     assert may_be_called(address, allow_private=False)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "address",
     [
         "127.0.0.1", "127.1.2.3", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "fec0::1",
@@ -20,7 +19,7 @@ def test_private_ones_only_when_allowed(address: str) -> None:
     assert may_be_called(address, allow_private=True)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "address",
     [
         "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "2002:a9fe:a9fe::", "100.100.100.200",

@@ -16,6 +16,7 @@ from app.features.records.schemas import (
     RecordQuery,
     RecordUpdate,
 )
+from tests.cases import each_case
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class TestCreate:
     def test_repeated_tags_are_kept_once_in_order(self) -> None:
         assert RecordCreate(name="x", tags=["b", "a", "b ", "a"]).tags == ["b", "a"]
 
-    @pytest.mark.parametrize(
+    @each_case(
         "body",
         [
             {},
@@ -77,7 +78,7 @@ class TestCreate:
         with pytest.raises(ValidationError):
             RecordCreate.model_validate(body)
 
-    @pytest.mark.parametrize(
+    @each_case(
         "payload",
         [
             {},
@@ -104,7 +105,7 @@ class TestUpdate:
         assert RecordUpdate.model_validate({"tags": []}).changes() == {"tags": []}
         assert RecordUpdate.model_validate({"name": " b "}).changes() == {"name": "b"}
 
-    @pytest.mark.parametrize("field", ["name", "tags", "payload"])
+    @each_case("field", ["name", "tags", "payload"])
     def test_null_is_refused(self, field: str) -> None:
         with pytest.raises(ValidationError):
             RecordUpdate.model_validate({field: None})
@@ -135,9 +136,7 @@ class TestPosition:
         with pytest.raises(ValueError, match="is not a cursor of this list"):
             Position.decode(text)
 
-    @pytest.mark.parametrize(
-        "text", ["", "x", "A" * 31, "A" * 33, "f" * 32, "A" * 32 + "=", "!" + "A" * 32, "é" * 32]
-    )
+    @each_case("text", ["", "x", "A" * 31, "A" * 33, "f" * 32, "A" * 32 + "=", "!" + "A" * 32, "é" * 32])
     def test_near_misses_are_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="not a cursor"):
             Position.decode(text)
@@ -148,7 +147,7 @@ class TestQuery:
         query = RecordQuery.model_validate({})
         assert (query.limit, query.after, query.tag) == (50, None, None)
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("values", "field"),
         [
             ({"limit": "0"}, "limit"),

@@ -27,6 +27,7 @@ from app.core.policies import Admitter, Caller, EpochBook, Epochs, Plan, Verdict
 from app.core.security import ApiKeyNotLoaded, ApiKeys, InvalidApiKey, InvalidToken
 from app.core.valkey import StoreError, ValkeyClient
 from tests.builtin.accounts.desks import NO_STORE, Accounts
+from tests.cases import each_case
 
 HERE = "192.0.2.1"
 DAY = 86_400.0
@@ -185,7 +186,7 @@ class TestCreate:
             await office.create(ann, Principal("nobody of ours"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "wrong",
     [
         {"name": ""}, {"name": "a\nb"}, {"name": "x" * 101}, {"name": "\ud800"}, {"scopes": "read:records"}, {"scopes": [""]},
@@ -198,7 +199,7 @@ def test_a_request_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None
         ApiKeyRequest(**{"name": "n", "scopes": [], **wrong})
 
 
-@pytest.mark.parametrize("overlap_s", [-1, 1, 29, 604_801, True, "60"])
+@each_case("overlap_s", [-1, 1, 29, 604_801, True, "60"])
 def test_an_overlap_that_processes_could_not_keep_is_refused(overlap_s: Any) -> None:
     with pytest.raises(ValidationError):
         ApiKeyRotation(overlap_s=overlap_s)

@@ -6,7 +6,6 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import pyotp
-import pytest
 
 from app.builtin.accounts.service.mfa_codes import (
     hash_of_recovery,
@@ -16,6 +15,7 @@ from app.builtin.accounts.service.mfa_codes import (
     qr_svg,
     step_of,
 )
+from tests.cases import each_case
 
 # RFC 6238, appendix B: the secret of its SHA-1 rows, and the last six of their eight digits.
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -23,7 +23,7 @@ NOW = 1_800_000_000.0
 STEP = 60_000_000
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("now", "code"),
     [(59, "287082"), (1_111_111_109, "081804"), (1_111_111_111, "050471"), (1_234_567_890, "005924"),
      (2_000_000_000, "279037"), (20_000_000_000, "353130")],
@@ -32,9 +32,7 @@ def test_the_vectors_of_the_rfc(now: int, code: str) -> None:
     assert step_of(RFC_SECRET, code, now, after=0) == now // 30
 
 
-@pytest.mark.parametrize(
-    ("offset", "found"), [(-2, None), (-1, STEP - 1), (0, STEP), (1, STEP + 1), (2, None)]
-)
+@each_case(("offset", "found"), [(-2, None), (-1, STEP - 1), (0, STEP), (1, STEP + 1), (2, None)])
 def test_a_clock_may_differ_by_one_step(offset: int, found: int | None) -> None:
     code = pyotp.HOTP(RFC_SECRET).at(STEP + offset)
     for second in (0, 29.999):
@@ -48,7 +46,7 @@ def test_a_code_of_a_step_that_was_used_or_passed_is_none() -> None:
     assert step_of(RFC_SECRET, code, NOW, after=STEP + 1) is None
 
 
-@pytest.mark.parametrize("code", ["", "0", "00000a", "1234567", "\x00" * 6])
+@each_case("code", ["", "0", "00000a", "1234567", "\x00" * 6])
 def test_what_is_no_code_is_wrong(code: str) -> None:
     assert step_of(RFC_SECRET, code, NOW, after=0) is None
 

@@ -5,6 +5,7 @@ import pytest
 
 from app.builtin.accounts.service import MIN_PASSWORD, UnfitPassword, check_password
 from app.builtin.accounts.service.passwords import common_passwords
+from tests.cases import each_case
 
 WIDE = "password1".translate({ord(c): ord(c) + 0xFEE0 for c in "password1"})  # full-width letters
 EMAIL = "Johanna.Long@Example.com"
@@ -30,7 +31,7 @@ def test_the_refusal_is_a_422_that_does_not_repeat_the_password() -> None:
     assert undecodable.value.__suppress_context__
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("password", "expected"),
     [
         ("vb%7qP.", "length"),
@@ -50,7 +51,7 @@ def test_length_is_the_only_rule_of_form(password: str, expected: str | None) ->
     assert reason(password) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     "password",
     ["password", "12345678", "PassWord1", "ILOVEYOU2", WIDE, "1q2w3e4r", "trustno1"],
 )
@@ -58,14 +59,12 @@ def test_what_many_people_use_is_refused_in_any_case_and_width(password: str) ->
     assert reason(password) == "common"
 
 
-@pytest.mark.parametrize("password", [" password1", "password1 ", "password1!x", "1drowssap-9"])
+@each_case("password", [" password1", "password1 ", "password1!x", "1drowssap-9"])
 def test_a_common_password_with_more_to_it_is_another_password(password: str) -> None:
     assert reason(password) is None
 
 
-@pytest.mark.parametrize(
-    "password", [EMAIL, EMAIL.upper(), "johanna.long", "JOHANNA.LONG", "GateHouse", "gatehouse"]
-)
+@each_case("password", [EMAIL, EMAIL.upper(), "johanna.long", "JOHANNA.LONG", "GateHouse", "gatehouse"])
 def test_the_address_its_first_part_and_the_service_are_refused(password: str) -> None:
     assert reason(password) == "personal"
 

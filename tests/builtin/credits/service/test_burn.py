@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.builtin.credits.repository import Lot, Spending
 from app.builtin.credits.service import what_is_left
 from app.builtin.credits.service.burn import burn_order
+from tests.cases import each_case
 
 SOON, LATER = (datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2))
 
@@ -25,7 +26,7 @@ def left(lots: list[Lot], *spendings: tuple[int, int], burned: int = 0) -> list[
     return [found[one.id] for one in lots]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("first", "second"),
     [
         (lot(2, priority=0), lot(1, priority=1, expires=SOON)),
