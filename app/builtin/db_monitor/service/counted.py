@@ -16,22 +16,31 @@ from app.core.monitor import (
 )
 
 _LEAST_COVERED = 90.0
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """What all statements, and each by its id, cost from ``since`` (None: not told) until ``until``.
 
-    is_complete: nothing was lost in that time. covered_percent: how much of it was sampled. hidden: entries that may not be seen.
+    is_complete: nothing was lost in that time. covered: the time that was counted (None: not told), covered_percent: of the window
+    that was asked for. hidden: entries that may not be seen.
     """
 
     since: datetime | None
     until: datetime
     is_complete: bool
+    covered: timedelta | None
     covered_percent: float
     hidden: int
     total: StatementUse
     uses: Mapping[int, StatementUse]
+
+    @property
+    def per_day(self) -> float | None:
+        """What a cost is multiplied by to be that of a day, if the day is as the time that was sampled; None where that is not known."""
+        seconds = self.covered.total_seconds() if self.covered is not None else 0.0
+        return _DAY_S / seconds if seconds > 0 else None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -64,6 +73,7 @@ async def counted_by_server(asked: Asked) -> Counted:
         since=found.stats_reset,
         until=found.at,
         is_complete=found.dealloc == 0,
+        covered=found.at - found.stats_reset if found.stats_reset is not None else None,
         covered_percent=100.0,
         hidden=found.hidden,
         total=total,
@@ -84,6 +94,7 @@ async def counted_by_history(
         since=found.since,
         until=found.until,
         is_complete=found.is_complete,
+        covered=found.covered,
         covered_percent=min(100.0, 100.0 * (found.covered / window)),
         hidden=await hidden_statements(asked),
         total=found.total,

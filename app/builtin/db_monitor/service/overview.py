@@ -31,8 +31,6 @@ from app.core.monitor import (
 )
 from app.core.valkey import ValkeyClient
 
-_DAY_S = 86_400.0
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -176,10 +174,7 @@ def _suggested(known: Panel[Suggested] | None) -> Check:
 
 def _costly(report: SlowQueryReport | None, most: int = 3) -> tuple[Costly, ...]:
     """By what they would take of a day; none where nobody knows since when the counters count."""
-    counted = report.counted if report is not None else None
-    if report is None or counted is None or counted.since is None:
+    per_day = report.counted.per_day if report is not None and report.counted is not None else None
+    if report is None or per_day is None:
         return ()
-    seconds = (counted.until - counted.since).total_seconds() * counted.covered_percent / 100
-    if seconds <= 0:
-        return ()
-    return tuple(Costly(it, it.use.total_us / 1000 * _DAY_S / seconds) for it in report.statements[:most])
+    return tuple(Costly(it, it.use.total_us / 1000 * per_day) for it in report.statements[:most])

@@ -19,7 +19,6 @@ SUGGESTED = "suggested"
 """Under which name the answer is on the board; ``KEPT_S`` seconds, because it is dear."""
 KEPT_S = 300.0
 _MOST, _BUDGET_S = 20, 7.0
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +49,4 @@ async def suggested_indexes(server: MonitorServer, slow: SlowQueries) -> Suggest
             advice = await advise_workload(server, ran, most=_MOST)
     except TimeoutError as error:
         raise MonitorTimeout from error
-    seconds = (counted.until - counted.since).total_seconds() if counted.since is not None else 0.0
-    return Suggested(advice, _DAY_S / seconds if seconds > 0 else 0.0)
+    return Suggested(advice, counted.per_day or 0.0)
