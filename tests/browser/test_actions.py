@@ -1,5 +1,6 @@
 """What people do on the monitor's pages."""
 
+import asyncio
 import re
 
 from playwright.async_api import expect
@@ -102,6 +103,12 @@ async def test_ddl_is_copied(screens: Screens) -> None:
         await button.click()
         await expect(button).to_have_text("Copied")
         assert "DROP INDEX CONCURRENTLY" in await page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_suggested_indexes_are_there_when_they_have_been_worked_out(screens: Screens) -> None:
+    async with screens.open(f"{M}/indexes") as page, asyncio.timeout(30):
+        while not await page.locator("#suggested ~ article").count():
+            await page.reload()
         await expect(page.locator("#suggested ~ article").first).to_contain_text("CREATE INDEX CONCURRENTLY")
 
 

@@ -23,8 +23,8 @@ _DEEPEST = 400
 def call_path(limit: int = 4) -> tuple[str, ...]:
     """Lines such as ``app/features/records/repository.py:33 in get``, innermost first, at most ``limit``.
 
-    Libraries and the platform are left out, unless there is nothing else. Costs tens of microseconds: for
-    development and tests.
+    Libraries and the platform are left out, unless there is nothing else. Costs tens of microseconds: not
+    for every statement.
     """
     found: list[str] = []
     core: list[str] = []

@@ -2,8 +2,6 @@
 
 import random
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -22,6 +20,7 @@ from app.core.http._answer import (
     unpack,
     values_of,
 )
+from app.core.http._answer_names import digest_of, known_digest, rights_of
 from app.core.http._kept import Kept, read_short
 from app.core.http._local_flights import LocalFlights, LocalLead
 from app.core.http._tags import filled
@@ -98,11 +97,20 @@ class CachedAnswers:
 
     def glance(self, sought: Sought) -> Lookup | None:
         """A question for nothing but the answer itself, where a fresh one was seen; None where all is better asked at once."""
-        until = self._fresh_until.get(sought.key)
-        if until is None or sought.is_anew or until <= self._now_ms():
+        if sought.is_anew or not self.expects_fresh(sought):
             return None
         tags = tuple([tag_key(tag) for tag in sought.tags]) if sought.tags else ()
         return Lookup(sought.key, tags, 0, hit_cost=self.config.hit_cost)
+
+    def expects_fresh(self, sought: Sought) -> bool:
+        """Whether a fresh one was seen that has not ended yet."""
+        until = self._fresh_until.get(sought.key)
+        return until is not None and until > self._now_ms()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether method, path, query and caller say all that key and tags depend on."""
+        return not (self._vary or self.config.refresh_roles)
 
     def saw(self, key: str, fresh_until_ms: int | None) -> None:
         """Remember until when a stored answer is fresh; None: it is not there any more. No answer is remembered, and none given by this."""
@@ -115,14 +123,14 @@ class CachedAnswers:
 
     def _key(self, scope: Scope, caller: Caller) -> str:
         # Callers of other rights never share an answer, whatever the scope: a role taken away changes the key.
-        rights = _rights(scope, caller) if self.config.scope != "public" else ""
+        rights = rights_of(scope, caller) if self.config.scope != "public" else ""
         varying = (
             repr([(name, values_of(scope["headers"], name)) for name in self._vary]) if self._vary else ""
         )
         query = self._query(scope["query_string"]) if scope["query_string"] else ""
         parts = scope["method"], scope["path"], repr(query), varying, rights
         # Only what is short is remembered: a caller writes it.
-        digest = _known_digest(*parts) if sum(map(len, parts)) <= _SHORT_PARTS else _digest(*parts)
+        digest = known_digest(*parts) if sum(map(len, parts)) <= _SHORT_PARTS else digest_of(*parts)
         return f"{{{self._partition(caller, digest)}}}:v1:e:{self._policy}:{digest}"
 
     def _query(self, text: bytes) -> list[tuple[str, str]] | str:
@@ -271,22 +279,6 @@ class CachedAnswers:
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
-
-
-def _digest(*parts: str) -> str:
-    """One name for all that an answer depends on. repr tells where one part ends and the next begins, whatever is in them."""
-    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-_known_digest = lru_cache(maxsize=4096)(_digest)
-
-
-def _rights(scope: Scope, caller: Caller) -> str:
-    if caller.principal is not None:
-        return caller.principal.rights
-    # Of one network, but perhaps not one person: what a handler knows him by keeps them apart.
-    known = [pair for pair in scope["headers"] if pair[0] in (b"authorization", b"x-api-key", b"cookie")]
-    return repr(known) if known else ""
 
 
 def _conditional(answer: Answer, scope: Scope) -> Answer:

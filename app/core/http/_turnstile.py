@@ -9,6 +9,7 @@ from app.core.http._claims import Claims
 from app.core.http._cost_request import cost_request
 from app.core.http._deliveries import Deliveries
 from app.core.http._gate_kit import Keeping
+from app.core.http._glances import Glances
 from app.core.http._idempotency_key import IdempotencyKeys, read_body
 from app.core.http._incoming import Incoming
 from app.core.http._keeper import Keeper
@@ -88,6 +89,9 @@ class Turnstile:
             traffic,
         )
         self._kept = KeptAnswers(cached, keeper) if cached is not None else None
+        has_claims = self._keys is not None or self._deliveries is not None
+        is_alike = cached is not None and cached.is_plain and not has_claims and not plan.has_cost_functions
+        self._glances = Glances(cached, admitter) if cached is not None and is_alike else None
 
     def _response_cache(self, policy: str, config: JobConfig) -> CachedAnswers | None:
         if config.cache is None or self._keeping.cache is None:
@@ -111,16 +115,37 @@ class Turnstile:
         for what is down.
         """
         scope = incoming.scope
-        claim, incoming = await self._claim(incoming, caller)
-        sought = self._cached.seek(scope, caller) if self._cached is not None else None
-        request = cost_request(scope) if self._asks_cost else NO_REQUEST
-        must_compute, lacks_account = sought is not None and sought.is_anew, False
-        former: Admission | None = None
-        if sought is not None and claim is None and (glance := self._cached_glance(sought)) is not None:
-            former = await self._admitter.admit(self._plan, caller, costs, Ask(lookup=glance))
+        known = self._glances.find(scope, caller) if self._glances is not None else None
+        if known is not None:
+            sought, question = known
+            former = await self._admitter.admit_known(question)
             passage = self._glanced(former, sought, scope)
-            if passage is not None:
-                return passage
+            return passage or await self._enter_asking(incoming, caller, None, sought, former, costs=costs)
+        claim, incoming = await self._claim(incoming, caller)
+        found = self._cached.seek(scope, caller) if self._cached is not None else None
+        if found is None or claim is not None or (glance := self._cached_glance(found)) is None:
+            return await self._enter_asking(incoming, caller, claim, found, None, costs=costs)
+        former = await self._admitter.admit(self._plan, caller, costs, Ask(lookup=glance))
+        passage = self._glanced(former, found, scope)
+        if passage is None:
+            return await self._enter_asking(incoming, caller, claim, found, former, costs=costs)
+        if self._glances is not None:
+            self._glances.keep(scope, found, caller, former)
+        return passage
+
+    async def _enter_asking(
+        self,
+        incoming: Incoming,
+        caller: Caller,
+        claim: Claim | None,
+        sought: Sought | None,
+        former: Admission | None,
+        *,
+        costs: tuple[int, ...] | None,
+    ) -> Passage:
+        """Ask for all that it takes; ``former`` is what a look at the stored answer alone has come to."""
+        request = cost_request(incoming.scope) if self._asks_cost else NO_REQUEST
+        must_compute, lacks_account = sought is not None and sought.is_anew, False
         for _ in range(_TRIES):
             ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
             if lacks_account:

@@ -4,8 +4,7 @@ A question is a function that takes an ``Asked`` (a connection in a READ ONLY tr
 frozen dataclass; ``findings`` of it are what somebody should look at.
 """
 
-from app.core.monitor._admission import MAX_NESTING, MAX_PARAMETERS, admitted
-from app.core.monitor._analyze import explain_analyze
+from app.core.monitor._admission import admitted
 from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
 from app.core.monitor._bloat import Bloat
 from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
@@ -20,18 +19,17 @@ from app.core.monitor._errors import (
     MonitorUnreachable,
     NotSupported,
 )
-from app.core.monitor._explain import PLANNING_MS, StatementRefused, explain
+from app.core.monitor._explain import StatementRefused, explain
 from app.core.monitor._growth import SAMPLES_TABLE, Growth, SizePoint, size_series
 from app.core.monitor._health_check import MEAN_ALERT_MS, DatabaseHealthCheck, HealthReport
-from app.core.monitor._index_duplicates import RedundantIndex, redundant_findings, redundant_indexes
-from app.core.monitor._index_foreign_keys import UnindexedKey, key_findings, unindexed_keys
-from app.core.monitor._index_invalid import InvalidIndex, invalid_findings, invalid_indexes
+from app.core.monitor._index_duplicates import RedundantIndex, redundant_indexes
+from app.core.monitor._index_foreign_keys import UnindexedKey, unindexed_keys
+from app.core.monitor._index_invalid import InvalidIndex, invalid_indexes
 from app.core.monitor._index_report import IndexReport, index_report
 from app.core.monitor._index_usage import (
     IndexEfficiency,
     UnusedIndex,
     index_efficiency,
-    unused_findings,
     unused_indexes,
 )
 from app.core.monitor._index_usage_analyzer import IndexUsageAnalyzer
@@ -42,22 +40,18 @@ from app.core.monitor._measured import Measured, MeasuredQuery
 from app.core.monitor._own_caches import OwnCache, OwnCaches
 from app.core.monitor._panel import Finding, Panel, Severity, panel, ranked
 from app.core.monitor._plan import Plan, PlanStep, plan_of
-from app.core.monitor._plan_findings import plan_findings, step_name
-from app.core.monitor._planned_tables import PlannedTable, planned_tables
 from app.core.monitor._pool_monitor import POOL_ALERT_PERCENT, ConnectionPoolMonitor, PoolMetrics
 from app.core.monitor._query_origin import QueryOrigin, query_origin
 from app.core.monitor._redaction import redacted
 from app.core.monitor._repeats import RepeatedReads
 from app.core.monitor._repeats_found import RepeatedRead
 from app.core.monitor._replication import OwnLag, Replication, Slot, Standby, replication
-from app.core.monitor._run_findings import run_findings
 from app.core.monitor._sequences import Sequence, Sequences, sequences
 from app.core.monitor._server import APPLICATION_NAME, Asked, MonitorServer, ServerFacts
 from app.core.monitor._server_counters import ServerCounters, server_counters
 from app.core.monitor._server_settings import ServerSettings, Setting, server_settings
 from app.core.monitor._shown_plan import ShownStep, shown_steps
 from app.core.monitor._slow_statements import (
-    STATEMENT_SORTS,
     SlowStatement,
     StatementMark,
     StatementSort,
@@ -65,13 +59,13 @@ from app.core.monitor._slow_statements import (
     statement_marks,
     statements_in_order,
 )
-from app.core.monitor._statement_deltas import StatementDeltas, statement_deltas, total_use
+from app.core.monitor._statement_deltas import StatementDeltas, statement_deltas
 from app.core.monitor._statement_findings import extension_missing, statement_findings, texts_hidden
 from app.core.monitor._statement_noise import is_noise
 from app.core.monitor._statement_report import StatementReport, report_on, text_of
-from app.core.monitor._statement_text import statement_text
 from app.core.monitor._statement_use import StatementUse
 from app.core.monitor._statements import (
+    QUERYIDS,
     STATEMENTS_EXTENSION,
     StatementKey,
     StatementRow,
@@ -103,14 +97,11 @@ from app.core.monitor.advice import (
 
 __all__ = [
     "APPLICATION_NAME",
-    "MAX_NESTING",
-    "MAX_PARAMETERS",
     "MEAN_ALERT_MS",
-    "PLANNING_MS",
     "POOL_ALERT_PERCENT",
+    "QUERYIDS",
     "SAMPLES_TABLE",
     "STATEMENTS_EXTENSION",
-    "STATEMENT_SORTS",
     "Advice",
     "Asked",
     "Autovacuum",
@@ -157,7 +148,6 @@ __all__ = [
     "Panel",
     "Plan",
     "PlanStep",
-    "PlannedTable",
     "PoolMetrics",
     "QueryLatency",
     "QueryLatencyTracker",
@@ -213,29 +203,22 @@ __all__ = [
     "autovacuum",
     "connections",
     "explain",
-    "explain_analyze",
     "extension_missing",
     "findings_of",
     "hidden_statements",
     "index_efficiency",
     "index_report",
-    "invalid_findings",
     "invalid_indexes",
     "is_noise",
-    "key_findings",
     "locks",
     "panel",
-    "plan_findings",
     "plan_of",
-    "planned_tables",
     "query_origin",
     "ranked",
     "redacted",
-    "redundant_findings",
     "redundant_indexes",
     "replication",
     "report_on",
-    "run_findings",
     "sequences",
     "server_counters",
     "server_settings",
@@ -247,18 +230,14 @@ __all__ = [
     "statement_findings",
     "statement_marks",
     "statement_snapshot",
-    "statement_text",
     "statement_texts",
     "statements_in_order",
-    "step_name",
     "store_state",
     "table_detail",
     "table_sizes",
     "text_of",
     "texts_hidden",
-    "total_use",
     "unindexed_keys",
-    "unused_findings",
     "unused_indexes",
     "wraparound",
 ]

@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from app.core.monitor._figures import moment
 from app.core.monitor._panel import Finding
+from app.core.monitor._relations import USER_SCHEMA, quoted
 from app.core.monitor._server import Asked
 
 # Locks nothing: counters are in shared memory, options in pg_class. The thresholds are autovacuum's own arithmetic, with a cap from 18 on.
 # https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM
 # https://www.postgresql.org/docs/current/sql-createtable.html#RELOPTION-AUTOVACUUM-ENABLED
-_TABLES = """
+_TABLES = f"""
 WITH own AS MATERIALIZED (
-  SELECT c.oid, n.nspname || '.' || c.relname AS "table", c.relkind = 'p' AS is_parent, c.reltuples,
-         pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS quoted,
+  SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS is_parent, c.reltuples,
          CASE WHEN c.reloptions IS NOT NULL THEN (SELECT pg_catalog.jsonb_object_agg(p.option_name, p.option_value)
            FROM pg_catalog.pg_options_to_table(c.reloptions) p) END AS options
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
 ), numbers AS (
   SELECT o.*, greatest(o.reltuples, 0)::float8 AS rows,
     coalesce((o.options ->> 'autovacuum_enabled')::boolean, true) AS is_enabled,
@@ -36,7 +36,7 @@ WITH own AS MATERIALIZED (
          n.a_base + n.a_scale * n.rows AS a_limit
   FROM numbers n
 )
-SELECT j."table", j.quoted, j.is_parent, j.is_enabled, coalesce(s.n_live_tup, 0)::bigint AS live_rows,
+SELECT j.schema, j.name, j.is_parent, j.is_enabled, coalesce(s.n_live_tup, 0)::bigint AS live_rows,
        coalesce(s.n_dead_tup, 0)::bigint AS dead_rows, j.v_limit::float8 AS vacuum_threshold,
        coalesce(s.n_mod_since_analyze, 0)::bigint AS changed_rows, j.a_limit::float8 AS analyze_threshold,
        greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum, greatest(s.last_analyze, s.last_autoanalyze) AS last_analyze,
@@ -47,8 +47,8 @@ FROM judged j LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = j.oid
 WHERE NOT j.is_enabled OR s.n_dead_tup > j.v_limit OR s.n_mod_since_analyze > j.a_limit
    OR (j.is_parent AND s.last_analyze IS NULL)
    OR (s.n_live_tup > 0 AND s.last_analyze IS NULL AND s.last_autoanalyze IS NULL)
-ORDER BY coalesce(s.n_dead_tup, 0) / greatest(j.v_limit, 1) DESC, coalesce(s.n_mod_since_analyze, 0) DESC, 1 LIMIT $1
-"""
+ORDER BY coalesce(s.n_dead_tup, 0) / greatest(j.v_limit, 1) DESC, coalesce(s.n_mod_since_analyze, 0) DESC, 1, 2 LIMIT $1
+"""  # noqa: S608 - constants only
 _RUNNING = """
 SELECT p.pid, p.datname::text AS database, n.nspname || '.' || c.relname AS "table", p.phase,
        a.backend_type = 'autovacuum worker' AS is_automatic, coalesce(a.query LIKE '%to prevent wraparound%', false) AS is_forced,
@@ -74,8 +74,8 @@ class TableCare:
     the counters were lost (a crash, a reset, a standby's promotion). ``is_parent`` of partitions: those autovacuum never analyses.
     """
 
-    table: str
-    quoted: str
+    schema: str
+    name: str
     is_parent: bool
     is_enabled: bool
     live_rows: int
@@ -87,6 +87,11 @@ class TableCare:
     last_analyze: datetime | None
     is_unseen: bool
     has_rows_below: bool
+
+    @property
+    def table(self) -> str:
+        """``schema.name``, for people."""
+        return f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +124,24 @@ class Autovacuum:
     is_on: bool
     workers: int
     busy: int
-    stats_reset: Any
+    stats_reset: datetime | None
     tables: tuple[TableCare, ...]
     running: tuple[RunningVacuum, ...]
     findings: tuple[Finding, ...]
 
 
 async def autovacuum(
-    connection: Asked, *, times: float = 2.0, least_rows: int = 1_000, most: int = 50
+    asked: Asked, *, times: float = 2.0, least_rows: int = 1_000, limit: int = 50
 ) -> Autovacuum:
-    """What autovacuum leaves undone, at most ``most`` tables.
+    """What autovacuum leaves undone, at most ``limit`` tables.
 
     Found are tables with ``times`` as many dead (changed) rows as the threshold at which autovacuum comes, which it does within minutes
     when it can, from ``least_rows`` on; those never analysed, whose plans are guesses; those for which it is switched off. Counters are
     the server's estimates, and none are kept on a standby: nothing is found there.
     """
-    server = await connection.fetchrow(_SERVER)
-    tables = tuple(TableCare(**row) for row in await connection.fetch(_TABLES, most))
-    running = tuple(RunningVacuum(**row) for row in await connection.fetch(_RUNNING))
+    server = await asked.fetchrow(_SERVER)
+    tables = tuple(TableCare(**row) for row in await asked.fetch(_TABLES, limit))
+    running = tuple(RunningVacuum(**row) for row in await asked.fetch(_RUNNING))
     findings = tuple(
         finding for table in tables for finding in _of_table(table, times, least_rows, server["stats_reset"])
     )
@@ -147,8 +152,8 @@ async def autovacuum(
     )
 
 
-def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Iterator[Finding]:
-    counted = "since the statistics were made" if since is None else f"since {since:%Y-%m-%d %H:%M}"
+def _of_table(each: TableCare, times: float, least_rows: int, since: datetime | None) -> Iterator[Finding]:
+    counted = "since the statistics were made" if since is None else f"since {moment(since)}"
     is_large = max(each.live_rows, each.changed_rows) >= least_rows
     late = each.dead_rows >= max(least_rows, times * each.vacuum_threshold)
     if late:
@@ -159,7 +164,7 @@ def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Ite
             title=f"{each.table} has many dead rows"
             + ("" if each.is_enabled else ", and autovacuum is off for it"),
             evidence=f"{each.dead_rows:,} dead, {each.live_rows:,} live; its threshold is {each.vacuum_threshold:,.0f};"
-            f" last vacuum {_when(each.last_vacuum)}, counted {counted}",
+            f" last vacuum {moment(each.last_vacuum)}, counted {counted}",
             fix="VACUUM it; then see what keeps autovacuum from it: switched off, too few workers, locks, old transactions",
             ddl=_vacuum(each),
         )
@@ -169,9 +174,9 @@ def _of_table(each: TableCare, times: float, least_rows: int, since: Any) -> Ite
             severity="info",
             subject=each.table,
             title=f"Autovacuum is off for {each.table}",
-            evidence=f"{each.live_rows:,} rows; last vacuum {_when(each.last_vacuum)}",
+            evidence=f"{each.live_rows:,} rows; last vacuum {moment(each.last_vacuum)}",
             fix="Switch it on, unless somebody vacuums and analyses it after each load",
-            ddl=(f"ALTER TABLE {each.quoted} RESET (autovacuum_enabled);",),
+            ddl=(f"ALTER TABLE {quoted(each.schema, each.name)} RESET (autovacuum_enabled);",),
         )
     yield from _statistics(each, times, is_large=is_large, counted=counted)
 
@@ -187,7 +192,7 @@ def _statistics(each: TableCare, times: float, *, is_large: bool, counted: str) 
                 title=f"{each.table} is partitioned and was never analysed",
                 evidence="autovacuum analyses partitions, never their parent; joins over all of them are planned by guesses",
                 fix="ANALYZE it now, and after large changes",
-                ddl=(f"ANALYZE {each.quoted};",),
+                ddl=(f"ANALYZE {quoted(each.schema, each.name)};",),
             )
         return
     is_stale = each.changed_rows >= times * each.analyze_threshold
@@ -200,19 +205,19 @@ def _statistics(each: TableCare, times: float, *, is_large: bool, counted: str) 
             if is_never
             else f"The statistics of {each.table} are stale",
             evidence=f"{each.changed_rows:,} rows changed, its threshold is {each.analyze_threshold:,.0f};"
-            f" last ANALYZE {_when(each.last_analyze)}, counted {counted}",
+            f" last ANALYZE {moment(each.last_analyze)}, counted {counted}",
             fix="ANALYZE it before any other advice on its statements is believed",
-            ddl=(f"ANALYZE {each.quoted};",),
+            ddl=(f"ANALYZE {quoted(each.schema, each.name)};",),
         )
 
 
 def _vacuum(each: TableCare) -> tuple[str, ...]:
-    again = () if each.is_enabled else (f"ALTER TABLE {each.quoted} RESET (autovacuum_enabled);",)
-    return (f"VACUUM (ANALYZE) {each.quoted};", *again)
-
-
-def _when(moment: datetime | None) -> str:
-    return "unknown" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+    again = (
+        ()
+        if each.is_enabled
+        else (f"ALTER TABLE {quoted(each.schema, each.name)} RESET (autovacuum_enabled);",)
+    )
+    return (f"VACUUM (ANALYZE) {quoted(each.schema, each.name)};", *again)
 
 
 def _all_busy(workers: int) -> Finding:

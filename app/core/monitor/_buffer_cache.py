@@ -108,20 +108,20 @@ class BufferCacheWatch:
 
     async def look(
         self,
-        connection: Asked,
+        asked: Asked,
         *,
         warn_percent: float = 99.0,
         reads_a_minute: float = 1_000.0,
-        most: int = 20,
+        limit: int = 20,
     ) -> BufferCache:
-        """The blocks since the earlier look, and the ``most`` tables that read most.
+        """The blocks since the earlier look, and the ``limit`` tables that read most.
 
         Found is a rate under ``warn_percent`` while more than ``reads_a_minute`` blocks are read, in a window alone: nobody can act on
         an average since last spring. If most reads are bulk reads, which are to pass the cache by, it is only told (info).
         """
-        since = await connection.fetchrow(_SINCE)
-        rows = await connection.fetch(_TABLES)
-        contexts = await connection.fetch(_IO) if since["version"] >= 160_000 else []
+        since = await asked.fetchrow(_SINCE)
+        rows = await asked.fetch(_TABLES)
+        contexts = await asked.fetch(_IO) if since["version"] >= 160_000 else []
         now = _sample(self._clock.monotonic(), rows, contexts)
         base = self._remember(now)
         is_window = base is not None
@@ -131,7 +131,7 @@ class BufferCacheWatch:
         seconds = round(now.at - begun.at, 1)
         kinds = {name: blocks.since(begun.contexts.get(name, _NONE)) for name, blocks in now.contexts.items()}
         found = BufferCache(
-            seconds, is_window, parts["heap"], parts["index"], parts["toast"], kinds, _tables(now, begun, names, most), ()
+            seconds, is_window, parts["heap"], parts["index"], parts["toast"], kinds, _tables(now, begun, names, limit), ()
         )  # fmt: skip
         if not is_window:
             return found
@@ -176,7 +176,7 @@ def _is_reset(before: _Sample, now: _Sample) -> bool:
     return any(new.hits < old.hits or new.reads < old.reads for old, new in pairs)
 
 
-def _tables(now: _Sample, base: _Sample, names: Mapping[int, str], most: int) -> tuple[CachedTable, ...]:
+def _tables(now: _Sample, base: _Sample, names: Mapping[int, str], limit: int) -> tuple[CachedTable, ...]:
     """Tables that were not among the kept ones before are left out of a window: what they read in it is not known."""
     is_first = not base.parts
     changes = [
@@ -187,7 +187,7 @@ def _tables(now: _Sample, base: _Sample, names: Mapping[int, str], most: int) ->
     ordered = sorted(changes, key=lambda it: (-it[1].reads, -it[1].hits, it[0]))
     return tuple(
         CachedTable(name, *blocks, blocks.hit_percent) for name, blocks in ordered if blocks.hits >= 0 and sum(blocks) > 0
-    )[:most]  # fmt: skip
+    )[:limit]  # fmt: skip
 
 
 def _findings(found: BufferCache, warn_percent: float, reads_a_minute: float) -> tuple[Finding, ...]:

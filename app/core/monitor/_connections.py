@@ -51,15 +51,15 @@ class Connections:
 
 
 async def connections(
-    connection: Asked, *, warn_percent: float = 80.0, idle_in_transaction_s: float = 60.0
+    asked: Asked, *, warn_percent: float = 80.0, idle_in_transaction_s: float = 60.0
 ) -> Connections:
     """The server's connections by application, role, database and state.
 
     Warns from ``warn_percent`` of the usable connections on (critical from 95 %), and of a transaction that has been idle for
     ``idle_in_transaction_s`` seconds: it keeps its locks, and VACUUM from removing dead rows.
     """
-    limits = await connection.fetchrow(_LIMITS)
-    groups = tuple(ConnectionGroup(**row) for row in await connection.fetch(_GROUPS, APPLICATION_NAME))
+    limits = await asked.fetchrow(_LIMITS)
+    groups = tuple(ConnectionGroup(**row) for row in await asked.fetch(_GROUPS, APPLICATION_NAME))
     found = Connections(limits["used"], limits["usable"], groups, ())
     findings = (*_nearly_full(found, warn_percent), *_idle(groups, idle_in_transaction_s))
     return Connections(found.used, found.usable, groups, findings)

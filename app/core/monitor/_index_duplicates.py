@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.core.monitor._figures import size
 from app.core.monitor._index_ddl import alembic_drop, drop_index
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import USER_SCHEMA, size
+from app.core.monitor._relations import USER_SCHEMA
 from app.core.monitor._server import Asked
 
 # Expressions and predicates are compared as the server stores them, without where they stood in the statement that made them: to print them

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.monitor._figures import size
 from app.core.monitor._index_ddl import alembic_create, alembic_run, create_index, index_name, reindex
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import USER_SCHEMA, size
+from app.core.monitor._relations import USER_SCHEMA
 from app.core.monitor._server import Asked
 
 # An index serves when its first columns are those of the key, in any order. A partial one does when it only leaves out NULL, because no

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.monitor._figures import size
 from app.core.monitor._index_ddl import drop_index, reindex
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import USER_SCHEMA, size
+from app.core.monitor._relations import USER_SCHEMA
 from app.core.monitor._server import Asked
 
 # One that is being built at this moment is invalid too. A row of the progress view that our role may not read could be about any index.

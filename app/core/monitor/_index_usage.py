@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from app.core.monitor._figures import moment, size
 from app.core.monitor._index_ddl import alembic_drop, drop_index
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import STANDING, USER_SCHEMA, size
+from app.core.monitor._relations import USER_SCHEMA
 from app.core.monitor._server import Asked
+from app.core.monitor._standing import Standing, standing
 
 # An index of a partitioned table counts together with those of the partitions. Nothing here waits for a lock.
 # https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-INDEXES-VIEW
@@ -123,26 +125,20 @@ async def unused_indexes(
     younger than ``days``, on a standby, or where standbys read too: only they know what they scan. When an index was made is not known to
     PostgreSQL: one that is young has had no time to be scanned.
     """
-    standing = await asked.fetchrow(STANDING)
-    since: datetime = standing["stats_reset"] or standing["started_at"]
-    doubt = _doubt(standing, since, days)
-    rows = await asked.fetch(
-        _versioned(_UNSCANNED, standing["version"]),
-        least_bytes,
-        limit,
-        standing["at"] - timedelta(days=days),
-    )
-    return tuple(_judged(row, since, doubt) for row in rows)
+    server = await standing(asked)
+    doubt = _doubt(server, days)
+    long_ago = server.at - timedelta(days=days)
+    rows = await asked.fetch(_versioned(_UNSCANNED, server), least_bytes, limit, long_ago)
+    return tuple(_judged(row, server.since, doubt) for row in rows)
 
 
 async def index_efficiency(asked: Asked, *, limit: int = 100) -> tuple[IndexEfficiency, ...]:
     """The largest ``limit`` indexes and what they do for their size."""
-    standing = await asked.fetchrow(STANDING)
-    rows = await asked.fetch(_versioned(_EFFICIENCY, standing["version"]), 0, limit)
-    since = standing["stats_reset"] or standing["started_at"]
+    server = await standing(asked)
+    rows = await asked.fetch(_versioned(_EFFICIENCY, server), 0, limit)
     return tuple(
         IndexEfficiency(
-            **{name: value for name, value in row.items() if name != "is_partitioned"}, since=since
+            **{name: value for name, value in row.items() if name != "is_partitioned"}, since=server.since
         )
         for row in rows
     )
@@ -165,18 +161,17 @@ def unused_findings(indexes: tuple[UnusedIndex, ...], *, warn_bytes: int = 104_8
     ]
 
 
-def _versioned(sql: str, version: int) -> str:
-    last = "pg_catalog.pg_stat_get_lastscan(c.oid)" if version >= 160_000 else "NULL::timestamptz"
-    return sql.replace("LAST_SCAN", last)
+def _versioned(sql: str, server: Standing) -> str:
+    return sql.replace("LAST_SCAN", server.last_scan("c.oid"))
 
 
-def _doubt(standing: Any, since: datetime, days: float) -> str | None:
-    if standing["is_standby"]:
+def _doubt(server: Standing, days: float) -> str | None:
+    if server.is_standby:
         return "this is a standby: it knows of its own reads alone"
-    if standing["standbys"]:
-        return f"{standing['standbys']} standby(s) may read it; only their own statistics tell"
-    if standing["at"] - since < timedelta(days=days):
-        return f"scans are counted since {since:%Y-%m-%d %H:%M} UTC only; {days:g} days are needed"
+    if server.standbys:
+        return f"{server.standbys} standby(s) may read it; only their own statistics tell"
+    if server.at - server.since < timedelta(days=days):
+        return f"scans are counted since {moment(server.since)} only; {days:g} days are needed"
     return None
 
 
@@ -214,6 +209,6 @@ def _verdict(row: Mapping[str, Any], since: datetime, doubt: str | None) -> tupl
     if row["last_scan"] is not None:
         return (
             "unused",
-            f"last scanned {row['last_scan']:%Y-%m-%d}, {row['scans']} times since {since:%Y-%m-%d}",
+            f"last scanned {moment(row['last_scan'])}, {row['scans']} times since {moment(since)}",
         )
-    return "unused", f"no scan since {since:%Y-%m-%d}"
+    return "unused", f"no scan since {moment(since)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from app.core.monitor._panel import Finding
@@ -102,28 +103,28 @@ class Locks:
     sessions: tuple[LockSession, ...]
     transactions: tuple[OpenTransaction, ...]
     deadlocks: int
-    stats_reset: Any
+    stats_reset: datetime | None
     findings: tuple[Finding, ...]
 
 
 async def locks(
-    connection: Asked,
+    asked: Asked,
     *,
     waiting_s: float = 5.0,
     critical_s: float = 60.0,
     statement_s: float = 60.0,
     transaction_s: float = 300.0,
-    most: int = 100,
+    limit: int = 100,
 ) -> Locks:
-    """Who blocks whom at this moment, and the oldest open transactions; at most ``most`` that wait and 20 that are open.
+    """Who blocks whom at this moment, and the oldest open transactions; at most ``limit`` that wait and 20 that are open.
 
     Found are who holds up others for ``waiting_s`` (critical from ``critical_s``), statements that run for ``statement_s`` (60 s is
     PgHero's limit too), and transactions open for ``transaction_s``. Texts of other roles need ``pg_monitor``. A moment's picture: what
     it shows may be over before it is read.
     """
-    sessions = _queues([_session(row) for row in await connection.fetch(_SESSIONS, most)])
-    opened = tuple(_opened(row) for row in await connection.fetch(_OPEN, APPLICATION_NAME, 20))
-    deadlocks = await connection.fetchrow(_DEADLOCKS)
+    sessions = _queues([_session(row) for row in await asked.fetch(_SESSIONS, limit)])
+    opened = tuple(_opened(row) for row in await asked.fetch(_OPEN, APPLICATION_NAME, 20))
+    deadlocks = await asked.fetchrow(_DEADLOCKS)
     findings = (*_blockers(sessions, waiting_s, critical_s), *_long(opened, statement_s, transaction_s))
     return Locks(sessions, opened, deadlocks["deadlocks"], deadlocks["stats_reset"], findings)
 

@@ -60,10 +60,8 @@ class OwnCaches:
             if seen is None:
                 if len(self._answers) >= _MOST_NAMES:
                     return
-                seen = self._answers[event.policy] = [
-                    0,
-                    1,
-                ]  # What the hit shows was made by a request before it.
+                # What the hit shows was made by a request before it.
+                seen = self._answers[event.policy] = [0, 1]
             seen[0] += 1
 
     def read(self) -> tuple[OwnCache, ...]:

@@ -16,7 +16,7 @@ _MAX_DEPTH = 250  # What walks a tree may do so recursively.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class StepRun:
     """What a step did when the statement ran. Rows and times are of one loop, the means of all of them; buffers of all loops.
 
     Times in milliseconds, buffers in blocks, and both include the steps below.
@@ -89,7 +89,7 @@ class PlanStep:
     width: int
     startup_cost: float
     total_cost: float
-    measured: Measured | None = None
+    measured: StepRun | None = None
     children: tuple["PlanStep", ...] = ()
 
     @property
@@ -202,10 +202,10 @@ def _grouping_sets(node: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(keys) for keys in sets)
 
 
-def _measured(node: dict[str, Any]) -> Measured | None:
+def _measured(node: dict[str, Any]) -> StepRun | None:
     if "Actual Loops" not in node:
         return None
-    return Measured(
+    return StepRun(
         loops=node["Actual Loops"],
         rows=node.get("Actual Rows", 0),
         startup_ms=node.get("Actual Startup Time"),

@@ -7,6 +7,7 @@ that follows from them is noise.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from app.core.monitor._figures import moment
 from app.core.monitor._panel import Finding, Severity
 from app.core.monitor._plan import Plan, PlanStep
 from app.core.monitor._planned_tables import PlannedTable
@@ -39,7 +40,8 @@ def plan_findings(
     return tuple(found)
 
 
-def _finding(check: str, severity: Severity, about: PlanStep | str, *words: str) -> Finding:
+def plan_finding(check: str, severity: Severity, about: PlanStep | str, *words: str) -> Finding:
+    """A finding of a plan, about one of its steps or a table by its name. ``words``: title, evidence, fix."""
     title, evidence, fix = words
     subject = about if isinstance(about, str) else step_name(about)
     return Finding(
@@ -57,12 +59,12 @@ def _stale(tables: Mapping[str, PlannedTable], share: float) -> Iterator[Finding
         if table.rows < 0:
             evidence = "No ANALYZE has counted its rows"
         elif table.changed >= max(_SMALL_ROWS, share * table.rows):
-            since = f"{table.analyzed_at:%Y-%m-%d %H:%M} UTC" if table.analyzed_at else "the statistics began"
+            since = moment(table.analyzed_at) if table.analyzed_at else "the statistics began"
             evidence = f"{table.changed:,.0f} rows changed since {since}, of {table.rows:,.0f}"
         else:
             continue
         title = f"The planner's statistics of {name} are old or missing, so its estimates are guesses"
-        yield _finding(
+        yield plan_finding(
             "statistics", "warning", name, title, evidence, "Run ANALYZE on it first, then look again"
         )
 
@@ -77,7 +79,7 @@ def _seq_scan(
     share = kept / table.rows
     if share > weak:
         return
-    yield _finding(
+    yield plan_finding(
         "seq_scan",
         "warning" if share <= strong else "info",
         step,
@@ -119,7 +121,7 @@ def _repeated_scan(
         return
     loops = inner.measured.loops if inner.measured else outer.rows
     if loops >= limit:
-        yield _finding(
+        yield plan_finding(
             "nested_loop",
             "warning",
             inner,
@@ -140,7 +142,7 @@ def _offset(step: PlanStep, limit: float) -> Iterator[Finding]:
         run = below.total_cost - below.startup_cost
         skipped = below.rows * (step.startup_cost - below.startup_cost) / run if run > 0 else 0.0
     if skipped >= limit:
-        yield _finding(
+        yield plan_finding(
             "offset",
             "warning",
             step,

@@ -28,8 +28,8 @@ class PlannedTable:
     analyzed_at: datetime | None
 
 
-async def planned_tables(connection: Asked, plan: Plan) -> dict[str, PlannedTable]:
+async def planned_tables(asked: Asked, plan: Plan) -> dict[str, PlannedTable]:
     """Facts of the tables that ``plan`` reads, by ``schema.table``."""
     names = sorted({step.table for step in plan.root.walk() if step.table is not None})
-    rows = await connection.fetch(_FACTS, names) if names else []
+    rows = await asked.fetch(_FACTS, names) if names else []
     return {row["name"]: PlannedTable(**row) for row in rows}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.monitor._figures import size
 from app.core.monitor._panel import Finding
 from app.core.monitor._server import Asked
 
@@ -110,7 +111,7 @@ class Replication:
 
 
 async def replication(
-    connection: Asked,
+    asked: Asked,
     *,
     lag_s: float = 30.0,
     lag_bytes: int = 256 * 1024**2,
@@ -124,10 +125,10 @@ async def replication(
     that are lost, and an archive that refuses. Needs ``pg_monitor``; without it, standbys have no lag. Logical subscribers show as
     standbys.
     """
-    server = await connection.fetchrow(_SERVER)
-    standbys = tuple(Standby(**row) for row in await connection.fetch(_STANDBYS))
-    slots = tuple(Slot(**row) for row in await connection.fetch(_SLOTS))
-    own = OwnLag(**await connection.fetchrow(_OWN)) if server["is_standby"] else None
+    server = await asked.fetchrow(_SERVER)
+    standbys = tuple(Standby(**row) for row in await asked.fetch(_STANDBYS))
+    slots = tuple(Slot(**row) for row in await asked.fetch(_SLOTS))
+    own = OwnLag(**await asked.fetchrow(_OWN)) if server["is_standby"] else None
     findings = (
         *_server(server, standbys),
         *(finding for each in standbys for finding in _standby(each, lag_s, lag_bytes)),
@@ -172,7 +173,7 @@ def _standby(each: Standby, lag_s: float, lag_bytes: int) -> Iterator[Finding]:
     seconds = "unknown" if each.lag_s is None else f"{each.lag_s:.1f} s"
     yield _found(
         "lag", each.application, f"The standby {each.application} is behind",
-        f"{each.lag_bytes or 0:,} bytes ({each.unsent_bytes or 0:,} of them not sent), {seconds}; state {each.state}",
+        f"{size(each.lag_bytes or 0)} ({size(each.unsent_bytes or 0)} of it not sent), {seconds}; state {each.state}",
         "Unsent: the network or its disk. Sent: replay waits for a query there, or its disk is slow",
     )  # fmt: skip
 
@@ -188,14 +189,14 @@ def _slot(each: Slot, retained_bytes: int, critical_bytes: int, *, is_unlimited:
         )  # fmt: skip
     elif each.wal_status == "unreserved":
         yield _found(
-            "slot_at_limit", each.name, f"The slot {each.name} is lost at the next checkpoint", f"it needs {kept:,} bytes of WAL",
+            "slot_at_limit", each.name, f"The slot {each.name} is lost at the next checkpoint", f"it needs {size(kept)} of WAL",
             "Let its reader catch up now, or raise max_slot_wal_keep_size", critical=True,
         )  # fmt: skip
     elif not each.is_active and not each.is_synced and kept >= retained_bytes:
         since = "" if each.inactive_s is None else f" for {each.inactive_s:.0f} s"
         yield _found(
             "slot_inactive", each.name, f"Nobody reads the slot {each.name}, and it keeps WAL",
-            f"{kept:,} bytes; no reader{since}", "Bring its reader back, or drop the slot", drop,
+            f"{size(kept)}; no reader{since}", "Bring its reader back, or drop the slot", drop,
             critical=is_unlimited and kept >= critical_bytes,
         )  # fmt: skip
 
@@ -209,14 +210,14 @@ def _own(own: OwnLag, lag_s: float) -> Iterator[Finding]:
         )  # fmt: skip
     if own.is_paused:
         yield _found(
-            "paused", "this server", "Replay is paused on this standby", f"{own.lag_bytes or 0:,} bytes wait",
+            "paused", "this server", "Replay is paused on this standby", f"{size(own.lag_bytes or 0)} wait",
             "Let it go on: somebody has called pg_wal_replay_pause, or a parameter is smaller than the primary's",
             "SELECT pg_wal_replay_resume();",
         )  # fmt: skip
     elif (own.lag_s or 0.0) >= lag_s:
         yield _found(
             "own_lag", "this server", "This standby is behind its primary",
-            f"{_seconds(own.lag_s)}, {own.lag_bytes or 0:,} bytes received and not shown",
+            f"{_seconds(own.lag_s)}, {size(own.lag_bytes or 0)} received and not shown",
             "See whether queries here hold replay up (pg_stat_database_conflicts)",
         )  # fmt: skip
 

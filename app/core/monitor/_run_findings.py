@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from app.core.monitor._panel import Finding, Severity
-from app.core.monitor._plan import Measured, Plan, PlanStep
-from app.core.monitor._plan_findings import step_name
+from app.core.monitor._panel import Finding
+from app.core.monitor._plan import Plan, PlanStep, StepRun
+from app.core.monitor._plan_findings import plan_finding
 
 _ENOUGH = 100.0  # Rows; being wrong about fewer changes no plan.
 _MOST = 3
@@ -30,24 +30,12 @@ def run_findings(
     return tuple(found)
 
 
-def _of(check: str, severity: Severity, step: PlanStep, *words: str) -> Finding:
-    title, evidence, fix = words
-    return Finding(
-        check=f"plan.{check}",
-        severity=severity,
-        subject=step_name(step),
-        title=title,
-        evidence=evidence,
-        fix=fix,
-    )
-
-
 def _estimates(plan: Plan, limit: float) -> Iterator[Finding]:
     off = sorted(((_factor(step), step) for step in plan.root.walk()), key=lambda it: -it[0])
     for factor, step in off[:_MOST]:
         if factor < limit or step.measured is None:
             return
-        yield _of(
+        yield plan_finding(
             "estimate",
             "warning" if factor >= 10 * limit else "info",
             step,
@@ -64,7 +52,7 @@ def _factor(step: PlanStep) -> float:
     return high / low
 
 
-def _removed(step: PlanStep, run: Measured, limit: float) -> Iterator[Finding]:
+def _removed(step: PlanStep, run: StepRun, limit: float) -> Iterator[Finding]:
     removed = run.removed_by_filter + run.removed_by_recheck + run.removed_by_join
     if (
         step.kind == "Seq Scan"
@@ -72,7 +60,7 @@ def _removed(step: PlanStep, run: Measured, limit: float) -> Iterator[Finding]:
         or removed <= limit * (removed + run.rows)
     ):
         return  # Of a Seq Scan the share of the table is told.
-    yield _of(
+    yield plan_finding(
         "rows_removed",
         "warning",
         step,
@@ -82,10 +70,10 @@ def _removed(step: PlanStep, run: Measured, limit: float) -> Iterator[Finding]:
     )
 
 
-def _fetched(step: PlanStep, run: Measured, limit: float) -> Iterator[Finding]:
+def _fetched(step: PlanStep, run: StepRun, limit: float) -> Iterator[Finding]:
     fetches = run.heap_fetches or 0
     if fetches >= _ENOUGH and fetches > limit * run.rows * run.loops:
-        yield _of(
+        yield plan_finding(
             "heap_fetches",
             "info",
             step,
@@ -95,13 +83,13 @@ def _fetched(step: PlanStep, run: Measured, limit: float) -> Iterator[Finding]:
         )
 
 
-def _did_not_fit(step: PlanStep, run: Measured) -> Iterator[Finding]:
+def _did_not_fit(step: PlanStep, run: StepRun) -> Iterator[Finding]:
     fix = "Sort or hash fewer and narrower rows, use an index that has the order, or raise work_mem for this statement"
     if run.is_sort_on_disk:
         evidence = f"{run.sort_space_kb or 0:,} kB on disk, {run.sort_method or 'sorted outside of memory'}"
-        yield _of("sort_on_disk", "warning", step, "A sort did not fit into work_mem", evidence, fix)
+        yield plan_finding("sort_on_disk", "warning", step, "A sort did not fit into work_mem", evidence, fix)
     if (run.hash_batches or 1) > 1:
-        yield _of(
+        yield plan_finding(
             "hash_batches",
             "warning",
             step,
@@ -112,14 +100,14 @@ def _did_not_fit(step: PlanStep, run: Measured) -> Iterator[Finding]:
     if run.lossy_blocks:
         evidence = f"{run.lossy_blocks:,} pages remembered as a whole, {run.exact_blocks or 0:,} by row"
         title = "A bitmap did not fit into work_mem, so all rows of its pages are checked again"
-        yield _of(
+        yield plan_finding(
             "lossy_bitmap", "info", step, title, evidence, "Raise work_mem for this statement, or select less"
         )
 
 
 def _jit(plan: Plan, limit: float) -> Iterator[Finding]:
     if plan.jit_ms is not None and plan.execution_ms and plan.jit_ms > limit * plan.execution_ms:
-        yield _of(
+        yield plan_finding(
             "jit",
             "info",
             plan.root,

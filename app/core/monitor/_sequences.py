@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.monitor._panel import Finding, Severity
+from app.core.monitor._relations import quoted
 from app.core.monitor._server import Asked
 
 # To read a sequence takes its RowExclusiveLock, so those that somebody holds in a way that conflicts are left out and counted.
@@ -45,7 +46,7 @@ WITH held AS MATERIALIZED (
     WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE 9223372036854775807 END AS most) m
   ORDER BY r.sequence, m.most, r.step, 2
 )
-SELECT n.nspname || '.' || c.relname AS name, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS quoted,
+SELECT n.nspname::text AS schema, c.relname::text AS sequence,
        pg_catalog.format_type(s.seqtypid, NULL) AS type, k."column", k.column_type, s.seqcycle AS cycles, s.seqincrement > 0 AS ascends,
        s.seqstart AS start, s.seqmin AS least, s.seqmax AS sequence_most, coalesce(k.column_most, 9223372036854775807) AS column_most,
        h.is_held, pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') AS may_read,
@@ -66,8 +67,8 @@ class Sequence:
     ``column`` is the narrowest of them. ``last_value`` None: never used, locked, or not ours to read.
     """
 
-    name: str
-    quoted: str
+    schema: str
+    sequence: str
     type: str
     column: str | None
     column_type: str | None
@@ -76,6 +77,11 @@ class Sequence:
     limit: int
     used_percent: float
     is_narrowed: bool
+
+    @property
+    def name(self) -> str:
+        """``schema.sequence``, for people."""
+        return f"{self.schema}.{self.sequence}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +96,15 @@ class Sequences:
 
 
 async def sequences(
-    connection: Asked, *, warn_percent: float = 80.0, critical_percent: float = 95.0, most: int = 50
+    asked: Asked, *, warn_percent: float = 80.0, critical_percent: float = 95.0, limit: int = 50
 ) -> Sequences:
-    """The ``most`` fullest sequences of this database.
+    """The ``limit`` fullest sequences of this database.
 
     Found are those at ``warn_percent`` of what they or their column can hold (PgHero: 90 %), unless they cycle and the column holds all of
     it. The usual trap is an int4 column under a bigint sequence: inserts fail at 2,147,483,647, long before the sequence ends.
     """
-    rows = await connection.fetch(_SEQUENCES)
-    found = sorted((_sequence(row) for row in rows), key=lambda it: (-it.used_percent, it.name))[:most]
+    rows = await asked.fetch(_SEQUENCES)
+    found = sorted((_sequence(row) for row in rows), key=lambda it: (-it.used_percent, it.name))[:limit]
     findings = tuple(
         _finding(each, critical_percent)
         for each in found
@@ -121,7 +127,7 @@ def _sequence(row: Mapping[str, Any]) -> Sequence:
         used, whole = first - (first if last is None else last), first - limit
     percent = 0.0 if last is None else round(100.0 * used / max(1, whole), 2)
     return Sequence(
-        row["name"], row["quoted"], row["type"], row["column"], row["column_type"], row["cycles"], last, limit, percent, is_narrowed
+        row["schema"], row["sequence"], row["type"], row["column"], row["column_type"], row["cycles"], last, limit, percent, is_narrowed
     )  # fmt: skip
 
 
@@ -138,7 +144,7 @@ def _finding(each: Sequence, critical_percent: float) -> Finding:
         fix="Make the sequence bigint" if can_widen else
         "Make the column, and those that refer to it, bigint before inserts fail; ALTER TYPE rewrites the table under a lock: for a large"
         " one add a bigint column, fill it in batches, and swap",
-        ddl=(f"ALTER SEQUENCE {each.quoted} AS bigint;",) if can_widen else (),
+        ddl=(f"ALTER SEQUENCE {quoted(each.schema, each.sequence)} AS bigint;",) if can_widen else (),
     )  # fmt: skip
 
 

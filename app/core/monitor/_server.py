@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, LiteralString, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,8 +53,8 @@ class ServerFacts:
     is_standby: bool
     database: str
     block_size: int
-    started_at: Any
-    stats_reset: Any
+    started_at: datetime
+    stats_reset: datetime | None
     installed: frozenset[str]
     available: frozenset[str]
 
@@ -110,8 +111,8 @@ class MonitorServer:
         return self._facts[1]
 
 
-async def _facts(connection: Asked) -> ServerFacts:
-    row = dict(await connection.fetchrow(_FACTS))
+async def _facts(asked: Asked) -> ServerFacts:
+    row = dict(await asked.fetchrow(_FACTS))
     row["installed"], row["available"] = frozenset(row["installed"] or ()), frozenset(row["available"] or ())
     return ServerFacts(**row)
 

@@ -29,6 +29,6 @@ class ServerCounters:
     transaction_age: int
 
 
-async def server_counters(connection: Asked) -> ServerCounters:
+async def server_counters(asked: Asked) -> ServerCounters:
     """The counters now."""
-    return ServerCounters(**await connection.fetchrow(_COUNTERS))
+    return ServerCounters(**await asked.fetchrow(_COUNTERS))

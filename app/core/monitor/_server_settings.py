@@ -64,20 +64,20 @@ class ServerSettings:
     findings: tuple[Finding, ...]
 
 
-async def server_settings(connection: Asked) -> ServerSettings:
+async def server_settings(asked: Asked) -> ServerSettings:
     """What a tuner would change, with the reason; the thresholds are those of the rules.
 
     Only settings that hurt or that change the monitor's advice are judged. What a setting ought to be often depends on the machine
     (memory, disks), which the server does not tell: the verdict is "look" then, and no number is made up. A setting that this role may
     not read is left out.
     """
-    row = await connection.fetchrow(_FACTS)
-    checkpoints = await connection.fetchrow(_CHECKPOINTS_17 if row["version"] >= 170_000 else _CHECKPOINTS_16)
-    wal = await connection.fetchval(_WAL) if row["may_list_wal"] else None
-    found = {each["name"]: each for each in await connection.fetch(_SETTINGS, sorted(RULES))}
+    row = await asked.fetchrow(_FACTS)
+    checkpoints = await asked.fetchrow(_CHECKPOINTS_17 if row["version"] >= 170_000 else _CHECKPOINTS_16)
+    wal = await asked.fetchval(_WAL) if row["may_list_wal"] else None
+    found = {each["name"]: each for each in await asked.fetch(_SETTINGS, sorted(RULES))}
     facts = Facts(
         values={name: each["value"] for name, each in found.items()},
-        blocks={name: _bytes(each) for name, each in found.items()},
+        memory={name: _bytes(each) for name, each in found.items()},
         data_bytes=row["data_bytes"] or 0,
         table_bytes=row["table_bytes"] or 0,
         temp_bytes_a_day=row["temp_bytes"] * 86_400 / max(86_400.0, row["counted_s"]),

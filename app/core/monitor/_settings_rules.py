@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from app.core.monitor._figures import size
 from app.core.monitor._panel import Severity
 
 Verdict = Literal["ok", "look", "change"]
@@ -13,10 +14,10 @@ _GB: Final = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What rules judge by. ``values`` as the server keeps them, ``blocks`` memory in bytes; the rest is what goes on at the server."""
+    """What rules judge by. ``values`` as the server keeps them, ``memory`` the amounts of it in bytes; the rest is what goes on there."""
 
     values: Mapping[str, str]
-    blocks: Mapping[str, int]
+    memory: Mapping[str, int]
     data_bytes: int
     table_bytes: int
     temp_bytes_a_day: float
@@ -60,8 +61,8 @@ def _random_page_cost(facts: Facts) -> Advice | None:
 
 def _shared_buffers(facts: Facts) -> Advice | None:
     """https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-BUFFERS: a quarter of the machine's memory."""
-    size = facts.blocks["shared_buffers"]
-    if size > 128 * _MB or facts.data_bytes < 4 * size:
+    shared = facts.memory["shared_buffers"]
+    if shared > 128 * _MB or facts.data_bytes < 4 * shared:
         return None
     return Advice(
         "change",
@@ -74,14 +75,14 @@ def _work_mem(facts: Facts) -> Advice | None:
     if facts.temp_bytes_a_day < _GB:
         return None
     reason = (
-        f"Sorts and hashes spilled {facts.temp_bytes_a_day / _GB:.1f} GB a day to disk; each may use work_mem, many at once, so raise it"
+        f"Sorts and hashes spilled {size(facts.temp_bytes_a_day)} a day to disk; each may use work_mem, many at once, so raise it"
         " for the statements that spill first"
     )
     return Advice("look", reason, "info")
 
 
 def _effective_cache_size(facts: Facts) -> Advice | None:
-    if facts.blocks["effective_cache_size"] >= facts.blocks["shared_buffers"]:
+    if facts.memory["effective_cache_size"] >= facts.memory["shared_buffers"]:
         return None
     return Advice(
         "change",
@@ -91,7 +92,7 @@ def _effective_cache_size(facts: Facts) -> Advice | None:
 
 
 def _maintenance_work_mem(facts: Facts) -> Advice | None:
-    if facts.blocks["maintenance_work_mem"] > 64 * _MB or facts.table_bytes < 10 * _GB:
+    if facts.memory["maintenance_work_mem"] > 64 * _MB or facts.table_bytes < 10 * _GB:
         return None
     return Advice(
         "look",
@@ -119,12 +120,12 @@ def _synchronous_commit(facts: Facts) -> Advice | None:
 
 def _max_wal_size(facts: Facts) -> Advice | None:
     """https://www.postgresql.org/docs/current/wal-configuration.html: checkpoints should come by time, not by the amount of WAL."""
-    limit = facts.blocks["max_wal_size"]
+    limit = facts.memory["max_wal_size"]
     if facts.requested >= 10 and facts.requested > facts.timed:
         reason = f"{facts.requested} checkpoints came because of WAL or by command, {facts.timed} by time; each writes whole pages anew"
         return Advice("change", reason, "warning")
     if facts.wal_bytes is not None and facts.wal_bytes > 2 * limit + _GB:
-        reason = f"{facts.wal_bytes / _GB:.1f} GB of WAL are kept: a slot, wal_keep_size or the archive holds them (see replication)"
+        reason = f"{size(facts.wal_bytes)} of WAL are kept: a slot, wal_keep_size or the archive holds them (see replication)"
         return Advice("look", reason, "warning")
     return None
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.core.db import shape_of
-from app.core.monitor._plan import Measured, Plan, PlanStep
+from app.core.monitor._plan import Plan, PlanStep, StepRun
 
 _CONDITIONS = {
     "filter": "Filter",
@@ -43,7 +43,7 @@ class ShownStep:
     total_cost: float
     cost_percent: float
     is_costliest: bool
-    measured: Measured | None
+    measured: StepRun | None
 
 
 def shown_steps(plan: Plan) -> tuple[ShownStep, ...]:

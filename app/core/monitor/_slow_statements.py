@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from app.core.monitor._statement_use import StatementUse
 
 StatementSort = Literal["total", "mean", "calls", "max", "rows", "blocks", "temp", "wal"]
 StatementMark = Literal["slow", "heavy", "unstable", "spills", "reads_much", "planning", "wal"]
-STATEMENT_SORTS: tuple[StatementSort, ...] = get_args(StatementSort)
 
 _KEYS: dict[StatementSort, Callable[[StatementUse], float]] = {
     "total": lambda use: use.total_us,

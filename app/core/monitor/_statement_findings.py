@@ -2,23 +2,22 @@
 
 from collections.abc import Callable, Iterable
 
+from app.core.monitor._figures import size
 from app.core.monitor._panel import Finding, Severity
 from app.core.monitor._slow_statements import SlowStatement, StatementMark
 from app.core.monitor._statements import STATEMENTS_EXTENSION
 
-_MIB = 2**20
-
 
 def statement_findings(
-    statements: Iterable[SlowStatement], *, window: str, least_percent: float = 1.0, most: int = 20
+    statements: Iterable[SlowStatement], *, window: str, least_percent: float = 1.0, limit: int = 20
 ) -> list[Finding]:
-    """A finding for each mark of statements that take at least ``least_percent`` of the server's time; the first ``most``."""
+    """A finding for each mark of statements that take at least ``least_percent`` of the server's time; the first ``limit``."""
     return [
         _finding(statement, mark, window)
         for statement in statements
         if statement.share_percent >= least_percent
         for mark in statement.marks
-    ][:most]
+    ][:limit]
 
 
 def extension_missing(*, is_available: bool) -> Finding:
@@ -106,7 +105,7 @@ _WORDS: dict[StatementMark, tuple[Severity, str, Callable[[SlowStatement], str],
     "wal": (
         "info",
         "A statement writes much WAL",
-        lambda it: f"{it.use.wal_bytes / _MIB:.1f} MiB of WAL",
+        lambda it: f"{size(it.use.wal_bytes)} of WAL",
         "Write fewer rows or columns at once; look for indexes that nobody uses on its table",
     ),
 }

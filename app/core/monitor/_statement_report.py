@@ -14,7 +14,7 @@ from app.core.monitor._planned_tables import planned_tables
 from app.core.monitor._redaction import redacted
 from app.core.monitor._run_findings import run_findings
 from app.core.monitor._server import MonitorServer
-from app.core.monitor._statement_text import statement_text
+from app.core.monitor._statements import statement_text
 
 ANALYZE_MS: Final = 5_000
 _BUDGET_S = 4.0
@@ -44,8 +44,7 @@ class StatementReport:
 
 async def text_of(server: MonitorServer, queryid: int) -> str:
     """The text of a statement of pg_stat_statements. Raises as ``statement_text`` and ``MonitorServer.ask`` do."""
-    facts = await server.facts()
-    return await server.put(lambda connection: statement_text(connection, facts, queryid))
+    return await server.put(lambda connection: statement_text(connection, queryid))
 
 
 async def report_on(

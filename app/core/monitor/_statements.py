@@ -7,16 +7,20 @@ https://www.postgresql.org/docs/current/pgstatstatements.html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import asyncpg
 
+from app.core.errors import NotFound
 from app.core.monitor._errors import MonitorDenied, NotSupported
 from app.core.monitor._server import Asked
 from app.core.monitor._statement_use import StatementUse
 
-STATEMENTS_EXTENSION = "pg_stat_statements"
+STATEMENTS_EXTENSION: Final = "pg_stat_statements"
+QUERYIDS: Final = range(-(2**63), 2**63)
+"""What a ``queryid`` can be: a signed number of 64 bits."""
 _OLDEST = (1, 9)
+_MAY_NOT_SEE = "<insufficient privilege>"
 _NOT_LOADED = "55000"
 _NOT_FOUND = ("42P01", "42883")  # The extension is there, so its schema is closed to us.
 _LONGEST_TEXT = 20_000
@@ -62,6 +66,12 @@ SELECT s.queryid, pg_catalog.min(pg_catalog."left"(s.query, $2)) AS query, pg_ca
 FROM pg_stat_statements(true) s JOIN pg_catalog.pg_database d ON d.oid = s.dbid AND d.datname = pg_catalog.current_database()
 WHERE s.queryid = ANY($1::bigint[]) GROUP BY 1
 """
+# Of one statement run by several roles the texts are the same. Who may not see a text does not see its identifier either.
+_WHOLE_TEXT: LiteralString = """
+SELECT s.query FROM pg_stat_statements s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+WHERE (s.queryid = $1 OR s.queryid IS NULL) AND d.datname = pg_catalog.current_database()
+ORDER BY s.queryid IS NULL, s.calls DESC LIMIT 10
+"""
 
 
 class StatementKey(NamedTuple):
@@ -104,16 +114,16 @@ class StatementText(NamedTuple):
     ending: str
 
 
-async def statement_snapshot(connection: Asked) -> StatementSnapshot:
+async def statement_snapshot(asked: Asked) -> StatementSnapshot:
     """Every entry of this database, without texts; some ten milliseconds for five thousand.
 
     Raises NotSupported where the extension is absent, older than 1.9, or not loaded by the server, MonitorDenied
     where its schema is closed.
     """
-    version = await _found(connection)
+    version = await _found(asked)
     counters = _COUNTERS + (_FROM_17 if version >= (1, 11) else _UNTIL_16) + _SOURCE
-    about = await _read(connection.fetchrow(_ABOUT))
-    found = await _read(connection.fetch(counters, about["dbid"]))
+    about = await _read(asked.fetchrow(_ABOUT))
+    found = await _read(asked.fetch(counters, about["dbid"]))
     rows = {
         StatementKey(row["userid"], about["dbid"], row["queryid"], row["toplevel"]): _row(row)
         for row in found
@@ -124,25 +134,47 @@ async def statement_snapshot(connection: Asked) -> StatementSnapshot:
     )
 
 
-async def hidden_statements(connection: Asked) -> int:
+async def hidden_statements(asked: Asked) -> int:
     """How many entries of this database the monitor's role may not see. Raises as ``statement_snapshot``."""
-    await _found(connection)
-    return int(await _read(connection.fetchval(_HIDDEN)))
+    await _found(asked)
+    return int(await _read(asked.fetchval(_HIDDEN)))
 
 
-async def statement_texts(connection: Asked, queryids: Iterable[int]) -> dict[int, StatementText]:
+async def statement_texts(asked: Asked, queryids: Iterable[int]) -> dict[int, StatementText]:
     """The texts of these statements, as they first came; what is gone, or may not be seen, is absent. At most 20,000 characters each.
 
     The server reads the texts of all statements for it. Raises as ``statement_snapshot``.
     """
-    await _found(connection)
-    rows = await _read(connection.fetch(_TEXTS, list(queryids), _LONGEST_TEXT))
+    await _found(asked)
+    rows = await _read(asked.fetch(_TEXTS, list(queryids), _LONGEST_TEXT))
     return {row["queryid"]: StatementText(row["query"], row["ending"]) for row in rows}
 
 
-async def _found(connection: Asked) -> tuple[int, ...]:
+async def statement_text(asked: Asked, queryid: int) -> str:
+    """The whole text of ``queryid``, with ``$n`` for its values; utility statements hold theirs.
+
+    Raises NotFound for an identifier that the extension does not know (any more), MonitorDenied where the monitor's role may not see the
+    text, and as ``statement_snapshot``.
+    """
+    await _found(asked)
+    texts = (
+        [row["query"] for row in await _read(asked.fetch(_WHOLE_TEXT, queryid))]
+        if queryid in QUERYIDS
+        else []
+    )
+    if not texts:
+        raise NotFound("pg_stat_statements does not know this queryid (any more)")
+    seen = [text for text in texts if text and text != _MAY_NOT_SEE]
+    if seen:
+        return str(seen[0])
+    if _MAY_NOT_SEE in texts:
+        raise MonitorDenied
+    raise NotFound("pg_stat_statements has lost the text of this statement")
+
+
+async def _found(asked: Asked) -> tuple[int, ...]:
     """The version of the extension, which unqualified names then mean until the end of the transaction."""
-    row = await connection.fetchrow(_FIND)
+    row = await asked.fetchrow(_FIND)
     if row is None:
         raise NotSupported("pg_stat_statements is not installed in this database")
     version = tuple(int(part) for part in row["version"].split("."))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.core.monitor._figures import size
 from app.core.monitor._panel import Finding
 from app.core.valkey import ValkeyClient
 
@@ -120,7 +121,7 @@ def _full(state: StoreState, used: float) -> Finding:
         severity="critical" if refuses else "warning",
         subject="maxmemory",
         title=f"Valkey uses {used} % of the memory it may have",
-        evidence=f"{state.memory:,} of {state.memory_limit:,} bytes, policy {state.policy}",
+        evidence=f"{size(state.memory)} of {size(state.memory_limit)}, policy {state.policy}",
         fix="Give it more; at 100 % it refuses writes"
         if refuses
         else "Give it more; at 100 % it throws keys away",

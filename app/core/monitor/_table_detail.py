@@ -6,10 +6,12 @@ from typing import Any
 
 from app.core.errors import NotFound
 from app.core.monitor._bloat import Bloat, Width, heap_bloat
+from app.core.monitor._figures import size
 from app.core.monitor._growth import SizePoint, size_series
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import STANDING, USER_SCHEMA, size
+from app.core.monitor._relations import USER_SCHEMA
 from app.core.monitor._server import Asked
+from app.core.monitor._standing import standing
 from app.core.monitor._table_indexes import TableIndex, table_indexes
 from app.core.monitor._table_sizes import TableSize, table_findings, table_size
 from app.core.monitor._table_vacuum import VacuumState, vacuum_state
@@ -79,7 +81,7 @@ async def table_detail(asked: Asked, name: str) -> TableDetail:
     Raises NotFound when there is no such table, materialized view or partition outside the system's schemas.
     """
     found = await _find(asked, name)
-    standing = await asked.fetchrow(STANDING)
+    server = await standing(asked)
     oid, is_whole = found["oid"], found["kind"] == "p"
     sized = await table_size(asked, oid)
     if sized is None:
@@ -90,17 +92,17 @@ async def table_detail(asked: Asked, name: str) -> TableDetail:
         for it in columns
         if it.width is not None and it.null_share is not None
     }
-    heap = None if is_whole else _heap(found, columns, widths, standing["block_size"])
+    heap = None if is_whole else _heap(found, columns, widths, server.block_size)
     vacuum = None if is_whole else await vacuum_state(asked, oid)
     findings = [*table_findings([sized]), *_bloat_findings(sized, heap)]
     return TableDetail(
         size=sized,
         columns=columns,
         note=_note(found, columns),
-        indexes=await table_indexes(asked, oid, widths, version=standing["version"]),
+        indexes=await table_indexes(asked, oid, widths, server=server),
         bloat=heap,
         vacuum=vacuum,
-        history=await size_series(asked, sized.schema, sized.name, standing["at"]),
+        history=await size_series(asked, sized.schema, sized.name, server.at),
         findings=tuple(findings),
     )
 

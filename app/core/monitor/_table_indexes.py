@@ -9,6 +9,7 @@ from app.core.db import shape_of
 from app.core.monitor._bloat import Bloat, Width, btree_bloat
 from app.core.monitor._relations import LOCKED
 from app.core.monitor._server import Asked
+from app.core.monitor._standing import Standing
 
 # The server prints a definition, and measures a size, only when it gets a lock: there is neither while somebody holds the table alone.
 # https://www.postgresql.org/docs/current/catalog-pg-index.html
@@ -65,11 +66,11 @@ class TableIndex:
 
 
 async def table_indexes(
-    asked: Asked, oid: int, widths: Mapping[int, Width], *, version: int
+    asked: Asked, oid: int, widths: Mapping[int, Width], *, server: Standing
 ) -> tuple[TableIndex, ...]:
-    """Those of one table, largest first. ``widths``: what is known of its columns, by their numbers. ``version`` as 180006."""
-    last = "pg_catalog.pg_stat_get_lastscan(x.oid)" if version >= 160_000 else "NULL::timestamptz"
-    return tuple(_told(row, widths) for row in await asked.fetch(_SQL.replace("LAST_SCAN", last), oid))
+    """Those of one table, largest first. ``widths``: what is known of its columns, by their numbers."""
+    sql = _SQL.replace("LAST_SCAN", server.last_scan("x.oid"))
+    return tuple(_told(row, widths) for row in await asked.fetch(sql, oid))
 
 
 def _told(row: Any, widths: Mapping[int, Width]) -> TableIndex:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from app.core.monitor._figures import moment, size
 from app.core.monitor._growth import Growth, Turnover, estimated_growth, measured_growth
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import LOCKED, STANDING, USER_SCHEMA, size
+from app.core.monitor._relations import LOCKED, USER_SCHEMA
 from app.core.monitor._server import Asked
+from app.core.monitor._standing import Standing, standing
 
 # All tables by the sizes that VACUUM and ANALYZE wrote down: one pass over the catalogs that waits for nobody.
 # https://www.postgresql.org/docs/current/catalog-pg-class.html
@@ -140,9 +142,10 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class TableSizes:
-    """A page of tables, largest first; ``total`` are all. ``since``: from when on the counters count."""
+    """A page of tables, largest first, at ``at``, the server's time; ``total`` are all. ``since``: from when on the counters count."""
 
     total: int
+    at: datetime
     since: datetime
     tables: tuple[TableSize, ...]
     findings: tuple[Finding, ...]
@@ -154,20 +157,19 @@ async def table_sizes(asked: Asked, *, limit: int = 50, offset: int = 0) -> Tabl
     The order is that of the sizes which VACUUM and ANALYZE wrote down, so that ten thousand tables cost one pass over the catalogs; a page
     is put in order by the sizes that it shows.
     """
-    standing = await asked.fetchrow(STANDING)
+    server = await standing(asked)
     rows = await asked.fetch(_PAGE, min(limit, 100), offset, None)
-    tables = await _growing(asked, await _told(asked, rows, standing), standing["at"])
+    tables = await _growing(asked, await _told(asked, rows, server), server.at)
     tables = sorted(tables, key=lambda it: (-it.total_bytes, it.schema, it.name))
     total = rows[0]["total"] if rows else 0
-    since = standing["stats_reset"] or standing["started_at"]
-    return TableSizes(total, since, tuple(tables), tuple(table_findings(tables)))
+    return TableSizes(total, server.at, server.since, tuple(tables), tuple(table_findings(tables)))
 
 
 async def table_size(asked: Asked, oid: int) -> TableSize | None:
     """One table, by its oid; None when it is gone, or no table of users."""
-    standing = await asked.fetchrow(STANDING)
+    server = await standing(asked)
     rows = await asked.fetch(_PAGE, 1, 0, oid)
-    found = await _growing(asked, await _told(asked, rows, standing), standing["at"])
+    found = await _growing(asked, await _told(asked, rows, server), server.at)
     return found[0] if found else None
 
 
@@ -175,9 +177,9 @@ async def sizes_to_store(asked: Asked, *, limit: int = 500) -> tuple[datetime, l
     """The server's time, and the ``limit`` largest tables as they are worth a sample: without those that are locked now, whose sizes would
     be of another kind than the samples before.
     """
-    standing = await asked.fetchrow(STANDING)
-    tables = await _told(asked, await asked.fetch(_PAGE, limit, 0, None), standing)
-    return standing["at"], [it for it in tables if it.is_exact or it.partitions > _MOST_LEAVES]
+    server = await standing(asked)
+    tables = await _told(asked, await asked.fetch(_PAGE, limit, 0, None), server)
+    return server.at, [it for it in tables if it.is_exact or it.partitions > _MOST_LEAVES]
 
 
 def table_findings(
@@ -207,7 +209,7 @@ def _dead(table: TableSize) -> Finding:
         subject=f"{table.schema}.{table.name}",
         title=f"{table.dead_percent} % of the rows of {table.name} are dead",
         evidence=f"{table.dead_rows} of {table.live_rows + table.dead_rows} rows, {size(table.total_bytes)},"
-        f" last VACUUM {_day(table.last_vacuum)}",
+        f" last VACUUM {moment(table.last_vacuum)}",
         fix="Find what keeps VACUUM from them (an old transaction, a slot, a standby), or let autovacuum come sooner to this table",
     )
 
@@ -218,22 +220,18 @@ def _stale(table: TableSize) -> Finding:
         severity="info",
         subject=f"{table.schema}.{table.name}",
         title=f"The planner's statistics of {table.name} are old",
-        evidence=f"{table.changed_since_analyze} rows changed since ANALYZE, {_day(table.last_analyze)}",
+        evidence=f"{table.changed_since_analyze} rows changed since ANALYZE, {moment(table.last_analyze)}",
         fix="ANALYZE it; advice on its plans and indexes is noise before",
     )
 
 
-def _day(time: datetime | None) -> str:
-    return "never" if time is None else f"on {time:%Y-%m-%d}"
-
-
-async def _told(asked: Asked, rows: Sequence[Any], standing: Any) -> list[TableSize]:
+async def _told(asked: Asked, rows: Sequence[Any], server: Standing) -> list[TableSize]:
     pairs = [(row["root"], leaf) for row in rows for leaf in row["leaves"]]
     numbers = await asked.fetch(
         _NUMBERS, [root for root, _ in pairs], [leaf for _, leaf in pairs], _MOST_LEAVES
     )
     by_root = {row["root"]: row for row in numbers}
-    return [_table(row, dict(by_root.get(row["root"], _NOTHING)), standing) for row in rows]
+    return [_table(row, dict(by_root.get(row["root"], _NOTHING)), server) for row in rows]
 
 
 async def _growing(asked: Asked, tables: Sequence[TableSize], now: datetime) -> list[TableSize]:
@@ -242,7 +240,7 @@ async def _growing(asked: Asked, tables: Sequence[TableSize], now: datetime) -> 
     return [replace(it, growth=measured.get((it.schema, it.name), it.growth)) for it in tables]
 
 
-def _table(row: Any, numbers: dict[str, Any], standing: Any) -> TableSize:
+def _table(row: Any, numbers: dict[str, Any], server: Standing) -> TableSize:
     numbers.pop("root", None)
     table_bytes, toast, indexes = (
         numbers.pop("table_bytes"),
@@ -252,15 +250,15 @@ def _table(row: Any, numbers: dict[str, Any], standing: Any) -> TableSize:
     if numbers["is_exact"]:
         heap = table_bytes - toast
     else:
-        heap, toast, indexes = (row[part] * standing["block_size"] for part in ("heap", "toast", "indexes"))
+        heap, toast, indexes = (row[part] * server.block_size for part in ("heap", "toast", "indexes"))
     turnover = Turnover(
         numbers["inserted"],
         numbers["deleted"],
         numbers["live_rows"],
         heap + toast + indexes,
-        standing["stats_reset"] or standing["started_at"],
-        standing["at"],
-        standing["stats_reset"] is None,
+        server.since,
+        server.at,
+        server.stats_reset is None,
     )
     return TableSize(
         schema=row["schema"],

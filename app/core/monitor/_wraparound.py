@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.core.monitor._panel import Finding, Severity
+from app.core.monitor._relations import quoted
 from app.core.monitor._server import Asked
 
 STOP_AGE: Final = 2**31 - 3_000_000
@@ -20,8 +21,7 @@ FROM pg_catalog.pg_database d ORDER BY greatest(pg_catalog.age(d.datfrozenxid), 
 """
 _TABLES = """
 SELECT n.nspname || '.' || c.relname AS "table", c.relpersistence = 't' AS is_temporary, o.relname IS NOT NULL AS is_toast,
-       coalesce(pn.nspname || '.' || o.relname, n.nspname || '.' || c.relname) AS belongs_to,
-       pg_catalog.quote_ident(coalesce(pn.nspname, n.nspname)) || '.' || pg_catalog.quote_ident(coalesce(o.relname, c.relname)) AS quoted,
+       coalesce(pn.nspname, n.nspname)::text AS owner_schema, coalesce(o.relname, c.relname)::text AS owner_name,
        pg_catalog.age(c.relfrozenxid)::bigint AS transaction_age, pg_catalog.mxid_age(c.relminmxid)::bigint AS multixact_age,
        least(current_setting('autovacuum_freeze_max_age')::bigint, x.own) AS transaction_limit,
        least(current_setting('autovacuum_multixact_freeze_max_age')::bigint, x.own_multixact) AS multixact_limit,
@@ -98,9 +98,14 @@ class TableAge(NumberAge):
     table: str
     is_temporary: bool
     is_toast: bool
-    belongs_to: str
-    quoted: str
+    owner_schema: str
+    owner_name: str
     bytes: int
+
+    @property
+    def belongs_to(self) -> str:
+        """``schema.name`` of the table that VACUUM is given."""
+        return f"{self.owner_schema}.{self.owner_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +129,24 @@ class Wraparound:
 
 
 async def wraparound(
-    connection: Asked,
+    asked: Asked,
     *,
     warn_percent: float = 40.0,
     critical_percent: float = 70.0,
     late_percent: float = 120.0,
     holder_transactions: int = 1_000_000,
     prepared_s: float = 3600.0,
-    most: int = 20,
+    limit: int = 20,
 ) -> Wraparound:
-    """Ages of the ``most`` oldest databases and tables.
+    """Ages of the ``limit`` oldest databases and tables.
 
     Found are databases that have used ``warn_percent`` (``critical_percent``) of the numbers there are (PgHero warns at 30 %), tables past
     ``late_percent`` of the limit at which autovacuum had to freeze them, holders older than ``holder_transactions``, and prepared
     transactions that nobody ends for ``prepared_s``. On a standby the numbers are its primary's.
     """
-    databases = tuple(DatabaseAge(**row) for row in await connection.fetch(_DATABASES))
-    tables = tuple(TableAge(**row) for row in await connection.fetch(_TABLES, most))
-    holders = tuple(Holder(**row) for row in await connection.fetch(_HOLDERS, most))
+    databases = tuple(DatabaseAge(**row) for row in await asked.fetch(_DATABASES))
+    tables = tuple(TableAge(**row) for row in await asked.fetch(_TABLES, limit))
+    holders = tuple(Holder(**row) for row in await asked.fetch(_HOLDERS, limit))
     findings = (
         *(_database(each, critical_percent) for each in databases if each.stop_percent >= warn_percent),
         *(_table(each) for each in tables if each.limit_percent >= late_percent),
@@ -173,7 +178,7 @@ def _table(each: TableAge) -> Finding:
         fix="It is temporary: end the session that keeps it"
         if each.is_temporary
         else "See whether autovacuum is ended again and again (locks, holders); then VACUUM it by hand in a quiet hour",
-        ddl=() if each.is_temporary else (f"VACUUM (FREEZE) {each.quoted};",),
+        ddl=() if each.is_temporary else (f"VACUUM (FREEZE) {quoted(each.owner_schema, each.owner_name)};",),
     )
 
 

@@ -46,6 +46,7 @@ from app.core.policies._idempotency import (
 )
 from app.core.policies._job_config import JobConfig, Priority
 from app.core.policies._keys import Caller, tenant_partition, user_partition
+from app.core.policies._known_question import KnownQuestion
 from app.core.policies._overrides import Override, Overrides
 from app.core.policies._permit import Permit
 from app.core.policies._plan import CostExceedsLimit, Plan
@@ -135,6 +136,7 @@ __all__ = [
     "InsufficientCredits",
     "InsufficientScope",
     "JobConfig",
+    "KnownQuestion",
     "LimitOptions",
     "LimitState",
     "LimitUnavailable",

@@ -7,18 +7,28 @@ from itertools import count
 
 from app.core.policies._admission import Admission
 from app.core.policies._ask import NOTHING, Ask, Verdict
-from app.core.policies._cluster_parts import Part, merge, part_of, share_a_slot, split
+from app.core.policies._asked import call_of, is_of_slots, must_have_store, question_of, trimmed, without_open
+from app.core.policies._cluster_parts import merge, share_a_slot, split
 from app.core.policies._epochs import Epochs, RevocationUnknown
 from app.core.policies._keys import Caller
+from app.core.policies._known_question import KnownQuestion
 from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
-from app.core.policies._questions import Answer, answer_of, flatten
+from app.core.policies._questions import Answer, answer_of
 from app.core.policies._refusals import LimitUnavailable, credits_unavailable, idempotency_unavailable
-from app.core.policies._settlement import RECEIPT_MS, Settled, first_key, receipt_key
+from app.core.policies._settlement import RECEIPT_MS, Settled, receipt_key
 from app.core.policies._settler import Settler
-from app.core.policies._store_calls import Store, call, integers
+from app.core.policies._store_calls import Store, call, call_packed, integers
 from app.core.resilience import Clock
-from app.core.valkey import TAG_LIFE_MS, TAG_SCRIPT, Script, StoreError, StoreReplyError
+from app.core.valkey import (
+    TAG_LIFE_MS,
+    TAG_SCRIPT,
+    PackedCall,
+    Script,
+    StoreError,
+    StoreReplyError,
+    ValkeyClient,
+)
 
 ADMIT = Script.load("app.core.policies", "lua/admit.lua")
 _LOADS = 3
@@ -104,7 +114,7 @@ class Admitter(Settler):
             costs = again.unpaid(costs)
         keys = plan.keys(caller)
         if ask is not NOTHING:
-            ask = _trimmed(ask)
+            ask = trimmed(ask)
         if self._epochs is not None and (token := self._epochs.token_of(caller)) is not None:
             ask = ask._replace(token=token)
         if ask is NOTHING and not keys:
@@ -121,14 +131,38 @@ class Admitter(Settler):
             reply = await call(self._store, ADMIT, names, values, is_patient=plan.has_closed)
             verdict, cause, now_ms, *numbers = integers(reply)
         except StoreError as error:
-            if _is_of_slots(error) and not share_a_slot(keys):
+            if is_of_slots(error) and not share_a_slot(keys):
                 self.use_slots()
                 return await self._admit_all(plan, keys, costs, ask)
             return self._degraded(Admission(plan, True, 0, (), True, rid, 0, keys, costs))
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
+    def known(self, asked: Admission, caller: Caller) -> KnownQuestion | None:
+        """What was just asked, to be asked again for the same caller. None where it has to be put together anew each time."""
+        plan, keys, ask = asked.plan, asked.keys, asked.ask
+        if ask.token != (self._epochs.token_of(caller) if self._epochs is not None else None):
+            return None  # his account could not be looked up this time: it is no question to go on with
+        is_patient = plan.has_closed or must_have_store(ask)
+        if self._clustered or is_patient or not isinstance(self._store, ValkeyClient):
+            return None
+        names, values = call_of(asked._replace(rid=""))
+        at = 2 + len(plan.arguments(asked.costs))  # where the parts begin, the id before them
+        return KnownQuestion(plan, list(keys), asked.costs, ask, PackedCall(ADMIT, names, values, at=at))
+
+    async def admit_known(self, question: KnownQuestion) -> Admission:
+        """``admit`` for what was asked before."""
+        plan, keys, costs, ask, packed = question
+        return await self._admit_all(plan, keys, costs, ask, packed=packed)
+
     async def _admit_all(
-        self, plan: Plan, keys: Sequence[str], costs: tuple[int, ...], ask: Ask, rid: str = ""
+        self,
+        plan: Plan,
+        keys: Sequence[str],
+        costs: tuple[int, ...],
+        ask: Ask,
+        rid: str = "",
+        *,
+        packed: PackedCall | None = None,
     ) -> Admission:
         loads = 0
         while True:
@@ -136,13 +170,13 @@ class Admitter(Settler):
             rid = ""
             in_parts = self._clustered
             try:
-                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked))
+                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked, packed=packed))
                 if answer is not None and answer.verdict is Verdict.UNPROVEN:
-                    costs, ask = answer.unpaid(costs), await self._proven(plan, ask, loads)
+                    costs, ask, packed = answer.unpaid(costs), await self._proven(plan, ask, loads), None
                     loads += 1
                     continue
             except StoreError as error:
-                if _is_of_slots(error) and not in_parts:
+                if is_of_slots(error) and not in_parts:
                     self.use_slots()
                     continue
                 if ask.lookup is not None and ask.lookup.is_glance:
@@ -176,15 +210,18 @@ class Admitter(Settler):
         is_known = await self._epochs.load(ask.token.account, plan.policy)
         return ask if is_known else ask._replace(token=None)
 
-    async def _in_one(self, asked: Admission, versions: bytes = b"") -> Admission | None:
+    async def _in_one(
+        self, asked: Admission, versions: bytes = b"", *, packed: PackedCall | None = None
+    ) -> Admission | None:
         """One script call. None: what a lost first answer showed is gone by now, the request is a new one."""
         plan, keys, costs, ask, rid = asked.plan, asked.keys, asked.costs, asked.ask, asked.rid
-        names = [receipt_key(first_key(asked), rid), *keys]
-        values = [RECEIPT_MS, plan.size, *plan.arguments(costs)]
-        if ask is not NOTHING:
-            flatten(ask, rid, names, values, versions=versions)
-        is_patient = plan.has_closed or _must_have_store(ask)
-        reply = await call(self._store, ADMIT, names, values, is_patient=is_patient)
+        store = self._store
+        if packed is not None and isinstance(store, ValkeyClient):
+            reply = await call_packed(store, packed, rid)
+        else:
+            names, values = call_of(asked, versions)
+            is_patient = plan.has_closed or must_have_store(ask)
+            reply = await call(store, ADMIT, names, values, is_patient=is_patient)
         if reply.startswith(b"-1 "):
             return None
         head, _, rest = reply.partition(b"\n")
@@ -198,7 +235,7 @@ class Admitter(Settler):
         versions = await self._versions(asked.ask)
         parts = split(asked.keys, asked.ask)
         answers = await asyncio.gather(
-            *(self._in_one(_question(asked, part), versions) for part in parts), return_exceptions=True
+            *(self._in_one(question_of(asked, part), versions) for part in parts), return_exceptions=True
         )
         known = [answer for answer in answers if isinstance(answer, Admission)]
         whole = merge(asked, parts, known) if len(known) == len(parts) else None
@@ -213,7 +250,7 @@ class Admitter(Settler):
         if ask.lookup is None or not ask.lookup.tag_keys:
             return b""
         reads = (
-            call(self._store, TAG_SCRIPT, [key], (_TAG_LIFE_MS,), is_patient=_must_have_store(ask))
+            call(self._store, TAG_SCRIPT, [key], (_TAG_LIFE_MS,), is_patient=must_have_store(ask))
             for key in ask.lookup.tag_keys
         )
         return b",".join(await asyncio.gather(*reads))
@@ -233,7 +270,7 @@ class Admitter(Settler):
         plan, ask = asked.plan, asked.ask
         if ask.token is not None and self._epochs is not None:
             self._epochs.bear_without_store(plan.policy)
-            ask = _trimmed(ask._replace(token=None))
+            ask = trimmed(ask._replace(token=None))
             asked = asked._replace(ask=ask)
         if ask.claim is not None:
             raise idempotency_unavailable(plan.policy)
@@ -247,7 +284,7 @@ class Admitter(Settler):
             asked.keys, counters, asked.costs, now, others_agree=agree
         )
         if verdict and plan.limits[cause - 1].on_store_down == "open":
-            verdict, cause = self._without_open(plan, numbers)
+            verdict, cause = without_open(plan, numbers)
         if not verdict and (plan.has_closed or any(a.on_store_down == "closed" for a in ask.allowances)):
             raise LimitUnavailable(plan.policy)
         taken: tuple[str, ...] = ()
@@ -261,39 +298,3 @@ class Admitter(Settler):
             allowed=not verdict, cause=cause, numbers=numbers, degraded=True, now_ms=now_ms, answer=answer,
             taken=taken,
         )  # fmt: skip
-
-    @staticmethod
-    def _without_open(plan: Plan, numbers: Sequence[int]) -> tuple[int, int]:
-        for i, limit in enumerate(plan.limits):
-            if not numbers[4 * i] and not limit.shadow and limit.on_store_down != "open":
-                return 1, i + 1
-        return 0, 0
-
-
-def _is_of_slots(error: StoreError) -> bool:
-    """Whether the server has shown that it is a Cluster, by refusing a call. Nobody need have known: it was not run."""
-    return isinstance(error, StoreReplyError) and error.code == "CROSSSLOT"
-
-
-def _trimmed(ask: Ask) -> Ask:
-    """Without what takes nothing."""
-    if ask.hold is not None and ask.hold.micro == 0:
-        ask = ask._replace(hold=None)
-    return ask if any(ask) else NOTHING
-
-
-def _question(asked: Admission, part: Part) -> Admission:
-    return asked._replace(
-        plan=part_of(asked.plan, part),
-        keys=[asked.keys[i] for i in part.limits],
-        costs=tuple([asked.costs[i] for i in part.limits]),
-        ask=part.ask,
-    )
-
-
-def _must_have_store(ask: Ask) -> bool:
-    return (
-        ask.claim is not None
-        or ask.price is not None
-        or (bool(ask.allowances) and any(a.on_store_down == "closed" for a in ask.allowances))
-    )

@@ -17,6 +17,7 @@ from app.core.valkey._cache_values import Sealer, Unkept
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._keys import escape, tag_key
+from app.core.valkey._packed_call import PackedCall
 from app.core.valkey._script import Script
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "CacheOptions",
     "Entry",
     "Freshness",
+    "PackedCall",
     "Put",
     "Scope",
     "Script",

@@ -97,11 +97,14 @@ class ValkeyClient:
         ``StoreDown``, ``StoreTimeout`` or ``StoreReplyError``. Raises ``TypeError`` for a key or argument of
         another type.
         """
+        return self.submit_packed(script, pack_command(("EVALSHA", script.sha, len(keys), *keys, *args)))
+
+    def submit_packed(self, script: Script, packed: bytes) -> asyncio.Future[Any]:
+        """The same for a call that is there as bytes already, such as ``PackedCall`` makes them."""
         link = self._link
         wire = link.wire
         if wire is None or _running_loop() is not link.loop:
             link.check()
-        packed = pack_command(("EVALSHA", script.sha, len(keys), *keys, *args))
         if wire is None:
             return link.queue(packed, script)
         return wire.send(packed, script)

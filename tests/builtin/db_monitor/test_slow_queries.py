@@ -12,7 +12,7 @@ from app.builtin.db_monitor.schemas.slow_queries import SlowQueriesQuery
 from app.builtin.db_monitor.service import SlowQueries, answer_of, answer_of_one
 from app.core.db import Database, get_db_context, keep_partitions
 from app.core.errors import NotFound
-from app.core.monitor import MeasuredQuery, MonitorServer
+from app.core.monitor import MeasuredQuery, MonitorError, MonitorServer
 from app.settings import Settings
 from tests.sites import Site, whole_site
 
@@ -87,6 +87,31 @@ async def test_without_history_of_the_window_it_says_that_it_answers_from_the_co
     assert "There is no history of the last 15m yet" in found["notes"][0]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "LOCK TABLE monitor_statements IN ACCESS EXCLUSIVE MODE",
+        "ALTER TABLE monitor_statement_samples RENAME TO nowhere; COMMIT",
+    ],
+)
+async def test_a_history_that_is_locked_or_gone_leaves_the_servers_counters(
+    site: Site, watched: MonitorServer, counted: Database, change: str
+) -> None:
+    slow = SlowQueries(watched, counted)
+    (listed,) = (await slow.report(SlowQueriesQuery(window="all", route="/records/{id}"))).statements
+    async with counted.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute(f"BEGIN; {change}")
+        found = await slow.report(SlowQueriesQuery(window="15m", route="/records/{id}"))
+        one = await slow.one(listed.queryid)
+        with pytest.raises(MonitorError, match="cannot be read"):
+            await slow.one(4711)
+        await driver.execute("ROLLBACK; ALTER TABLE IF EXISTS nowhere RENAME TO monitor_statement_samples")
+    for answer, statement in ((found, found.statements[0]), (one, one.statement)):
+        assert statement.text == SHOWN
+        assert "history of statements cannot be read" in answer.notes[0]
+
+
 async def test_own_measurements_alone_if_that_is_asked_for(site: Site) -> None:
     found = await read(site, "?source=service")
     assert (found["source"], found["statements"], found["counted"]) == ("service", [], None)
@@ -99,10 +124,14 @@ async def test_one_statement_has_its_tables_and_an_unknown_one_is_404(site: Site
     assert found["tables"] == ["records", "users"]
     assert found["calls"] == 5
     assert found["series"]["points"] == []
-    for unknown in ("1", "-1", "9" * 19):
+    for unknown in ("1", "-1", f"-{2**63}", "9" * 19):
         answer = await site.client.get(f"{PATH}/{unknown}", headers=site.bearer({"read:monitor"}))
         assert answer.status_code == 404
         assert answer.json()["detail"] == "There is no such statement"
+        page = await site.client.get(
+            f"/ui/db-monitor/queries/{unknown}", headers=site.bearer({"read:monitor"})
+        )
+        assert page.status_code == 404
 
 
 @dataclass(frozen=True)

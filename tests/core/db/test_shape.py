@@ -1,5 +1,6 @@
 from time import perf_counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,26 @@ from tests.cases import each_case
     ],
 )
 def test_values_are_left_out_and_names_stay(statement: str, shape: str) -> None:
+    assert shape_of(statement) == shape
+
+
+@pytest.mark.parametrize(
+    ("statement", "shape"),
+    [
+        ("SELECT 1 --\r, 'a\nsecret'", "SELECT ? , ?"),
+        ("SELECT $\u00e9\u20ac$ secret $\u00e9\u20ac$, b", "SELECT ?, b"),
+        ("SELECT x$a$, 'y $a$ secret'", "SELECT x$a$, ?"),
+        ("SELECT a$e'\\', 'secret'", "SELECT a$e?"),
+        ("SELECT 'a\\', secret'", "SELECT ?"),
+        ("SELECT E'a'\n'it\\'s secret'", "SELECT ? ?"),
+        ("SELECT E'it\\'s a secret that is cut here\\", "SELECT ?"),
+        ("SELECT \"oops FROM t WHERE p = 'secret'", "SELECT ?"),
+        ("SELECT $1$x$ secret $x$, 1..987, $100.987", "SELECT ??, ??, ??"),
+        ("SELECT $$secret$$, b FROM t", "SELECT ?, b FROM t"),
+        ('SELECT "a\u202eb", c\u2028d', 'SELECT "a b", c d'),
+    ],
+)
+def test_a_value_is_found_wherever_the_server_would_find_it(statement: str, shape: str) -> None:
     assert shape_of(statement) == shape
 
 

@@ -1,6 +1,7 @@
 """The four questions about indexes, on one schema."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -16,19 +17,27 @@ from app.core.monitor import (
     UnindexedKey,
     UnusedIndex,
     index_report,
-    invalid_findings,
     invalid_indexes,
-    key_findings,
-    redundant_findings,
     redundant_indexes,
     unindexed_keys,
-    unused_findings,
     unused_indexes,
 )
 from app.core.monitor._index_ddl import create_index, index_name
-from app.core.monitor._index_usage import _doubt
+from app.core.monitor._index_duplicates import redundant_findings
+from app.core.monitor._index_foreign_keys import key_findings
+from app.core.monitor._index_invalid import invalid_findings
+from app.core.monitor._index_usage import _doubt, unused_findings
+from app.core.monitor._standing import Standing
 
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ALONE = Standing(
+    version=180_000,
+    block_size=8192,
+    is_standby=False,
+    at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+    stats_reset=None,
+    started_at=datetime(2020, 1, 1, tzinfo=UTC),
+    standbys=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +84,15 @@ class TestUnused:
         assert unused_findings(tuple(found.values())) == []
 
     @pytest.mark.parametrize(
-        ("standing", "word"),
+        ("server", "word"),
         [
-            ({"is_standby": True, "standbys": 0}, "this is a standby"),
-            ({"is_standby": False, "standbys": 2}, "2 standby"),
+            (replace(ALONE, is_standby=True), "this is a standby"),
+            (replace(ALONE, standbys=2), "2 standby"),
         ],
     )
-    def test_no_verdict_where_others_read_too(self, standing: dict[str, object], word: str) -> None:
-        since = datetime(2020, 1, 1, tzinfo=UTC)
-        assert word in str(_doubt({**standing, "at": NOW}, since, 35))
-        assert _doubt({"is_standby": False, "standbys": 0, "at": NOW}, since, 35) is None
+    def test_no_verdict_where_others_read_too(self, server: Standing, word: str) -> None:
+        assert word in str(_doubt(server, 35))
+        assert _doubt(ALONE, 35) is None
 
     async def test_small_ones_are_left_alone(self, server: MonitorServer) -> None:
         async with server.ask() as asked:

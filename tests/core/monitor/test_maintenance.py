@@ -90,8 +90,8 @@ class TestAutovacuum:
         }
         ddl = {each.subject: each.ddl for each in found.findings if each.check == "autovacuum.table_off"}
         assert ddl["upkeep.Odd.dead"] == (
-            'VACUUM (ANALYZE) upkeep."Odd.dead";',
-            'ALTER TABLE upkeep."Odd.dead" RESET (autovacuum_enabled);',
+            'VACUUM (ANALYZE) "upkeep"."Odd.dead";',
+            'ALTER TABLE "upkeep"."Odd.dead" RESET (autovacuum_enabled);',
         )
         assert found.is_on
         assert found.workers >= 1
@@ -135,7 +135,7 @@ class TestSequences:
             "upkeep.down": "warning",
         }
         ddl = {each.subject: each.ddl for each in found.findings}
-        assert ddl["upkeep.capped"] == ("ALTER SEQUENCE upkeep.capped AS bigint;",)
+        assert ddl["upkeep.capped"] == ('ALTER SEQUENCE "upkeep"."capped" AS bigint;',)
         assert ddl["upkeep.wide_over_narrow"] == ()
 
     async def test_what_the_role_may_not_read_is_told_and_not_taken_for_unused(
@@ -179,13 +179,13 @@ class TestWraparound:
             await connection.exec_driver_sql("CREATE TEMPORARY TABLE kept_by_its_session (id int)")
             await connection.exec_driver_sql("COMMIT")
             async with server.ask() as asked:
-                found = await wraparound(asked, late_percent=0.0, most=100_000)
+                found = await wraparound(asked, late_percent=0.0, limit=100_000)
             await connection.exec_driver_sql("DROP TABLE kept_by_its_session")
         theirs = [each for each in found.findings if each.subject.endswith(".kept_by_its_session")]
         assert [(each.ddl, each.fix) for each in theirs] == [
             ((), "It is temporary: end the session that keeps it")
         ]
-        assert 'VACUUM (FREEZE) upkeep."Odd.dead";' in {ddl for each in found.findings for ddl in each.ddl}
+        assert 'VACUUM (FREEZE) "upkeep"."Odd.dead";' in {ddl for each in found.findings for ddl in each.ddl}
 
     def test_shares_are_of_the_older_of_both_numbers(self) -> None:
         age = DatabaseAge(100_000_000, 800_000_000, 200_000_000, 400_000_000, "some")

@@ -3,14 +3,10 @@ from typing import Any
 
 import pytest
 
-from app.core.monitor import (
-    PlannedTable,
-    StatementRefused,
-    plan_findings,
-    plan_of,
-    run_findings,
-    shown_steps,
-)
+from app.core.monitor import StatementRefused, plan_of, shown_steps
+from app.core.monitor._plan_findings import plan_findings
+from app.core.monitor._planned_tables import PlannedTable
+from app.core.monitor._run_findings import run_findings
 from tests.cases import each_case
 
 WHEN = datetime(2026, 11, 1, 12, tzinfo=UTC)

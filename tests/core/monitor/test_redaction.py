@@ -22,6 +22,8 @@ from tests.cases import each_case
         ("SELECT 'never closed secret", "SELECT ?"),
         ("(SELECT 1) UNION (SELECT 2)", "(SELECT ?) UNION (SELECT ?)"),
         ("'secret'", "<not shown>"),
+        ("hunter3", "<not shown>"),
+        ("autovacuum: VACUUM public.t", "AUTOVACUUM ..."),
         ("", "<not shown>"),
     ],
 )

@@ -21,12 +21,12 @@ from app.core.monitor import (
     StatementRefused,
     admitted,
     explain,
-    explain_analyze,
     panel,
     report_on,
     shown_steps,
-    statement_text,
 )
+from app.core.monitor._analyze import explain_analyze
+from app.core.monitor._statements import statement_text
 
 ROLE = f"gatehouse_safety_reader_{os.getpid()}"  # roles are of the server, which all workers share
 CANARY = "canary-of-safety-9c4d"
@@ -265,24 +265,20 @@ class TestS9ARoleThatMayLittle:
     async def test_texts_that_the_role_may_not_see_are_no_statements(
         self, server: MonitorServer, database: Database
     ) -> None:
-        facts = await server.facts()
         with pytest.raises(NotSupported):
-            await server.put(lambda asked: statement_text(asked, facts, 1))
+            await server.put(lambda asked: statement_text(asked, 1))
         async with database.engine.begin() as connection:
             await connection.exec_driver_sql("CREATE EXTENSION pg_stat_statements SCHEMA safety")
             await connection.exec_driver_sql("SELECT count(*) FROM safety.notes")
         one = "SELECT queryid FROM safety.pg_stat_statements WHERE query LIKE 'SELECT count(*) FROM safety.notes%'"
-        watching = MonitorServer(database)  # The facts are kept for a minute.
-        known = await watching.facts()
-        async with watching.ask() as asked:
+        async with server.ask() as asked:
             queryid = await asked.fetchval(one)
-            assert await statement_text(asked, known, queryid) == "SELECT count(*) FROM safety.notes"
+            assert await statement_text(asked, queryid) == "SELECT count(*) FROM safety.notes"
             with pytest.raises(NotFound, match="does not know"):
-                await statement_text(asked, known, 1)
+                await statement_text(asked, 1)
             await asked.execute(f"SET LOCAL ROLE {ROLE}")
             with pytest.raises(MonitorDenied):
-                await statement_text(asked, known, queryid)
-        await watching.close()
+                await statement_text(asked, queryid)
 
 
 class TestS10PanelsFailAlone:

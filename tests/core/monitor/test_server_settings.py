@@ -12,10 +12,10 @@ SOUND = Facts(
         "idle_in_transaction_session_timeout": "60000", "pg_stat_statements.max": "5000", "wal_level": "replica",
         "track_activity_query_size": "4096",
     },
-    blocks={"shared_buffers": GB, "effective_cache_size": 3 * GB, "maintenance_work_mem": GB, "max_wal_size": GB},
+    memory={"shared_buffers": GB, "effective_cache_size": 3 * GB, "maintenance_work_mem": GB, "max_wal_size": GB},
     data_bytes=2 * GB, table_bytes=GB, temp_bytes_a_day=0.0, has_statements=True, timed=100, requested=1, wal_bytes=GB,
 )  # fmt: skip
-BLOCKS = SOUND.blocks
+MEMORY = SOUND.memory
 
 
 async def test_a_server_is_judged_as_it_is(server: MonitorServer) -> None:
@@ -68,9 +68,9 @@ def test_nothing_is_said_of_a_sound_server() -> None:
         ("random_page_cost", replace(SOUND, values={**SOUND.values, "random_page_cost": "4"}), "info"),
         ("statement_timeout", replace(SOUND, values={**SOUND.values, "statement_timeout": "0"}), None),
         ("pg_stat_statements.max", replace(SOUND, values={**SOUND.values, "pg_stat_statements.max": "1000"}), "info"),
-        ("shared_buffers", replace(SOUND, blocks={**BLOCKS, "shared_buffers": GB // 8}), "warning"),
-        ("effective_cache_size", replace(SOUND, blocks={**BLOCKS, "effective_cache_size": GB // 2}), "warning"),
-        ("maintenance_work_mem", replace(SOUND, blocks={**BLOCKS, "maintenance_work_mem": GB // 16}, table_bytes=10 * GB), "info"),
+        ("shared_buffers", replace(SOUND, memory={**MEMORY, "shared_buffers": GB // 8}), "warning"),
+        ("effective_cache_size", replace(SOUND, memory={**MEMORY, "effective_cache_size": GB // 2}), "warning"),
+        ("maintenance_work_mem", replace(SOUND, memory={**MEMORY, "maintenance_work_mem": GB // 16}, table_bytes=10 * GB), "info"),
         ("work_mem", replace(SOUND, temp_bytes_a_day=2.0 * GB), "info"),
         ("max_wal_size", replace(SOUND, requested=101), "warning"),
         ("max_wal_size", replace(SOUND, wal_bytes=4 * GB), "warning"),

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.monitor import (
-    StatementKey,
-    StatementRow,
-    StatementSnapshot,
-    StatementUse,
-    statement_deltas,
-    total_use,
-)
+from app.core.monitor import StatementKey, StatementRow, StatementSnapshot, StatementUse, statement_deltas
+from app.core.monitor._statement_deltas import total_use
 from app.core.monitor._statement_use import COUNTED
 
 BORN = datetime(2026, 11, 1, tzinfo=UTC)

@@ -21,6 +21,6 @@ async def read_repeats(watch: Repeats) -> RepeatsOut:
     found = watch.get_repeats()
     return RepeatsOut(
         is_watched=watch.is_watching,
-        repeats=[RepeatedReadOut.model_validate(each) for each in found],
-        findings=[FindingOut.model_validate(each) for each in ranked([each.finding for each in found])],
+        repeats=RepeatedReadOut.all_of(found),
+        findings=FindingOut.all_of(ranked([each.finding for each in found])),
     )

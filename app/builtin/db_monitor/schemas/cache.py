@@ -1,14 +1,13 @@
 """What is kept in memory, here, in PostgreSQL and in Valkey."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class OwnCacheOut(BaseModel):
+class OwnCacheOut(Out):
     """One cache of the process that answered, since it started. ``kind``: values, or answers of an endpoint."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     kind: str
@@ -18,10 +17,8 @@ class OwnCacheOut(BaseModel):
     events: dict[str, int]
 
 
-class BlocksOut(BaseModel):
+class BlocksOut(Out):
     """Blocks found in shared memory, and asked of the system."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     hits: int
     reads: int
@@ -34,10 +31,8 @@ class CachedTableOut(BlocksOut):
     table: str
 
 
-class BuffersOut(BaseModel):
+class BuffersOut(Out):
     """Blocks in the last ``seconds``; ``is_window`` false: since the counters began, as there was one look only."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     seconds: float
     is_window: bool
@@ -49,10 +44,8 @@ class BuffersOut(BaseModel):
     tables: list[CachedTableOut]
 
 
-class StoreOut(BaseModel):
+class StoreOut(Out):
     """Valkey, of the server that answered. Hits and misses of keys are no hit rate of a cache: limits look for keys that are not there."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     version: str
     uptime_s: int

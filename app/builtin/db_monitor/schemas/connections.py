@@ -1,14 +1,11 @@
 """The server's connections."""
 
-from pydantic import BaseModel, ConfigDict
-
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class ConnectionGroupOut(BaseModel):
+class ConnectionGroupOut(Out):
     """Connections of one application, role, database and state; durations in seconds."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     application: str
     role: str
@@ -19,14 +16,12 @@ class ConnectionGroupOut(BaseModel):
     oldest_transaction_s: float | None
 
 
-class ConnectionsOut(BaseModel):
+class ConnectionsOut(Out):
     """All client connections but the monitor's own; ``usable`` are those that ordinary roles may have, ``free`` what is left of them.
 
     ``pool_*`` are of the process that answered: at most ``pool_limit``, ``pool_size`` of them kept, ``pool_overflow`` open above that,
     and ``pool_waiting`` callers that wait for one at this moment.
     """
-
-    model_config = ConfigDict(from_attributes=True)
 
     used: int
     usable: int

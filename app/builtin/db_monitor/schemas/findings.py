@@ -2,13 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class FindingOut(BaseModel):
+class FindingOut(Out):
     """A finding: the evidence, and the fix. ``ddl`` are statements for an operator; the service runs none of them."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     check: str
     severity: Literal["critical", "warning", "info"]

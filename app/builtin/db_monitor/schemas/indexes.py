@@ -6,16 +6,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import InSchemaOut, Out
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-
-class UnusedIndexOut(_Out):
+class UnusedIndexOut(InSchemaOut):
     """An index that nobody scanned for 35 days; only the verdict `unused` says that it may go."""
 
-    schema_: str = Field(validation_alias="schema", serialization_alias="schema")
     table: str
     name: str
     bytes: int = Field(description="As the last VACUUM or ANALYZE saw it")
@@ -28,10 +24,9 @@ class UnusedIndexOut(_Out):
     alembic: str | None
 
 
-class RedundantIndexOut(_Out):
+class RedundantIndexOut(InSchemaOut):
     """An index that another one makes superfluous; without `ddl` it holds a rule, and a person must decide."""
 
-    schema_: str = Field(validation_alias="schema", serialization_alias="schema")
     table: str
     name: str
     kind: Literal["duplicate", "prefix"]
@@ -43,10 +38,9 @@ class RedundantIndexOut(_Out):
     alembic: str | None
 
 
-class InvalidIndexOut(_Out):
+class InvalidIndexOut(InSchemaOut):
     """An index that no statement may use."""
 
-    schema_: str = Field(validation_alias="schema", serialization_alias="schema")
     table: str
     name: str
     is_unique: bool
@@ -56,10 +50,9 @@ class InvalidIndexOut(_Out):
     ddl: list[str]
 
 
-class UnindexedKeyOut(_Out):
+class UnindexedKeyOut(InSchemaOut):
     """A foreign key that no index begins with: a row deleted from `references` reads the whole table."""
 
-    schema_: str = Field(validation_alias="schema", serialization_alias="schema")
     table: str
     constraint: str
     columns: list[str]
@@ -71,7 +64,7 @@ class UnindexedKeyOut(_Out):
     alembic: str
 
 
-class IndexesOut(_Out):
+class IndexesOut(Out):
     """The indexes of the database that need somebody; each list largest first."""
 
     unused: list[UnusedIndexOut]

@@ -2,17 +2,14 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class LockSessionOut(BaseModel):
+class LockSessionOut(Out):
     """A session that waits for a lock or holds others up. ``depth`` 0 is the head of a queue; ``blocked_by`` are pids, 0 a prepared
     transaction; ``holds_up`` others wait behind it. Seconds; the statement is redacted.
     """
-
-    model_config = ConfigDict(from_attributes=True)
 
     pid: int
     blocked_by: list[int]
@@ -31,10 +28,8 @@ class LockSessionOut(BaseModel):
     statement: str
 
 
-class OpenTransactionOut(BaseModel):
+class OpenTransactionOut(Out):
     """An open transaction, seconds since it and its statement began; the statement is redacted."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     pid: int
     application: str
@@ -47,10 +42,8 @@ class OpenTransactionOut(BaseModel):
     statement: str
 
 
-class LocksOut(BaseModel):
+class LocksOut(Out):
     """Queues from their heads down, and the oldest open transactions. ``deadlocks`` since ``stats_reset`` (null: always)."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     sessions: list[LockSessionOut]
     transactions: list[OpenTransactionOut]

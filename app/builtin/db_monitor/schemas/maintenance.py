@@ -2,15 +2,14 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class DatabaseAgeOut(BaseModel):
+class DatabaseAgeOut(Out):
     """``limit_percent`` of the age at which autovacuum freezes, ``stop_percent`` of that at which writes stop."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     database: str
     transaction_age: int
@@ -19,10 +18,8 @@ class DatabaseAgeOut(BaseModel):
     stop_percent: float
 
 
-class TableAgeOut(BaseModel):
+class TableAgeOut(Out):
     """As that of a database, with the table's own limits; ``belongs_to`` for TOAST is whose it is."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     table: str
     belongs_to: str
@@ -35,10 +32,8 @@ class TableAgeOut(BaseModel):
     stop_percent: float
 
 
-class HolderOut(BaseModel):
+class HolderOut(Out):
     """Who keeps dead rows from being taken away; ``age`` in transactions."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     kind: str
     subject: str
@@ -46,27 +41,23 @@ class HolderOut(BaseModel):
     since_s: float | None
 
 
-class TableCareOut(BaseModel):
+class TableCareOut(Out):
     """Rows that wait for vacuum or ANALYZE, and the table's own thresholds."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     table: str
     is_parent: bool
     is_enabled: bool
     live_rows: int
     dead_rows: int
-    vacuum_threshold: float
-    changed_rows: int
+    dead_threshold: float = Field(validation_alias="vacuum_threshold")
+    changed_since_analyze: int = Field(validation_alias="changed_rows")
     analyze_threshold: float
     last_vacuum: datetime | None
     last_analyze: datetime | None
 
 
-class RunningVacuumOut(BaseModel):
+class RunningVacuumOut(Out):
     """A vacuum under way; ``is_forced``: against wraparound."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     pid: int
     database: str
@@ -79,10 +70,8 @@ class RunningVacuumOut(BaseModel):
     running_s: float | None
 
 
-class SequenceOut(BaseModel):
+class SequenceOut(Out):
     """``limit`` is the sequence's end or that of the narrowest column that holds its numbers, which is ``column``."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     type: str

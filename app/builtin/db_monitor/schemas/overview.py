@@ -3,15 +3,14 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class ServerOut(BaseModel):
+class ServerOut(Out):
     """The watched server. ``stats_reset``: since when its statistics count; None: since they were first kept."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     version_name: str
     database: str
@@ -33,10 +32,12 @@ class CheckOut(BaseModel):
 
 
 class CostlyOut(BaseModel):
-    """A statement and what it takes of a day, in milliseconds, if the day is as the window was. ``queryid`` is for ``analyze-query``."""
+    """A statement and what it takes of a day, in milliseconds, if the day is as the window was. ``queryid`` is for ``analyze-query``;
+    ``statement`` is without values.
+    """
 
     queryid: str
-    text: str
+    statement: str
     ms_per_day: float
 
 

@@ -5,9 +5,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
-from app.core.monitor import StatementReport, shown_steps
-
-_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+from app.builtin.db_monitor.schemas.out import Out
+from app.core.monitor import QUERYIDS, StatementReport, shown_steps
 
 
 class StatementIn(BaseModel):
@@ -30,7 +29,7 @@ class StatementIn(BaseModel):
     @field_validator("queryid")
     @classmethod
     def _fits(cls, value: str | None) -> str | None:
-        if value is not None and not _LOWEST <= int(value) <= _HIGHEST:
+        if value is not None and int(value) not in QUERYIDS:
             raise ValueError("must be a signed number of 64 bits")
         return value
 
@@ -46,10 +45,8 @@ class StatementIn(BaseModel):
         return self.sql is not None or self.analyze
 
 
-class MeasuredOut(BaseModel):
+class StepRunOut(Out):
     """What a step did when it ran: rows and milliseconds of one loop, blocks of all."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     loops: float
     rows: float
@@ -71,10 +68,8 @@ class MeasuredOut(BaseModel):
     exact_blocks: int | None
 
 
-class PlanStepOut(BaseModel):
+class PlanStepOut(Out):
     """One step; ``parent`` is the number of the step above it. ``details`` are conditions and keys, every value in them as ``?``."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     number: int
     parent: int | None
@@ -91,7 +86,7 @@ class PlanStepOut(BaseModel):
     total_cost: float
     cost_percent: float
     is_costliest: bool
-    measured: MeasuredOut | None
+    measured: StepRunOut | None
 
 
 class StatementReportOut(BaseModel):
@@ -114,9 +109,9 @@ class StatementReportOut(BaseModel):
         plan = report.plan
         return cls(
             statement=report.text,
-            steps=[PlanStepOut.model_validate(step) for step in shown_steps(plan)],
-            findings=[FindingOut.model_validate(finding) for finding in report.findings],
-            suggestions=[FindingOut.model_validate(finding) for finding in report.suggestions],
+            steps=PlanStepOut.all_of(shown_steps(plan)),
+            findings=FindingOut.all_of(report.findings),
+            suggestions=FindingOut.all_of(report.suggestions),
             total_cost=plan.root.total_cost,
             rows=plan.root.rows,
             planning_ms=plan.planning_ms,

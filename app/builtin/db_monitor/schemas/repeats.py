@@ -1,14 +1,13 @@
 """What endpoints repeat."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class RepeatedReadOut(BaseModel):
+class RepeatedReadOut(Out):
     """One statement that one endpoint repeats, in the last 50 of its requests that ran it; no values."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     endpoint: str = Field(description="Method and route")
     policy: str | None

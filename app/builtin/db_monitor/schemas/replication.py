@@ -1,14 +1,11 @@
 """Standbys, slots and the archive."""
 
-from pydantic import BaseModel, ConfigDict
-
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class StandbyOut(BaseModel):
+class StandbyOut(Out):
     """A server that streams from this one. ``lag_s`` is null when it is idle and has everything."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     application: str
     address: str | None
@@ -20,10 +17,8 @@ class StandbyOut(BaseModel):
     heard_s: float | None
 
 
-class SlotOut(BaseModel):
+class SlotOut(Out):
     """A replication slot; ``retained_bytes`` of WAL are kept for it, ``safe_bytes`` more until it is lost (null: no limit)."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     type: str
@@ -40,10 +35,8 @@ class SlotOut(BaseModel):
     row_age: int | None
 
 
-class OwnLagOut(BaseModel):
+class OwnLagOut(Out):
     """Of a server that is a standby itself; ``receiver`` null: it receives nothing."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     receiver: str | None
     is_paused: bool
@@ -51,10 +44,8 @@ class OwnLagOut(BaseModel):
     lag_s: float | None
 
 
-class ReplicationOut(BaseModel):
+class ReplicationOut(Out):
     """``own`` is null on a primary; ``archived_s``: seconds since the last WAL file was archived."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     is_standby: bool
     wal_level: str

@@ -2,15 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import Out
 
 
-class SettingOut(BaseModel):
+class SettingOut(Out):
     """A setting that was judged; look: it depends on what cannot be seen from here."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     name: str
     value: str
@@ -20,10 +17,8 @@ class SettingOut(BaseModel):
     reason: str
 
 
-class ServerSettingsOut(BaseModel):
+class ServerSettingsOut(Out):
     """``wal_bytes`` on disk (null: not ours to see); checkpoints since their statistics count."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     version: int
     wal_bytes: int | None

@@ -6,13 +6,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.builtin.db_monitor.schemas.findings import FindingOut
+from app.builtin.db_monitor.schemas.out import InSchemaOut, Out
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-
-class GrowthOut(_Out):
+class GrowthOut(Out):
     """How fast a table grows, in bytes; less than nothing when it shrinks."""
 
     basis: Literal["measured", "estimate"] = Field(
@@ -27,10 +24,9 @@ class GrowthOut(_Out):
     note: str
 
 
-class TableOut(_Out):
+class TableOut(InSchemaOut):
     """A table, or a partitioned one with all its partitions. Counters since statistics were last reset."""
 
-    schema_: str = Field(validation_alias="schema", serialization_alias="schema")
     name: str
     kind: Literal["table", "partitioned", "materialized view"]
     partitions: int
@@ -60,7 +56,7 @@ class TableOut(_Out):
     growth: GrowthOut
 
 
-class TablePage(_Out):
+class TablePage(Out):
     """A page of tables, largest first."""
 
     items: list[TableOut] = Field(validation_alias="tables")
@@ -78,7 +74,7 @@ class TableQuery(BaseModel):
     page: int = Field(default=1, ge=1, le=10_000, description="The first page is 1")
 
 
-class ColumnOut(_Out):
+class ColumnOut(Out):
     """A column as ANALYZE saw it, without any value of it; null where there are no statistics."""
 
     name: str
@@ -91,14 +87,14 @@ class ColumnOut(_Out):
     common_shares: list[float] = Field(description="Shares of rows that the ten commonest values have")
 
 
-class BloatOut(_Out):
+class BloatOut(Out):
     """An estimate of empty space, from statistics."""
 
     bytes: int
     percent: float
 
 
-class TableIndexOut(_Out):
+class TableIndexOut(Out):
     """An index of the table."""
 
     name: str
@@ -120,7 +116,7 @@ class TableIndexOut(_Out):
     bloat: BloatOut | None
 
 
-class VacuumOut(_Out):
+class VacuumOut(Out):
     """What waits for VACUUM and ANALYZE, and the table's own thresholds."""
 
     is_enabled: bool
@@ -143,7 +139,7 @@ class VacuumOut(_Out):
     autovacuum_count: int
 
 
-class SizePointOut(_Out):
+class SizePointOut(Out):
     """How large the table was, and how many live rows it had."""
 
     at: datetime
@@ -151,7 +147,7 @@ class SizePointOut(_Out):
     rows: int | None
 
 
-class TableDetailOut(_Out):
+class TableDetailOut(Out):
     """One table."""
 
     table: TableOut = Field(validation_alias="size")

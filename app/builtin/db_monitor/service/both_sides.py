@@ -3,9 +3,7 @@
 from app.builtin.db_monitor.schemas.connections import ConnectionGroupOut, ConnectionsOut
 from app.builtin.db_monitor.schemas.findings import FindingOut
 from app.core.db import Database
-from app.core.monitor import Finding, MonitorServer, connections, ranked
-
-_FULL_PERCENT = 80.0
+from app.core.monitor import POOL_ALERT_PERCENT, Finding, MonitorServer, connections, ranked
 
 
 async def look_at_connections(server: MonitorServer, database: Database) -> ConnectionsOut:
@@ -24,14 +22,14 @@ async def look_at_connections(server: MonitorServer, database: Database) -> Conn
         pool_idle=pool.open - pool.checked_out,
         pool_overflow=pool.overflow,
         pool_waiting=database.waiting,
-        groups=[ConnectionGroupOut.model_validate(group) for group in found.groups],
-        findings=[FindingOut.model_validate(each) for each in ranked([*found.findings, *crowded])],
+        groups=ConnectionGroupOut.all_of(found.groups),
+        findings=FindingOut.all_of(ranked([*found.findings, *crowded])),
     )
 
 
 def _crowded(percent: float, in_use: int, limit: int, waiting: int) -> list[Finding]:
-    """The alert's threshold: 80 % of the pool."""
-    if percent < _FULL_PERCENT:
+    """From where on the alert is raised too."""
+    if percent < POOL_ALERT_PERCENT:
         return []
     return [
         Finding(

@@ -23,7 +23,7 @@ async def look_at_caches(server: MonitorServer, caches: Caches, store: ValkeyCli
     state = await panel("store", lambda: store_state(store))
     parts: dict[str, Panel[Any]] = {"buffers": buffers, "store": state}
     return CacheOut(
-        own=[OwnCacheOut.model_validate(each) for each in caches.own.read()],
+        own=OwnCacheOut.all_of(caches.own.read()),
         buffers=None if buffers.value is None else BuffersOut.model_validate(buffers.value),
         store=None if state.value is None else StoreOut.model_validate(state.value),
         unavailable=unavailable(parts),

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.builtin.db_monitor.repository import StatementHistory
-from app.core.db import ReadSession
+from app.builtin.db_monitor.service.history_read import HistoryRead
 from app.core.monitor import (
     Asked,
     SlowStatement,
@@ -73,12 +72,12 @@ async def counted_by_server(asked: Asked) -> Counted:
 
 
 async def counted_by_history(
-    asked: Asked, session: ReadSession, window: timedelta, queryid: int | None = None
+    asked: Asked, history: HistoryRead, window: timedelta, queryid: int | None = None
 ) -> Counted | None:
     """In the samples of the last ``window``; None when there are none. ``uses`` may be of ``queryid`` alone.
 
-    Raises as ``hidden_statements``, and a DatabaseError."""
-    found = await StatementHistory(session).window(window, queryid)
+    Raises as ``hidden_statements``."""
+    found = await history.window(window, queryid)
     if found is None:
         return None
     return Counted(

@@ -15,12 +15,11 @@ class Lines:
     points: tuple[tuple[datetime, tuple[float | None, ...]], ...]
 
 
-async def largest_over_time(asked: Asked, *, most: int = 3) -> Lines:
-    """Bytes of the ``most`` largest tables with their indexes, hour by hour over the last week; no points where nobody keeps samples."""
-    tables = (await table_sizes(asked, limit=most)).tables
-    now = await asked.fetchval("SELECT pg_catalog.clock_timestamp()")
-    series = [await size_series(asked, table.schema, table.name, now) for table in tables]
-    return together(tuple(f"{table.schema}.{table.name}" for table in tables), series)
+async def largest_over_time(asked: Asked, *, limit: int = 3) -> Lines:
+    """Bytes of the ``limit`` largest tables with their indexes, hour by hour over the last week; no points where nobody keeps samples."""
+    largest = await table_sizes(asked, limit=limit)
+    series = [await size_series(asked, table.schema, table.name, largest.at) for table in largest.tables]
+    return together(tuple(f"{table.schema}.{table.name}" for table in largest.tables), series)
 
 
 def together(names: tuple[str, ...], series: Sequence[Sequence[SizePoint]]) -> Lines:

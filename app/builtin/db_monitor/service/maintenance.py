@@ -23,23 +23,19 @@ async def look_after(server: MonitorServer) -> MaintenanceOut:
     parts: dict[str, Panel[Any]] = {"wraparound": ages, "autovacuum": care, "sequences": ends}
     require_any(parts)
     return MaintenanceOut(
-        databases=_all(DatabaseAgeOut, ages.value.databases) if ages.value else [],
-        tables=_all(TableAgeOut, ages.value.tables) if ages.value else [],
-        holders=_all(HolderOut, ages.value.holders) if ages.value else [],
+        databases=DatabaseAgeOut.all_of(ages.value.databases) if ages.value else [],
+        tables=TableAgeOut.all_of(ages.value.tables) if ages.value else [],
+        holders=HolderOut.all_of(ages.value.holders) if ages.value else [],
         autovacuum_is_on=care.value.is_on if care.value else None,
         autovacuum_workers=care.value.workers if care.value else None,
         autovacuum_busy=care.value.busy if care.value else None,
         stats_reset=care.value.stats_reset if care.value else None,
-        care=_all(TableCareOut, care.value.tables) if care.value else [],
-        running=_all(RunningVacuumOut, care.value.running) if care.value else [],
+        care=TableCareOut.all_of(care.value.tables) if care.value else [],
+        running=RunningVacuumOut.all_of(care.value.running) if care.value else [],
         sequences_total=ends.value.total if ends.value else None,
         sequences_locked=ends.value.locked if ends.value else None,
         sequences_denied=ends.value.denied if ends.value else None,
-        sequences=_all(SequenceOut, ends.value.sequences) if ends.value else [],
+        sequences=SequenceOut.all_of(ends.value.sequences) if ends.value else [],
         unavailable=unavailable(parts),
         findings=findings_of(parts),
     )
-
-
-def _all(model: Any, items: tuple[Any, ...]) -> list[Any]:
-    return [model.model_validate(item) for item in items]

@@ -1,7 +1,7 @@
 """All checks at a glance; each fails alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Seen:
 class _Question:
     title: str
     path: str
-    name: Any
+    name: Hashable
     ask: Callable[[], Awaitable[Any]]
 
 
@@ -153,7 +153,7 @@ def _check(question: _Question, panel: Panel[Any]) -> Check:
 def _told(title: str, path: str, findings: Sequence[Finding], took_ms: float) -> Check:
     if not findings:
         return Check(title, path, "ok", "Nothing to remark", took_ms)
-    first = min(findings, key=lambda it: ("critical", "warning", "info").index(it.severity))
+    first = ranked(findings)[0]
     more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
     return Check(title, path, first.severity, first.title + more, took_ms)
 

@@ -24,9 +24,11 @@ def overview_answer(seen: Seen) -> PerformanceOut:
         ],
         costly=[
             CostlyOut(
-                queryid=str(it.statement.queryid), text=it.statement.text, ms_per_day=round(it.ms_per_day, 1)
+                queryid=str(it.statement.queryid),
+                statement=it.statement.text,
+                ms_per_day=round(it.ms_per_day, 1),
             )
             for it in seen.costly
         ],
-        findings=[FindingOut.model_validate(it) for it in seen.findings],
+        findings=FindingOut.all_of(seen.findings),
     )

@@ -15,7 +15,7 @@ def unavailable(parts: Mapping[str, Panel[Any]]) -> dict[str, str]:
 def findings_of(parts: Mapping[str, Panel[Any]]) -> list[FindingOut]:
     """Those of all parts, the worst first."""
     found = [finding for part in parts.values() if part.value is not None for finding in part.value.findings]
-    return [FindingOut.model_validate(finding) for finding in ranked(found)]
+    return FindingOut.all_of(ranked(found))
 
 
 def require_any(parts: Mapping[str, Panel[Any]]) -> None:

@@ -10,15 +10,18 @@ from app.builtin.db_monitor.repository import StatementHistory, StatementSeries
 from app.builtin.db_monitor.schemas.slow_queries import WINDOWS, SlowQueriesQuery, Source, Window
 from app.builtin.db_monitor.service.counted import Counted, counted_by_history, counted_by_server
 from app.builtin.db_monitor.service.described import described, described_by_server, tables_of
+from app.builtin.db_monitor.service.history_read import HistoryRead
 from app.builtin.db_monitor.service.measured import by_text, measured_queries
-from app.core.db import Database, ReadSession, get_read_db_context
+from app.core.db import Database, get_read_db_context
 from app.core.errors import NotFound
 from app.core.monitor import (
+    QUERYIDS,
     STATEMENTS_EXTENSION,
     Asked,
     Finding,
     Measured,
     MeasuredQuery,
+    MonitorError,
     MonitorServer,
     NotSupported,
     SlowStatement,
@@ -76,7 +79,7 @@ class SlowQueries:
     async def report(self, ask: SlowQueriesQuery) -> SlowQueryReport:
         """The statements that cost most. Where the server does not count them: what this process measured, and how to change that.
 
-        Raises MonitorError and MonitorDenied, and a DatabaseError for the history.
+        A history that cannot be read is as none, and ``notes`` say so. Raises MonitorError and MonitorDenied.
         """
         if ask.source == "service":
             return self._own(ask)
@@ -112,9 +115,9 @@ class SlowQueries:
         return found[: ask.limit]
 
     async def _counted(self, ask: SlowQueriesQuery) -> SlowQueryReport:
-        async with self._both() as (asked, session):
-            counted, window, notes = await _count(asked, session, ask.window)
-            statements = await self._statements(asked, session, counted, ask)
+        async with self._both() as (asked, history):
+            counted, window, notes = await _count(asked, history, ask.window)
+            statements = await self._statements(asked, history, counted, ask)
         return SlowQueryReport(
             source="server",
             window=window,
@@ -122,25 +125,26 @@ class SlowQueries:
             statements=statements,
             measured=() if ask.source == "server" else self._measured_queries(ask),
             findings=ranked([*statement_findings(statements, window=window), *texts_hidden(counted.hidden)]),
-            notes=notes,
+            notes=(*history.doubts, *notes),
         )
 
     @asynccontextmanager
-    async def _both(self) -> AsyncIterator[tuple[Asked, ReadSession]]:
+    async def _both(self) -> AsyncIterator[tuple[Asked, HistoryRead]]:
         async with (
             self._server.ask(statement_timeout_ms=2_000, budget_s=5) as asked,
             get_read_db_context(self._database) as session,
         ):
-            await StatementHistory(session).read_quickly()
-            yield asked, session
+            history = HistoryRead(session)
+            await history.begin()
+            yield asked, history
 
     async def _statements(
-        self, asked: Asked, session: ReadSession, counted: Counted, ask: SlowQueriesQuery
+        self, asked: Asked, history: HistoryRead, counted: Counted, ask: SlowQueriesQuery
     ) -> list[SlowStatement]:
         """The first of those that are wanted and have a text; what is noise has none."""
         wanted = {queryid: use for queryid, use in counted.uses.items() if ask.wants(use)}
         order = statements_in_order(wanted, ask.sort)[:_MOST_CANDIDATES]
-        known = await StatementHistory(session).texts(order)
+        known = await history.texts(order)
         # The history knows most of them already, and has no noise; the server reads all its texts from a file for the others.
         others = [queryid for queryid in order if queryid not in known]
         texts = await described_by_server(asked, others) if others else {}
@@ -168,13 +172,16 @@ class SlowQueries:
 
         Raises NotFound for one that nobody knows, NotSupported where the server does not count, and as ``report``.
         """
-        async with self._both() as (asked, session):
-            counted, answered, notes = await _count(asked, session, window, queryid)
-            history = StatementHistory(session)
+        if queryid not in QUERYIDS:
+            raise NotFound("There is no such statement")
+        async with self._both() as (asked, history):
+            counted, answered, notes = await _count(asked, history, window, queryid)
             known = (await history.texts([queryid])).get(queryid)
             texts = {} if known is not None else await described_by_server(asked, [queryid])
             series = await history.series(queryid, WINDOWS[window])
         it = known or texts.get(queryid)
+        if it is None and history.doubts:
+            raise MonitorError("The history of statements, which may know it, cannot be read at the moment")
         if it is None:
             raise NotFound("There is no such statement")
         own = by_text(measured_queries(self._measured)).get(it.text)
@@ -189,16 +196,16 @@ class SlowQueries:
             series=series,
             measured=own,
             findings=statement_findings([statement], window=answered, least_percent=0.0),
-            notes=notes,
+            notes=(*history.doubts, *notes),
         )
 
 
 async def _count(
-    asked: Asked, session: ReadSession, window: Window, queryid: int | None = None
+    asked: Asked, history: HistoryRead, window: Window, queryid: int | None = None
 ) -> tuple[Counted, Window, tuple[str, ...]]:
     """What to answer from, and what to know about it; the server's own counters where the history has nothing."""
     length = WINDOWS[window]
-    kept = await counted_by_history(asked, session, length, queryid) if length is not None else None
+    kept = await counted_by_history(asked, history, length, queryid) if length is not None else None
     if kept is not None:
         return kept, window, kept.doubts
     live = await counted_by_server(asked)

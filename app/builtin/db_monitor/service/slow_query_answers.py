@@ -25,7 +25,7 @@ def answer_of(report: SlowQueryReport) -> SlowQueriesOut:
         counted=_counted(report.counted) if report.counted is not None else None,
         statements=[SlowStatementOut.of_statement(statement) for statement in report.statements],
         measured=[MeasuredQueryOut.of(query) for query in report.measured],
-        findings=[FindingOut.model_validate(finding) for finding in report.findings],
+        findings=FindingOut.all_of(report.findings),
         notes=list(report.notes),
     )
 
@@ -41,7 +41,7 @@ def answer_of_one(detail: StatementDetail) -> StatementOut:
         tables=list(detail.tables),
         series=_series(detail.series),
         measured=MeasuredQueryOut.of(detail.measured) if detail.measured is not None else None,
-        findings=[FindingOut.model_validate(finding) for finding in detail.findings],
+        findings=FindingOut.all_of(detail.findings),
         notes=list(detail.notes),
     )
 
