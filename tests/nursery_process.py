@@ -78,7 +78,6 @@ class _Nursery:
         sys.argv = [run["module"], *arguments]
         random.seed()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        gc.unfreeze()
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, who end us
     for name in _IMPORTED:
         import_module(name)
-    gc.freeze()  # pages that no collection writes to stay shared
+    gc.freeze()  # for the copies too: a collection that looked at all modules would cost each half of its start, and copy every page
     with socket.socket(fileno=int(sys.argv[1])) as control:
         run = _Nursery(control).serve()
     if run is not None:

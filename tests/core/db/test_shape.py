@@ -1,6 +1,5 @@
 from time import perf_counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +28,7 @@ def test_values_are_left_out_and_names_stay(statement: str, shape: str) -> None:
     assert shape_of(statement) == shape
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("statement", "shape"),
     [
         ("SELECT 1 --\r, 'a\nsecret'", "SELECT ? , ?"),

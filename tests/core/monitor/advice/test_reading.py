@@ -1,5 +1,3 @@
-import pytest
-
 from app.core.monitor.advice._expressions import (
     Both,
     Call,
@@ -19,12 +17,13 @@ from app.core.monitor.advice._expressions import (
 from app.core.monitor.advice._patterns import pattern_of
 from app.core.monitor.advice._reading import read
 from app.core.monitor.advice._rendering import quoted, rendered
+from tests.cases import each_case
 
 A, STATUS = Column("o", "a"), Column("o", "status")
 
 
 class TestWhatTheServerPrintsIsRead:
-    @pytest.mark.parametrize(
+    @each_case(
         ("text", "expected"),
         [
             ("(o.a = 1)", Operation("=", A, Constant("1"))),
@@ -58,7 +57,7 @@ class TestWhatTheServerPrintsIsRead:
         assert isinstance(found, Both)
         assert len(found.parts) == 3
 
-    @pytest.mark.parametrize(
+    @each_case(
         "text",
         [
             "(ANY (o.a = (hashed SubPlan 1).col1))",
@@ -83,7 +82,7 @@ class TestWhatTheServerPrintsIsRead:
 
 
 class TestRendering:
-    @pytest.mark.parametrize(
+    @each_case(
         "text",
         [
             "((o.a = 1) AND (NOT o.b) AND (o.c IS NULL))",
@@ -105,7 +104,7 @@ class TestRendering:
         assert rendered(Column("o", "Created At"), aliases=False) == '"Created At"'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("operator", "pattern", "kind"),
     [
         ("~~", "'abc'", "exact"),
