@@ -60,7 +60,9 @@ def test_lists_of_any_length_have_one_shape(one: int, other: int) -> None:
 def test_no_literal_is_in_a_shape(value: str, number: int) -> None:
     quoted = value.replace("'", "''")
     shape = shape_of(f"SELECT a FROM t WHERE b = '{quoted}' AND c = {number}")
-    assert shape == "SELECT a FROM t WHERE b = ? AND c = ?"
+    # A quote after a backslash ends the literal, or does not, as standard_conforming_strings is set: nothing after it is shown.
+    is_unsure = "\\'" in f"{quoted}'"
+    assert shape == "SELECT a FROM t WHERE b = ?" + ("" if is_unsure else " AND c = ?")
 
 
 def test_a_long_text_is_not_remembered() -> None:

@@ -132,7 +132,7 @@ async def ask_times(admitter: Admitter, times: int, ask: Ask, plan: Plan = NO_LI
 
 
 async def lives(store: ValkeyClient) -> dict[str, int]:
-    """Every key with its life time in ms (-1: it never ends). What ends while we look is not there any more."""
+    """Every key with its life time in ms (-1: it never ends; 1 also for what has less). What ends while we look is not there any more."""
     keys = [key.decode() for key in await store.execute("KEYS", "*") if key != b"test:now"]
     found = await asyncio.gather(*(store.execute("PTTL", key) for key in keys))
-    return {key: life for key, life in zip(keys, found, strict=True) if life != _GONE}
+    return {key: life or 1 for key, life in zip(keys, found, strict=True) if life != _GONE}

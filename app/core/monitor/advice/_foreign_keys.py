@@ -2,11 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from app.core.monitor._plan import PlanStep
 from app.core.monitor._server import Asked
@@ -71,18 +66,10 @@ class _Search:
 
 
 def _assigned(sql: str) -> frozenset[str]:
-    """The columns that an UPDATE sets; none where its text cannot be read."""
-    try:
-        tree: Any = sqlglot.parse_one(sql, read="postgres")
-    except (SqlglotError, RecursionError):
-        return frozenset()
-    names: set[str] = set()
-    for update in tree.find_all(exp.Update):
-        for part in update.expressions:
-            target = part.this
-            columns = target.expressions if isinstance(target, exp.Tuple) else [target]
-            names |= {it.name for it in columns}
-    return frozenset(names)
+    # The parser takes a quarter of a second to import, and only an UPDATE needs it.
+    from app.core.monitor.advice._assigned_columns import assigned_columns  # noqa: PLC0415
+
+    return assigned_columns(sql)
 
 
 def has_index(table: TableFacts, columns: Sequence[str]) -> str | None:
