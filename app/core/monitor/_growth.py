@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from app.core.monitor._relations import SCHEMAS, quoted
 from app.core.monitor._server import Asked
 
 SAMPLES_TABLE: Final = "monitor_table_samples"
@@ -17,31 +18,36 @@ _FORECAST_DAYS = 30
 _LEAST_SPAN = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 
+_WHERE = f"""
+SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = $1 AND n.nspname = ANY({SCHEMAS}) AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+ORDER BY pg_catalog.array_position({SCHEMAS}, n.nspname) LIMIT 1
+"""  # noqa: S608 - constants only
 # Three look-ups in the key for each table, and a count of a week's entries.
-_ENDS = f"""
+_ENDS = """
 SELECT k.place, l.taken_at AS last_at, l.bytes AS last_bytes, d.taken_at AS day_at, d.bytes AS day_bytes,
        w.taken_at AS week_at, w.bytes AS week_bytes,
-       (SELECT count(*) FROM {SAMPLES_TABLE} s WHERE s.schema_name = k.schema_name AND s.table_name = k.table_name
+       (SELECT count(*) FROM {samples} s WHERE s.schema_name = k.schema_name AND s.table_name = k.table_name
         AND s.taken_at BETWEEN $3::timestamptz - interval '7 days' AND $3::timestamptz)::int AS points
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(schema_name, table_name, place)
-CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {SAMPLES_TABLE} s
+CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {samples} s
     WHERE s.schema_name = k.schema_name AND s.table_name = k.table_name
       AND s.taken_at BETWEEN $3::timestamptz - interval '7 days' AND $3::timestamptz ORDER BY s.taken_at DESC LIMIT 1) l
-CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {SAMPLES_TABLE} s
+CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {samples} s
     WHERE s.schema_name = k.schema_name AND s.table_name = k.table_name
       AND s.taken_at BETWEEN l.taken_at - interval '1 day' AND l.taken_at ORDER BY s.taken_at LIMIT 1) d
-CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {SAMPLES_TABLE} s
+CROSS JOIN LATERAL (SELECT s.taken_at, s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes FROM {samples} s
     WHERE s.schema_name = k.schema_name AND s.table_name = k.table_name
       AND s.taken_at BETWEEN l.taken_at - interval '7 days' AND l.taken_at ORDER BY s.taken_at LIMIT 1) w
-"""  # noqa: S608 - constants only
+"""
 # The last of each hour: at most 169.
-_SERIES = f"""
+_SERIES = """
 SELECT DISTINCT ON (date_bin('1 hour', s.taken_at, 'epoch')) s.taken_at AS at,
        s.heap_bytes + s.index_bytes + s.toast_bytes AS bytes, s.row_count AS rows
-FROM {SAMPLES_TABLE} s WHERE s.schema_name = $1 AND s.table_name = $2
+FROM {samples} s WHERE s.schema_name = $1 AND s.table_name = $2
   AND s.taken_at BETWEEN $3::timestamptz - interval '7 days' AND $3::timestamptz
 ORDER BY date_bin('1 hour', s.taken_at, 'epoch'), s.taken_at DESC
-"""  # noqa: S608 - constants only
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +92,21 @@ class Turnover:
     is_at_least: bool
 
 
-async def has_samples(asked: Asked) -> bool:
-    """Whether anybody keeps samples in this database, and the role may read them."""
-    readable = "SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT')"
-    return bool(await asked.fetchval(readable, SAMPLES_TABLE))
+async def _samples(asked: Asked) -> str | None:
+    """The table of samples as a statement names it; None where nobody keeps samples in this database, or the role may not read them."""
+    schema = await asked.fetchval(_WHERE, SAMPLES_TABLE)
+    return None if schema is None else quoted(schema, SAMPLES_TABLE)
 
 
 async def measured_growth(
     asked: Asked, tables: Sequence[tuple[str, str]], now: datetime
 ) -> dict[tuple[str, str], Growth]:
     """The growth of each of ``tables`` (schema, name) that has two samples in the week before ``now``. Asks for a hundred at most."""
-    if not tables or not await has_samples(asked):
+    if not tables or (samples := await _samples(asked)) is None:
         return {}
-    rows = await asked.fetch(_ENDS, [schema for schema, _ in tables], [name for _, name in tables], now)
+    rows = await asked.fetch(
+        _ENDS.format(samples=samples), [schema for schema, _ in tables], [name for _, name in tables], now
+    )
     found = {
         tables[row["place"] - 1]: growth_between(
             SizePoint(row["week_at"], row["week_bytes"]),
@@ -113,9 +121,10 @@ async def measured_growth(
 
 async def size_series(asked: Asked, schema: str, table: str, now: datetime) -> tuple[SizePoint, ...]:
     """The last sample of each hour of the week before ``now``, oldest first; none where nobody keeps samples."""
-    if not await has_samples(asked):
+    if (samples := await _samples(asked)) is None:
         return ()
-    return tuple(SizePoint(**row) for row in await asked.fetch(_SERIES, schema, table, now))
+    rows = await asked.fetch(_SERIES.format(samples=samples), schema, table, now)
+    return tuple(SizePoint(**row) for row in rows)
 
 
 def growth_between(week: SizePoint, day: SizePoint, last: SizePoint, *, points: int) -> Growth | None:

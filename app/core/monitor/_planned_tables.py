@@ -9,11 +9,11 @@ from app.core.monitor._server import Asked
 
 # https://www.postgresql.org/docs/current/catalog-pg-class.html: reltuples is -1 where nobody has counted yet.
 _FACTS: LiteralString = """
-SELECT n.nspname || '.' || c.relname AS name, c.reltuples::float8 AS rows, c.relpages AS pages,
+SELECT pg_catalog.concat_ws('.', n.nspname, c.relname) AS name, c.reltuples::float8 AS rows, c.relpages AS pages,
        coalesce(pg_catalog.pg_stat_get_mod_since_analyze(c.oid), 0)::float8 AS changed,
        greatest(pg_catalog.pg_stat_get_last_analyze_time(c.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid)) AS analyzed_at
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname || '.' || c.relname = ANY ($1::text[]) ORDER BY 1
+WHERE pg_catalog.concat_ws('.', n.nspname, c.relname) = ANY ($1::text[]) ORDER BY 1
 """
 
 

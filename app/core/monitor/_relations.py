@@ -5,6 +5,12 @@ from typing import Final
 USER_SCHEMA: Final = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 """Of ``pg_namespace n``: nobody else may make a schema that begins with ``pg_``."""
 
+SCHEMAS: Final = (
+    "coalesce(nullif(pg_catalog.current_setting('gatehouse.schemas', true), '')::name[],"
+    " pg_catalog.current_schemas(false))"
+)
+"""Where names without a schema are looked for, in order, also in a question that ``MonitorServer.put`` puts."""
+
 LOCKED: Final = """locked AS MATERIALIZED (
     SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l
     WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'

@@ -31,6 +31,13 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
 """
 
 
+# What was found without a schema before is kept, for questions about tables that are named so.
+_OWN_NAMES: LiteralString = """
+SELECT pg_catalog.set_config('gatehouse.schemas', pg_catalog.current_schemas(false)::pg_catalog.text, true);
+SET LOCAL search_path = pg_catalog, pg_temp
+"""
+
+
 class Asked(Protocol):
     """What a question gets: a connection inside a READ ONLY transaction that will be rolled back. asyncpg's own object fulfils it."""
 
@@ -99,8 +106,13 @@ class MonitorServer:
                 yield driver
 
     async def put(self, question: Callable[[Asked], Awaitable[_T]]) -> _T:
-        """The answer to one question. Raises as ``ask`` does."""
+        """The answer to one question, in which only PostgreSQL's own functions and operators have names without a schema: one that
+        somebody made for the catalogs' types would be preferred to a cast, and run with the monitor's rights (CVE-2018-1058).
+
+        Raises as ``ask`` does.
+        """
         async with self.ask() as connection:
+            await connection.execute(_OWN_NAMES)
             return await question(connection)
 
     async def facts(self) -> ServerFacts:

@@ -9,7 +9,7 @@ from app.core.monitor._bloat import Bloat, Width, heap_bloat
 from app.core.monitor._figures import size
 from app.core.monitor._growth import SizePoint, size_series
 from app.core.monitor._panel import Finding
-from app.core.monitor._relations import USER_SCHEMA
+from app.core.monitor._relations import SCHEMAS, USER_SCHEMA
 from app.core.monitor._server import Asked
 from app.core.monitor._standing import standing
 from app.core.monitor._table_indexes import TableIndex, table_indexes
@@ -24,8 +24,8 @@ SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::tex
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(schema, name, place)
 JOIN pg_catalog.pg_class c ON c.relname = k.name JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND {USER_SCHEMA}
-  AND CASE WHEN k.schema IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = k.schema END
-ORDER BY k.place LIMIT 1
+  AND CASE WHEN k.schema IS NULL THEN n.nspname = ANY({SCHEMAS}) ELSE n.nspname = k.schema END
+ORDER BY k.place, pg_catalog.array_position({SCHEMAS}, n.nspname) LIMIT 1
 """  # noqa: S608 - constants only
 # pg_stats shows what the role may read; of common values only how common they are, never the values.
 # https://www.postgresql.org/docs/current/view-pg-stats.html

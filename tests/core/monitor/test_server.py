@@ -46,7 +46,7 @@ class TestAsk:
         async with database.engine.begin() as connection:
             await connection.exec_driver_sql("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(MonitorLocked):
-                await server.put(lambda asked: asked.fetchval("SELECT count(*) FROM records"))
+                await server.put(lambda asked: asked.fetchval("SELECT count(*) FROM public.records"))
             await connection.rollback()
 
     async def test_a_caller_that_goes_away_takes_no_connection_with_it(self, server: MonitorServer) -> None:
