@@ -7,6 +7,7 @@ frozen dataclass; ``findings`` of it are what somebody should look at.
 from app.core.monitor._admission import admitted
 from app.core.monitor._autovacuum import Autovacuum, RunningVacuum, TableCare, autovacuum
 from app.core.monitor._bloat import Bloat
+from app.core.monitor._breathing import breathing
 from app.core.monitor._buffer_cache import Blocks, BufferCache, BufferCacheWatch, CachedTable
 from app.core.monitor._connections import ConnectionGroup, Connections, connections
 from app.core.monitor._deadlocks import DeadlockAudit, DeadlockReport
@@ -201,6 +202,7 @@ __all__ = [
     "advise_workload",
     "advisor_with",
     "autovacuum",
+    "breathing",
     "connections",
     "explain",
     "extension_missing",

@@ -12,6 +12,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 import asyncpg
 
 from app.core.errors import NotFound
+from app.core.monitor._breathing import breathing
 from app.core.monitor._errors import MonitorDenied, NotSupported
 from app.core.monitor._server import Asked
 from app.core.monitor._statement_use import StatementUse
@@ -126,7 +127,7 @@ async def statement_snapshot(asked: Asked) -> StatementSnapshot:
     found = await _read(asked.fetch(counters, about["dbid"]))
     rows = {
         StatementKey(row["userid"], about["dbid"], row["queryid"], row["toplevel"]): _row(row)
-        for row in found
+        async for row in breathing(found)
         if row["queryid"] is not None
     }
     return StatementSnapshot(

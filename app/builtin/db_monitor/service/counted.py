@@ -9,6 +9,7 @@ from app.core.monitor import (
     Asked,
     SlowStatement,
     StatementUse,
+    breathing,
     hidden_statements,
     share_percent,
     statement_marks,
@@ -66,7 +67,7 @@ async def counted_by_server(asked: Asked) -> Counted:
     """Since the server's counters were reset. Raises as ``statement_snapshot``."""
     found = await statement_snapshot(asked)
     total, uses = StatementUse(), dict[int, StatementUse]()
-    for key, row in found.rows.items():
+    async for key, row in breathing(found.rows.items()):
         total += row.use
         uses[key.queryid] = uses[key.queryid] + row.use if key.queryid in uses else row.use
     return Counted(

@@ -6,7 +6,15 @@ from typing import NamedTuple
 from app.builtin.db_monitor.repository import KnownStatement
 from app.builtin.db_monitor.service.measured import routes_of
 from app.core.db import tables_used
-from app.core.monitor import Asked, MeasuredQuery, is_noise, query_origin, redacted, statement_texts
+from app.core.monitor import (
+    Asked,
+    MeasuredQuery,
+    breathing,
+    is_noise,
+    query_origin,
+    redacted,
+    statement_texts,
+)
 
 _MOST_ORIGINS = 20
 
@@ -22,7 +30,7 @@ class Described(NamedTuple):
 async def described_by_server(asked: Asked, queryids: Iterable[int]) -> dict[int, Described]:
     """As the server has them, without what is noise; raises as ``statement_texts``."""
     found: dict[int, Described] = {}
-    for queryid, text in (await statement_texts(asked, queryids)).items():
+    async for queryid, text in breathing((await statement_texts(asked, queryids)).items(), every=8):
         if not is_noise(text.text):
             origin = query_origin(text.ending)
             routes = (origin.route,) if origin and origin.route else ()
