@@ -14,7 +14,7 @@ async def test_others_get_their_turn_after_each_part() -> None:
     seen: list[int] = []
     beside = asyncio.create_task(other())
     async for item in breathing(range(10), every=4):
-        seen.append(item)
+        seen += [item]
     beside.cancel()
     assert seen == list(range(10))
     assert turns == [4, 8]
