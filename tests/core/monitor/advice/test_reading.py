@@ -125,7 +125,11 @@ class TestRendering:
         ("~", r"'\dab[cde]fg'", "open"),
         ("~", "'ab(c|d)?'", "open"),
         ("~*", "'abc*'", "open"),
-        ("^@", "$1", "prefix"),
+        ("^@", "'abc'", "prefix"),
+        ("^@", "$1", "open"),
+        ("^@", "''", "open"),
+        ("~", "'^(?:abc.*)$'", "prefix"),
+        ("~", "'^(?:abc|xy)$'", "open"),
         ("=", "'abc'", None),
     ],
 )
