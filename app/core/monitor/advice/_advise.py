@@ -10,7 +10,7 @@ from app.core.monitor._plan import PlanStep, plan_of
 from app.core.monitor._server import MonitorServer, ServerFacts
 from app.core.monitor.advice._catalog import tables_of
 from app.core.monitor.advice._charges import charges_of
-from app.core.monitor.advice._choice import MIN_PAGES, MIN_ROWS, Choice, Chosen, Declined
+from app.core.monitor.advice._choice import MIN_COST, MIN_PAGES, MIN_ROWS, Choice, Chosen, Declined
 from app.core.monitor.advice._class_questions import classes_of
 from app.core.monitor.advice._composing import Composer
 from app.core.monitor.advice._cost import Look, cost_settings
@@ -27,7 +27,7 @@ from app.core.monitor.advice._settings import settings
 from app.core.monitor.advice._shares import Shares
 from app.core.monitor.advice._suggestions import Advice, Rewrite
 from app.core.monitor.advice._verdicts import REFUSED, Court
-from app.core.monitor.advice._ways import Key, Ways, flattened, merged
+from app.core.monitor.advice._ways import Key, Ways, flattened, merged, names_partition
 
 ADVICE_S: Final = 8.0
 """Seconds that all questions about one statement may take together."""
@@ -38,6 +38,7 @@ _BARE = (
     " SET LOCAL enable_memoize = off; SET LOCAL enable_tidscan = off"
 )
 _SERIAL = "SET LOCAL max_parallel_workers_per_gather = 0"
+_UNPRUNED = "SET LOCAL enable_partition_pruning = off"
 _SEPARATE_ROWS = 50
 _MAX_READINGS = 25
 
@@ -60,10 +61,21 @@ async def advise(server: MonitorServer, sql: str) -> Advice:
 async def advise_over(connection: Any, sql: str, facts: ServerFacts) -> Advice:
     """The same over a connection of ``MonitorServer.ask``, for several statements in one go."""
     async with settings(connection, _SERIAL):
-        root = plan_of(await explain(connection, sql)).root
+        document = await explain(connection, sql)
+        if _leaves_out(document):
+            await connection.execute(_UNPRUNED)
+            document = await explain(connection, sql)
+        root = plan_of(document).root
         async with settings(connection, _BARE):
             without = plan_of(await explain(connection, sql)).root
         return await _Statement(connection, sql, facts, root, without).advice()
+
+
+def _leaves_out(plan: Any) -> bool:
+    """Whether partitions are missing because no value of ``$1`` is known: they would show no condition."""
+    if isinstance(plan, dict):
+        return plan.get("Subplans Removed", 0) > 0 or any(map(_leaves_out, plan.values()))
+    return isinstance(plan, list) and any(map(_leaves_out, plan))
 
 
 class _Statement:
@@ -128,10 +140,12 @@ class _Statement:
         if (tiny := self._choice.too_small(reading)) is not None:
             return tiny
         reader = Ways(reading.alias, table, self._classes)
-        clauses = flattened(reading.clauses)
+        clauses = [it for it in flattened(reading.clauses) if not names_partition(table, it)]
         options = await self._options(reading, reader, clauses)
         chosen = self._choice.of(reading, options, self._loops.get(reading.alias, 1.0))
-        if isinstance(chosen, Declined) and table.rows >= MIN_ROWS:
+        # What is read cheaply, by an index that there is, needs no other words.
+        is_dear = self._charges.by_alias.get(reading.alias, 0.0) >= MIN_COST
+        if isinstance(chosen, Declined) and table.rows >= MIN_ROWS and is_dear:
             self._rewrites += [
                 it for clause in clauses if (it := rewrite_of(reading, reader, clause)) is not None
             ]

@@ -35,7 +35,10 @@ SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::tex
         WHERE x.root = c.oid) AS members,
        (SELECT pg_catalog.array_agg(mn.nspname::text) FROM named x JOIN pg_catalog.pg_class m ON m.oid = x.member
         JOIN pg_catalog.pg_namespace mn ON mn.oid = m.relnamespace WHERE x.root = c.oid) AS member_schemas,
-       (pg_catalog.array_agg(l.leaf ORDER BY l.reltuples DESC))[1] AS largest
+       (pg_catalog.array_agg(l.leaf ORDER BY l.reltuples DESC))[1] AS largest,
+       (SELECT a.attname::text FROM pg_catalog.pg_partitioned_table p
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+        WHERE p.partrelid = c.oid AND p.partstrat = 'l') AS listed
 FROM leaves l JOIN pg_catalog.pg_class c ON c.oid = l.root JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = l.leaf
 GROUP BY c.oid, n.nspname, c.relname, c.relkind
@@ -137,6 +140,7 @@ def _table(row: Any, columns: list[Any], indexes: list[Any]) -> TableFacts:
         is_stale=(row["changes"] or 0) > max(_STALE_ROWS, row["rows"] * _STALE_SHARE),
         columns={it["name"]: _column(it, row["rows"]) for it in columns},
         indexes=tuple(_index(it) for it in indexes),
+        listed=row["listed"],
     )
 
 

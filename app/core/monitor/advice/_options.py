@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from app.core.monitor.advice._cost import CostSettings, Look, cost_of
-from app.core.monitor.advice._expressions import Column, Expression, IsTest, columns_of
+from app.core.monitor.advice._expressions import Column, Expression, IsTest
 from app.core.monitor.advice._indexes import Index, entry_bytes
-from app.core.monitor.advice._readings import Reading, SortKey
+from app.core.monitor.advice._orders import are_of, order_key, rows_together
+from app.core.monitor.advice._readings import Reading
 from app.core.monitor.advice._tables import TableFacts, bare
 from app.core.monitor.advice._ways import Key, Way
 
@@ -72,6 +73,7 @@ class Options:
         self._search = _sorted(it for it in local if it.way.kind == "search")
         self._rare = _sorted(it for it in local if it.way.kind == "rare")
         self._joins = [it for it in ways if it.way.join is not None and it.way.kind == "equal"]
+        self._search_joins = [it for it in ways if it.way.join is not None and it.way.kind == "search"]
 
     def nearest(self, key: Key) -> Option:
         """Walking outwards from a point."""
@@ -84,6 +86,7 @@ class Options:
         yield from self._filters()
         yield from self._searches()
         yield from self._joined()
+        yield from self._searched_joins()
         yield from self._partial()
         if self._is_ordered:
             yield from self._ordered()
@@ -119,6 +122,14 @@ class Options:
             look = Look(found.share, looks=1.0, fraction=self._fraction(), is_search=True)
             yield self._sorted_after(Option((index,), look))
 
+    def _searched_joins(self) -> Iterator[Option]:
+        """For what another part of the statement says: ``FROM docs, to_tsquery($1) q WHERE words @@ q``."""
+        for found in self._search_joins:
+            rows = max(1.0, found.way.join.rows if found.way.join is not None else 1.0)
+            index = Index(found.way.method, found.way.keys, extension=found.way.extension)
+            look = Look(found.share, looks=rows, is_search=True)
+            yield self._sorted_after(Option((index,), look, is_join=True))
+
     def _partial(self) -> Iterator[Option]:
         """An index of only those rows that fit a condition that no key serves, or that no key has to serve."""
         for rare in self._rare:
@@ -127,7 +138,12 @@ class Options:
                 keys = keyed[0].way.keys if keyed else ordered or rare.way.keys
                 share = rare.share * (keyed[0].share if keyed else 1.0)
                 index = Index("btree", keys, predicate=tuple(bare(it) for it in rare.way.clauses))
-                look = Look(share, fraction=self._fraction(), entry_bytes=self._bytes(index))
+                look = Look(
+                    share,
+                    fraction=self._fraction(),
+                    is_covering=self._reading.needed <= index.columns,
+                    entry_bytes=self._bytes(index),
+                )
                 yield self._sorted_after(Option((index,), look))
 
     def _partially_ordered(self, rare: Shared) -> Iterator[Option]:
@@ -162,7 +178,7 @@ class Options:
         wanted = len(order.keys) if order else 0
         share = math.prod((it.share for it in equal), start=1.0)
         for count in range(1, min(wanted, most) + 1):
-            is_enough = _rows_together(self._table, self._order_keys(count), share) <= _FEW_TOGETHER
+            is_enough = rows_together(self._table, self._order_keys(count), share) <= _FEW_TOGETHER
             if count == wanted or is_enough:
                 yield count
             if is_enough:
@@ -182,7 +198,7 @@ class Options:
         share *= min((it.share for it in bounds), default=1.0)
         order = self._reading.order
         # Rows that are equal in the keys so far are sorted together before the first of them is given.
-        together = _rows_together(self._table, keys, share) if order and count < len(order.keys) else 1.0
+        together = rows_together(self._table, keys, share) if order and count < len(order.keys) else 1.0
         more = together / max(1.0, self._table.rows * share)
         index = Index("btree", (*_keys(equal), *keys))
         look = Look(
@@ -199,11 +215,11 @@ class Options:
     def _order_keys(self, count: int) -> tuple[Key, ...]:
         """The keys that walk in the wanted order; an order that is only turned round needs no mention."""
         order = self._reading.order
-        if order is None or not _own(order.keys, self._reading.alias):
+        if order is None or not are_of(order.keys, self._reading.alias):
             return ()
         keys = order.keys[:count]
         is_turned = all(it.is_descending for it in keys) and all(it.nulls_first for it in keys)
-        return tuple(_order_key(it, is_turned=is_turned) for it in keys)
+        return tuple(order_key(it, is_turned=is_turned) for it in keys)
 
     def _option(self, used: Sequence[Shared], looks: float = 1.0) -> Option:
         """A b-tree over the ways: values that join first, then equalities, lists of values, and the range."""
@@ -228,7 +244,8 @@ class Options:
         order = self._reading.order
         if order is None or not order.keys:
             return option
-        rows = max(1.0, self._table.rows * self._fitting)
+        share = min(self._fitting, option.look.share * option.look.looks)
+        rows = max(1.0, self._table.rows * share)
         return replace(option, extra=option.extra + rows * _SORTED_ROW * math.log2(rows + 1) / 4)
 
     def _fraction(self) -> float:
@@ -269,25 +286,3 @@ def _is_one(it: Shared) -> bool:
 
 def _sorted(ways: Iterable[Shared]) -> list[Shared]:
     return sorted(ways, key=lambda it: it.share)
-
-
-def _own(keys: Sequence[SortKey], alias: str) -> bool:
-    return all(
-        (columns := columns_of(it.expression)) and all(c.alias == alias for c in columns) for it in keys
-    )
-
-
-def _order_key(key: SortKey, *, is_turned: bool) -> Key:
-    expression = bare(key.expression)
-    if is_turned:
-        return Key(expression)
-    is_usual = key.nulls_first == key.is_descending
-    return Key(expression, None, key.is_descending, None if is_usual else key.nulls_first)
-
-
-def _rows_together(table: TableFacts, keys: Sequence[Key], share: float) -> float:
-    distinct = 1.0
-    for key in keys:
-        column = table.columns.get(key.expression.name) if isinstance(key.expression, Column) else None
-        distinct *= (column.distinct if column is not None else None) or 200.0
-    return max(1.0, table.rows * share / distinct)

@@ -8,10 +8,13 @@ from app.core.monitor.advice._expressions import Cast, Constant, Expression
 
 _LIKE = frozenset({"~~", "~~*"})
 _REGULAR = frozenset({"~", "~*"})
+_STARTS = "^@"
 _MIN_TRIGRAM = 3
 _CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
 _OPTIONAL = re.compile(r"\w(?=[*?{])")
 _GROUP = re.compile(r"\([^()]*\)[*?]?")
+_SIMILAR = re.compile(r"\^\(\?:([^()|]*)\)\$")
+"""What the server makes of SIMILAR TO."""
 _SPECIAL = re.compile(r"[\\.^$*+?()\[\]{}|]")
 
 
@@ -24,15 +27,15 @@ class Pattern:
 
 def pattern_of(operator: str, right: Expression) -> Pattern | None:
     """The pattern of ``LIKE``, ``ILIKE``, ``~``, ``~*`` and ``^@``; None for other operators."""
-    if operator == "^@":
-        return Pattern("prefix")
-    if operator not in _LIKE | _REGULAR:
+    if operator not in _LIKE | _REGULAR | {_STARTS}:
         return None
     while isinstance(right, Cast):
         right = right.of
     if not isinstance(right, Constant) or not right.text.startswith("'"):
         return Pattern("open")
     text = right.text[1:-1].replace("''", "'")
+    if operator == _STARTS:
+        return Pattern("prefix" if text else "open")
     return Pattern(_like(text, operator) if operator in _LIKE else _regular(text, operator))
 
 
@@ -48,6 +51,7 @@ def _like(text: str, operator: str) -> Literal["exact", "prefix", "inside", "ope
 
 
 def _regular(text: str, operator: str) -> Literal["exact", "prefix", "inside", "open"]:
+    text = _SIMILAR.sub(r"^\1$", text)
     begin = _SPECIAL.split(text.removeprefix("^"))[0]
     if text.startswith("^") and begin and "|" not in text and operator == "~":
         return "prefix"

@@ -63,7 +63,7 @@ class TableFacts:
 
     rows, pages: the planner's estimates. visible: share of the pages that an index-only scan need not read. writes_per_day and
     hot_percent: None where the statistics are too young or empty. is_analyzed: whether there are statistics at all; is_stale: whether
-    a third of the rows has changed since.
+    a third of the rows has changed since. listed: the column by whose single values the table is partitioned (LIST).
     """
 
     oid: int
@@ -80,6 +80,7 @@ class TableFacts:
     is_stale: bool
     columns: dict[str, ColumnFacts]
     indexes: tuple[IndexFacts, ...]
+    listed: str | None = None
 
     @cached_property
     def title(self) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from app.core.monitor.advice._classes import Classes
 from app.core.monitor.advice._expressions import (
     Both,
+    Call,
     Cast,
     Column,
     Constant,
@@ -40,6 +41,7 @@ _TURNED = {
 }
 _COMPARED = frozenset({"<", "<=", ">", ">="})
 _UNKNOWN_VALUES = 10
+_TEXTS = frozenset({"text", "character varying", "character", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class Ways:
                 found = self._tested(clause)
             case Operation(operator, left, right) if left is not None:
                 found = self._compared(clause, operator, left, right)
+            case Call(
+                "starts_with", (left, right)
+            ):  # To the planner the same as the operator, since PostgreSQL 15.
+                found = self._compared(clause, "^@", left, right)
             case OfArray("=", left, array, False) if self._is_key(left) and self._is_value(array):
                 found = self._keyed("equal", left, "=", clause, values=_count(array))
             case OfArray("<>", left, array, True) if self._is_key(left) and self._is_value(array):
@@ -210,6 +216,8 @@ class Ways:
 
     def _like(self, pattern: Pattern, left: Expression, clause: Expression) -> Way | None:
         key = self._plain(left)
+        if isinstance(left, Column) and self._type(left) not in _TEXTS:
+            return None  # citext has LIKE operators of its own, which no index serves.
         if not isinstance(key, Column) and not self._classes.may_be_indexed(self._alias, self._table, key):
             return None
         if pattern.kind == "exact":
@@ -264,3 +272,12 @@ def flattened(clauses: Sequence[Expression]) -> list[Expression]:
     return [
         part for clause in clauses for part in (conjuncts(clause) if isinstance(clause, Both) else (clause,))
     ]
+
+
+def names_partition(table: TableFacts, clause: Expression) -> bool:
+    """Whether the condition says which partition of a table by LIST is read: in there it holds for all rows, or nearly."""
+    match clause:
+        case Operation("=", Column(_, name), value) | Operation("=", Cast(Column(_, name)), value):
+            return name == table.listed and not columns_of(value)
+        case _:
+            return False

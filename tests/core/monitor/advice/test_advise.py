@@ -26,6 +26,14 @@ SUGGESTED = (
     ("SELECT * FROM {} WHERE during && tstzrange('2026-03-01Z', '2026-03-01 02:00Z')", 'gist ("during")'),
     ("SELECT * FROM {} ORDER BY place <-> point(1, 2) LIMIT 3", 'gist ("place")'),
     (
+        "SELECT o.id FROM {} o, string_to_array($1, ',') q WHERE o.tags @> q ORDER BY o.at LIMIT 9",
+        'gin ("tags")',
+    ),
+    (
+        "SELECT o.id FROM unnest($1::int[]) v JOIN {} o ON o.customer_id = v ORDER BY o.ref LIMIT 20",
+        'btree ("customer_id")',
+    ),
+    (
         "SELECT * FROM {} WHERE status NOT IN ('done', 'sent')",
         """btree ("status") WHERE ("status" <> ALL (ARRAY[('done')::text, ('sent')::text]))""",
     ),
@@ -33,6 +41,7 @@ SUGGESTED = (
     ("DELETE FROM shop.customers WHERE id = 17", 'btree ("customer_id")'),
     ("SELECT * FROM shop.opened", 'btree ("status")'),
     ("SELECT * FROM shop.events WHERE tenant = 7", 'btree ("tenant")'),
+    ("SELECT * FROM shop.events WHERE tenant = $1 AND at >= $2", 'btree ("tenant")'),
     (
         "SELECT o.* FROM shop.customers c JOIN {} o ON o.customer_id = c.id WHERE c.id = 2999",
         'btree ("customer_id")',

@@ -124,7 +124,11 @@ class TestRendering:
         ("~", r"'\dab[cde]fg'", "open"),
         ("~", "'ab(c|d)?'", "open"),
         ("~*", "'abc*'", "open"),
-        ("^@", "$1", "prefix"),
+        ("^@", "'abc'", "prefix"),
+        ("^@", "$1", "open"),
+        ("^@", "''", "open"),
+        ("~", "'^(?:abc.*)$'", "prefix"),
+        ("~", "'^(?:abc|xy)$'", "open"),
         ("=", "'abc'", None),
     ],
 )
