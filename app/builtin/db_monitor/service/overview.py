@@ -63,12 +63,17 @@ class Seen:
     costly: tuple[Costly, ...]
 
 
+# Catalogs, and counters since days ago, change slowly; a dashboard that refreshes must not be what the server is busy with.
+_SLOW_S = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     title: str
     path: str
     name: Hashable
     ask: Callable[[], Awaitable[Any]]
+    keep_s: float | None = _SLOW_S
 
 
 class Overview:
@@ -95,7 +100,8 @@ class Overview:
         """One line a check, and what would help most."""
         questions = self._questions()
         facts, *panels = await asyncio.gather(
-            board.look("facts", self._server.facts), *(board.look(it.name, it.ask) for it in questions)
+            board.look("facts", self._server.facts),
+            *(board.look(it.name, it.ask, keep_s=it.keep_s) for it in questions),
         )
         repeats = Panel([each.finding for each in self._repeats.get_repeats()], None, 0.0)
         checks = [_check(it, panel) for it, panel in zip(questions, panels, strict=True)]
@@ -115,8 +121,8 @@ class Overview:
             _Question("Statements", "/queries", ("queries",), lambda: self._slow.report(slow)),
             _Question("Indexes", "/indexes", "indexes", lambda: put(index_report)),
             _Question("Tables", "/tables", ("tables", 1), lambda: put(table_sizes)),
-            _Question("Connections", "/connections", "connections", self._connections),
-            _Question("Locks", "/connections", "locks", lambda: put(locks)),
+            _Question("Connections", "/connections", "connections", self._connections, None),
+            _Question("Locks", "/connections", "locks", lambda: put(locks), None),
             _Question("Cache", "/cache", "caches", self._look_at_caches),
             _Question("Vacuum", "/server", "autovacuum", lambda: put(autovacuum)),
             _Question("Transaction numbers", "/server", "wraparound", lambda: put(wraparound)),
