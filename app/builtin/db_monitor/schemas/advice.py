@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from app.builtin.db_monitor.schemas.out import Out
 from app.builtin.db_monitor.schemas.queries import StatementIn
 from app.core.monitor import Advice, WorkloadIndex, redacted
 
@@ -14,15 +15,13 @@ class StatementToAdviseIn(StatementIn):
     analyze: Literal[False] = Field(default=False, description="Advice needs no run; only false is taken")
 
 
-class SuggestionOut(BaseModel):
+class SuggestionOut(Out):
     """An index that an operator may create; the service creates none. Costs are in the planner's unit.
 
     ``verified``: ``hypopg`` asked the planner with a hypothetical index, ``estimated`` computed it from statistics. ``size_bytes`` is an
     estimate. ``writes_per_day`` of the table maintain it, and updates of its columns are no longer heap-only (``hot_percent`` are now).
     ``replaces``: indexes that become needless. ``needs_extension``: to be created before.
     """
-
-    model_config = ConfigDict(from_attributes=True)
 
     schema_name: str = Field(validation_alias="schema")
     table: str
@@ -45,10 +44,8 @@ class SuggestionOut(BaseModel):
     needs_extension: str | None
 
 
-class RewriteOut(BaseModel):
+class RewriteOut(Out):
     """A condition that no index serves as it is written; ``instead`` is what one could serve, values as ``?``."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     table: str
     condition: str
@@ -71,8 +68,8 @@ class AdviceOut(BaseModel):
         """``advice`` as it goes out."""
         return cls(
             statement=redacted(sql),
-            suggestions=[SuggestionOut.model_validate(it) for it in advice.suggestions],
-            rewrites=[RewriteOut.model_validate(it) for it in advice.rewrites],
+            suggestions=SuggestionOut.all_of(advice.suggestions),
+            rewrites=RewriteOut.all_of(advice.rewrites),
             reasons=list(advice.reasons),
             total_cost=advice.cost,
             is_verified=advice.is_verified,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.core.db import DRIVER_ERRORS
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._classes import Classes, Known, base_of, function_of
 from app.core.monitor.advice._expressions import (
     Call,
@@ -17,7 +18,7 @@ from app.core.monitor.advice._expressions import (
     is_understood,
     walk,
 )
-from app.core.monitor.advice._rendering import quoted, rendered
+from app.core.monitor.advice._rendering import rendered
 from app.core.monitor.advice._settings import settings
 from app.core.monitor.advice._tables import TableFacts, bare
 

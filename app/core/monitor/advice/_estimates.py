@@ -7,8 +7,9 @@ from typing import Any
 from app.core.db import DRIVER_ERRORS
 from app.core.errors import GatehouseError
 from app.core.monitor._explain import explain
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._expressions import Column, Expression, Given, changed, walk
-from app.core.monitor.advice._rendering import quoted, rendered
+from app.core.monitor.advice._rendering import rendered
 from app.core.monitor.advice._settings import settings
 from app.core.monitor.advice._tables import TableFacts
 

@@ -8,8 +8,8 @@ from typing import Any
 from app.core.db import DRIVER_ERRORS
 from app.core.monitor._explain import explain
 from app.core.monitor._plan import PlanStep, plan_of
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._indexes import Index
-from app.core.monitor.advice._rendering import quoted
 from app.core.monitor.advice._settings import settings
 from app.core.monitor.advice._suggestions import definition
 from app.core.monitor.advice._tables import TableFacts

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._expressions import (
     Both,
     Call,
@@ -19,11 +20,6 @@ from app.core.monitor.advice._expressions import (
     Operation,
     Row,
 )
-
-
-def quoted(name: str) -> str:
-    """An identifier that means this name and nothing else, always in quotation marks."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def rendered(expression: Expression, *, aliases: bool = True) -> str:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._cost import index_pages
 from app.core.monitor.advice._coverage import replaced_by
 from app.core.monitor.advice._expressions import Cast, Column, Constant, Expression, Row, changed
 from app.core.monitor.advice._indexes import Index, entry_bytes
-from app.core.monitor.advice._rendering import quoted, rendered
+from app.core.monitor.advice._rendering import rendered
 from app.core.monitor.advice._tables import PAGE_BYTES, TableFacts
 from app.core.monitor.advice._ways import Key
 

@@ -1,3 +1,4 @@
+from app.core.monitor._relations import quoted
 from app.core.monitor.advice._expressions import (
     Both,
     Call,
@@ -16,7 +17,7 @@ from app.core.monitor.advice._expressions import (
 )
 from app.core.monitor.advice._patterns import pattern_of
 from app.core.monitor.advice._reading import read
-from app.core.monitor.advice._rendering import quoted, rendered
+from app.core.monitor.advice._rendering import rendered
 from tests.cases import each_case
 
 A, STATUS = Column("o", "a"), Column("o", "status")
