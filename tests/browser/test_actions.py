@@ -8,15 +8,17 @@ from playwright.async_api import expect
 from tests.browser.screens import Screens, focused_texts
 from tests.browser.test_pages import M, look_at
 
-# How many pixels of the chart have the colour of its first line; frames pass until there are some.
+# How many pixels of the chart have the colour of its first line; frames pass until there are some. Read from a copy that is
+# made to be read: Chromium complains of a canvas that is read twice and was not, when a frame comes late.
 _DRAWN = """async () => {
-  const probe = document.createElement("canvas").getContext("2d"); let count = 0;
+  const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true }); let count = 0;
   for (let frame = 0; frame < 300 && count < 200; frame += 1) {
     await new Promise(requestAnimationFrame);
     const canvas = document.querySelector("#latency canvas");
     probe.fillStyle = getComputedStyle(document.querySelector("#latency")).getPropertyValue("--series-1"); probe.fillRect(0, 0, 1, 1);
     const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    probe.canvas.width = canvas.width; probe.canvas.height = canvas.height; probe.drawImage(canvas, 0, 0);
+    const { data } = probe.getImageData(0, 0, canvas.width, canvas.height);
     count = 0;
     for (let at = 0; at < data.length; at += 4) if (data[at] === r && data[at + 1] === g && data[at + 2] === b) count += 1;
   }
