@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # One more than the cores that the suite is made for: some tests wait for processes, not for the processor.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 # Where it is set, each of the many processes of a run would compile all modules anew, some seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test browser monitoring-check check audit format bench bench-advice bench-monitor up clean
+.PHONY: help install lock run test browser chaos-jobs monitoring-check check audit format bench bench-advice bench-jobs bench-monitor up clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,12 +16,15 @@ help: ## List the commands
 run: $(VENV)/.installed ## Serve the API with a PostgreSQL and a Valkey of its own (PORT=8000 HOST=127.0.0.1)
 	@exec $(BIN)/python -m app.dev --under-make
 
-test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=3, ARGS=...)
+test: $(VENV)/.installed ## Run the tests on servers of their own (PYTEST_WORKERS=4, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
 
 browser: $(VENV)/.installed ## Open every page in a real Chromium; screenshots go to tests/browser/artifacts (CHROMIUM=path, ARGS=...)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { echo 'There is no chromium: apt-get install chromium, or set CHROMIUM to its path' >&2; exit 1; }
 	@$(BIN)/python -m pytest --browser tests/browser $(ARGS)
+
+chaos-jobs: $(VENV)/.installed ## 2,000 jobs while workers are killed 50 times and Valkey twice; some minutes
+	@CHAOS_SIZE=full $(BIN)/python -m pytest -n 0 -rP tests/chaos/test_jobs.py
 
 check: $(VENV)/.installed ## Lint, format, types, import contracts, lock freshness
 	@$(BIN)/ruff check
@@ -48,6 +51,11 @@ bench: $(VENV)/.installed ## Measure, as ratios within one run
 
 bench-monitor: $(VENV)/.installed ## Time the monitor on large tables, and what a dashboard does to other answers (ARGS=--rounds 5)
 	@$(BIN)/python -m bench.monitor $(ARGS)
+
+bench-jobs: $(VENV)/.installed ## Measure jobs: the broker and a worker against a bare loop, and probes beside busy processes
+	@$(BIN)/python -m bench.jobs
+	@$(BIN)/python -m bench.job_worker
+	@$(BIN)/python -m bench.live
 
 bench-advice: $(VENV)/.installed ## Score the index advice on statements with verified answers (ARGS=--verify, --hypopg, ...)
 	@$(BIN)/python -m bench.advice $(ARGS)

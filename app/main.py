@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.core.db import CursorSigner, Database, configure_cursors, translate
-from app.core.errors import ConfigurationError
+from app.assembly import assemble, begin_log, metrics_of, periodic_of
+from app.core.db import CursorSigner, configure_cursors, translate
 from app.core.http import (
     AddressResolver,
     AuditedRoute,
@@ -22,45 +22,29 @@ from app.core.http import (
     GatedRoute,
     GateKit,
     Lifecycle,
-    PageCookies,
     Platform,
     RepeatedQueriesMiddleware,
     SecurityHeaders,
-    TrafficControl,
     WorkAudit,
     describe_gates,
     install_problem_handlers,
-    metrics_router,
     override_reads_too,
 )
-from app.core.jobs import Periodic, PeriodicRunner, upkeep
+from app.core.jobs import JobQueue, PeriodicRunner, configure_jobs
 from app.core.observability import (
-    EventHub,
     Metrics,
     RequestReports,
-    SettlementEvent,
     access_log,
-    configure_logging,
     configure_tracing,
     get_tracer,
     shutdown_tracing,
 )
-from app.core.policies import (
-    Admitter,
-    Epochs,
-    EpochSource,
-    HoldBook,
-    Overrides,
-    RateLimit,
-    Renewals,
-)
-from app.core.resilience import Breakers, Clock, Deadlines, SystemClock
-from app.core.security import DataEncryptor, Sealer, WebhookKeys, configure_encryption
-from app.core.valkey import Cache, ValkeyClient
+from app.core.policies import RateLimit
+from app.core.resilience import Deadlines
+from app.core.security import configure_encryption
 from app.registry import FEATURES, Feature
 from app.settings import Settings
 
-_NO_URLS = "DATABASE_URL and VALKEY_URL must be set; `make run` starts servers of its own"
 _OPEN_ROUTES = {
     "/metrics": "for configured networks, or with its token",
     "/openapi.json": "documentation",
@@ -92,9 +76,7 @@ def create_app(settings: Settings | None = None, *, registry: Iterable[Feature] 
     ``registry`` replaces the features of ``app.registry``. Raises ConfigurationError for a configuration that cannot serve.
     """
     settings = settings or Settings()
-    configure_logging(
-        "DEBUG" if settings.debug else settings.log.level, settings.log.format, settings.app_name
-    )
+    begin_log(settings)
     return _assemble(settings, tuple(FEATURES if registry is None else registry))
 
 
@@ -112,7 +94,7 @@ def audited(settings: Settings, *, registry: Iterable[Feature] | None = None) ->
 
 
 def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
-    platform = _platform(settings, features)
+    platform = assemble(settings, features)
     metrics = Metrics()
     metrics.subscribe(platform.hub)
     reports = RequestReports(access_log(), metrics.on_requests, *platform.on_requests)
@@ -134,89 +116,11 @@ def _assemble(settings: Settings, features: tuple[Feature, ...]) -> FastAPI:
     for feature in features:
         if feature.router is not None:
             app.include_router(feature.router)
-    app.include_router(_metrics(settings, metrics))
+    app.include_router(metrics_of(settings, metrics))
     install_problem_handlers(app, foreign=(SQLAlchemyError,), translate=translate)
     describe_gates(app, lambda: platform.routes, "/auth/token", api_keys=platform.api_keys is not None)
     _add_middleware(app, settings, platform, reports)
     return app
-
-
-def _metrics(settings: Settings, metrics: Metrics) -> APIRouter:
-    token = settings.metrics.token
-    secret = token.get_secret_value() if token is not None else None
-    return metrics_router(metrics.exposition, networks=settings.metrics.networks, token=secret)
-
-
-def _platform(settings: Settings, features: Iterable[Feature]) -> Platform:
-    hub, clock = EventHub(), SystemClock()
-    database, store = _database(settings, hub, clock), _store(settings, hub, clock)
-    keys = settings.sealing_keys
-    sealer = Sealer(keys) if keys else None
-    admitter = _admitter(settings, store, hub, clock)
-    platform = Platform(
-        database=database,
-        store=store,
-        admitter=admitter,
-        hub=hub,
-        clock=clock,
-        traffic=TrafficControl(max_in_flight=settings.max_in_flight),
-        cache=Cache(store, clock=clock, hub=hub, seal=sealer),
-        holds=HoldBook(store),
-        renewals=Renewals(admitter, clock=clock),
-        sealer=sealer,
-        encryptor=DataEncryptor(keys) if keys else None,
-        overrides=Overrides.load(settings.policies_file, settings.policy_variables),
-        breakers=Breakers(clock=clock, hub=hub),
-        page_cookies=PageCookies(settings.secrets, always_secure=settings.is_production),
-        webhooks={source: WebhookKeys(secrets) for source, secrets in settings.webhook_keys.items()},
-    )
-    for feature in features:
-        _take(platform, settings, feature)
-    if (source := platform.services.get(EpochSource)) is not None:
-        admitter.prove_tokens(Epochs(store, source, clock=clock, grace_s=settings.revocation_grace_s))
-    return platform
-
-
-def _database(settings: Settings, hub: EventHub, clock: Clock) -> Database:
-    if settings.postgres_url is None:
-        raise ConfigurationError(_NO_URLS)
-    options = {**settings.database_options, "hub": hub, "replica": settings.replica(hub=hub, clock=clock)}
-    return Database(settings.postgres_url, **options)
-
-
-def _store(settings: Settings, hub: EventHub, clock: Clock) -> ValkeyClient:
-    if settings.store_url is None:
-        raise ConfigurationError(_NO_URLS)
-    return ValkeyClient(
-        settings.store_url,
-        timeout_s=settings.valkey_timeout_ms / 1000,
-        max_pending=settings.valkey_max_pending,
-        client_name=settings.app_name,
-        hub=hub,
-        clock=clock,
-    )
-
-
-def _admitter(settings: Settings, store: ValkeyClient, hub: EventHub, clock: Clock) -> Admitter:
-    return Admitter(
-        store,
-        clock=clock,
-        replicas=settings.replicas,
-        top_up_url=settings.top_up_url,
-        clustered=settings.valkey_clustered,
-        on_settled=lambda policy, settled: hub.emit(SettlementEvent(policy, settled.outcome)),
-        on_takeover=lambda policy: hub.emit(SettlementEvent(policy, "takeover")),
-    )
-
-
-def _take(platform: Platform, settings: Settings, feature: Feature) -> None:
-    """What a feature brings along."""
-    platform.pings.update(feature.pings)
-    if taken := platform.work.keys() & feature.work.keys():
-        raise ConfigurationError(f"Two features have work under one name: {', '.join(sorted(taken))}")
-    platform.work.update(feature.work)
-    if feature.provides is not None:
-        platform.services.update(feature.provides(platform, settings))
 
 
 def _add_middleware(app: FastAPI, settings: Settings, platform: Platform, reports: RequestReports) -> None:
@@ -280,26 +184,23 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        deadlines = Deadlines()
+        deadlines = platform.deadlines = Deadlines()
         platform.routes = _audit(app, settings, features, platform, deadlines)
         configure_encryption(settings.sealing_keys)
         configure_cursors(CursorSigner(settings.secrets))
-        periodic = PeriodicRunner(platform.database, platform.hub, _periodic(features, platform))
+        configure_jobs(platform.services.get(JobQueue))
+        periodic = PeriodicRunner(platform.database, platform.hub, periodic_of(features, platform))
         lifecycle = Lifecycle(platform, deadlines, periodic)
         await lifecycle.start(threads=settings.threads)
         try:
             yield
         finally:
             await lifecycle.stop()
+            configure_jobs(None)
             reports.flush()
             shutdown_tracing()
 
     return lifespan
-
-
-def _periodic(features: Iterable[Feature], platform: Platform) -> list[Periodic]:
-    tasks = upkeep(platform.database)
-    return tasks + [task for feature in features if feature.periodic for task in feature.periodic(platform)]
 
 
 def _failed_auth(settings: Settings) -> RateLimit:

@@ -20,6 +20,11 @@ from app.builtin.db_monitor.service import provide_monitor
 from app.builtin.health.router import OPEN_ROUTES
 from app.builtin.health.router import router as health
 from app.builtin.health.service import provide_health
+from app.builtin.jobs.jobs import JOBS
+from app.builtin.jobs.jobs import periodic as jobs_periodic
+from app.builtin.jobs.models import TABLES as JOB_TABLES
+from app.builtin.jobs.router import router as jobs
+from app.builtin.jobs.service import provide_jobs
 from app.builtin.pages.router import router as pages
 from app.builtin.pages.service import provide_pages
 from app.builtin.policies.jobs import periodic as policies_periodic
@@ -28,10 +33,12 @@ from app.builtin.policies.router import router as policies
 from app.builtin.policies.service import provide_policies
 from app.core.db import AsyncSession, Base, DevelopmentSeed, SeedDataManager, SeedSet, SeedTable
 from app.core.http import APIRouter, Platform
-from app.core.jobs import Periodic
+from app.core.jobs import Job, Periodic
 from app.core.policies import JobConfig
 from app.features.external_data.router import router as external_data
 from app.features.external_data.service import provide_external_data
+from app.features.heavy_calc.jobs import heavy_calc
+from app.features.heavy_calc.router import router as heavy_calc_router
 from app.features.records.models import Record
 from app.features.records.router import router as records
 from app.features.records.seeds import DEVELOPMENT as RECORDS_TO_DEVELOP
@@ -51,6 +58,7 @@ class Feature:
         the platform. pings: checks that ``/ready`` runs, by name.
     work: policies of what it does outside requests, by the names that it gives to ``engine.run``; the boot audit checks them, overrides and
         the kill switch then apply to them too.
+    jobs: what workers can run of it (its ``jobs.py``), each under its own policy, ``job_<name>``.
     open_routes: path templates that need no gate, each with its reason. models: tables, which migrations compare.
     periodic: from the platform, when all features have provided, makes what is done again and again (a feature's ``jobs.py``).
     seeds: put development data into a session, given the development users' passwords by address; running them again changes nothing.
@@ -65,6 +73,7 @@ class Feature:
     pings: Mapping[str, Ping] = field(default_factory=dict)
     open_routes: Mapping[str, str] = field(default_factory=dict)
     work: Mapping[str, JobConfig] = field(default_factory=dict)
+    jobs: tuple[Job[Any], ...] = ()
     periodic: Periodics | None = None
     seeds: tuple[Seed, ...] = ()
     development_users: tuple[str, ...] = ()
@@ -113,6 +122,14 @@ FEATURES: tuple[Feature, ...] = (
         seeds=(seed_credits,),
     ),
     Feature(
+        name="jobs",
+        router=jobs,
+        provides=provide_jobs,
+        models=JOB_TABLES,
+        jobs=JOBS,
+        periodic=jobs_periodic,
+    ),
+    Feature(
         name="db_monitor",
         router=db_monitor,
         provides=provide_monitor,
@@ -127,6 +144,7 @@ FEATURES: tuple[Feature, ...] = (
         fixture_rows=RECORDS_TO_TEST,
     ),
     Feature(name="external_data", router=external_data, provides=provide_external_data),
+    Feature(name="heavy_calc", router=heavy_calc_router, jobs=(heavy_calc,)),
 )
 
 

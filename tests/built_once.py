@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import fastapi._compat.v2
 import fastapi.routing
 import pytest
 import typer.main
@@ -66,17 +67,31 @@ def _once_per_model(create: Callable[..., Any]) -> Callable[..., Any]:
     return remembered
 
 
+def _once_described(fields_of: Callable[[type], list[Any]]) -> Callable[[type], list[Any]]:
+    """The fields of a model, which a description asks for wherever the model stands."""
+    described: dict[type, list[Any]] = {}
+
+    def remembered(model: type) -> list[Any]:
+        if not model.__module__.startswith("app."):
+            return fields_of(model)
+        if model not in described:
+            described[model] = fields_of(model)
+        return [*described[model]]
+
+    return remembered
+
+
 @contextmanager
-def building_once() -> Iterator[dict[str, Any]]:
-    """Until the block ends; applications that were built meanwhile work on. Gives what was there before, by its name in FastAPI."""
-    routing: Any = fastapi.routing
-    wrappers = {
-        "_build_dependant_with_parameterless_dependencies": _once_per_route,
-        "create_model_field": _once_per_model,
+def building_once() -> Iterator[dict[tuple[Any, str], Any]]:
+    """Until the block ends; applications that were built meanwhile work on. Gives what was there before, by its place in FastAPI."""
+    wrappers: dict[tuple[Any, str], Callable[[Any], Any]] = {
+        (fastapi.routing, "_build_dependant_with_parameterless_dependencies"): _once_per_route,
+        (fastapi.routing, "create_model_field"): _once_per_model,
+        (fastapi._compat.v2, "get_model_fields"): _once_described,
     }
-    plain = {name: getattr(routing, name) for name in wrappers}
+    plain = {(module, name): getattr(module, name) for module, name in wrappers}
     with pytest.MonkeyPatch.context() as patch:
-        for name, wrap in wrappers.items():
-            patch.setattr(routing, name, wrap(plain[name]))
+        for (module, name), wrap in wrappers.items():
+            patch.setattr(module, name, wrap(plain[module, name]))
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield plain

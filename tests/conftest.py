@@ -1,10 +1,12 @@
 """Fixtures on real servers. All async fixtures and tests run on one session-wide loop."""
 
+import asyncio
 import contextlib
 import gc
-import importlib
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -15,6 +17,7 @@ import httpx2
 import hypothesis
 import pytest
 import structlog
+import uvloop
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,14 +25,22 @@ from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_
 from app.core.observability import log_sink
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
-from app.dev import EmbeddedPostgres, EmbeddedValkey
+from app.dev import EmbeddedPostgres
 from app.settings import DEVELOPMENT_SECRET, Settings
 from tests.apps import client_of, running
 from tests.built_once import building_once
 from tests.cluster import empty_cluster, running_node
 from tests.emptying import empty_tables
 from tests.leaks import LeakGuard
-from tests.servers import PrivateServer, SharedServers, new_folder, url_of
+from tests.migrated import migrated
+from tests.servers import (
+    CopiedPostgres,
+    PrivateServer,
+    SharedServers,
+    new_folder,
+    new_valkey,
+    url_of,
+)
 
 TEMPLATE = "gatehouse_template"
 KNOWN_SECRETS = (
@@ -68,8 +79,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # No test is about how long an example takes on a busy machine.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
-    # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured).
-    gc.set_threshold(20_000, 20, 20)
+    # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured);
+    # this one is a hundredth.
+    gc.set_threshold(50_000, 50, 20)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -103,6 +115,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """One last look for garbage, whose end may complain; pytest would look five times more and Python twice, at all that is in use."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def leak_guard() -> Iterator[LeakGuard]:
     """Sees every log line and every exposition of metrics of the run. Tests that make up a secret give it to ``watch``."""
@@ -126,8 +145,8 @@ def servers(request: pytest.FixtureRequest, leak_guard: LeakGuard) -> Iterator[M
     given: Mapping[str, Any] | None = getattr(request.config, "workerinput", None)
     started = SharedServers.start() if given is None else None
     values: Mapping[str, str] = started.values if started is not None else (given or {})[_WORKERINPUT]
-    for name, url in values.items():
-        leak_guard.watch(url.partition("@")[0].rpartition(":")[2], f"the password of {name}")
+    for name in ("postgres", "valkey"):
+        leak_guard.watch(values[name].partition("@")[0].rpartition(":")[2], f"the password of {name}")
     yield values
     if started is not None:
         started.stop()
@@ -157,15 +176,46 @@ def quick_hashes() -> Iterator[Mapping[str, Any]]:
 def no_turn_by_chance() -> Iterator[None]:
     """Periodic work of an app in this process begins after a whole period, never by chance in the middle of a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.core.jobs._runner._SPREAD", lambda: 1.0)
+        patch.setattr("app.core.jobs.periodic._runner._SPREAD", lambda: 1.0)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def built_once() -> Iterator[dict[str, Any]]:
+def plain_tracebacks() -> Iterator[None]:
+    """Where nobody configured the log, an exception is shown as Python shows it: to colour the source of each frame for a terminal, of
+    which there is none, takes a tenth of a second an exception.
+    """
+    renderer = structlog.get_config()["processors"][-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renderer, "exception_formatter", structlog.dev.plain_traceback)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def absent_modules() -> Iterator[None]:
+    """What clients and Schemathesis ask for at every request, and is not installed, is known to be absent: Python looks through all
+    folders for it each time, which takes a third of a millisecond.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("httpx", "sniffio"):
+            if importlib.util.find_spec(name) is None:
+                patch.setitem(sys.modules, name, None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_once() -> Iterator[dict[tuple[Any, str], Any]]:
     """Routes and commands are not built anew for each test."""
     with building_once() as plain:
         yield plain
+
+
+@pytest.fixture(scope="session")
+def _asyncio_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The loop that the service has under a real server, and a quicker one. pytest-asyncio looks for it under this name; its hook for the
+    purpose would give every test another parameter, and the tests another order.
+    """
+    return uvloop.new_event_loop
 
 
 @pytest.fixture(scope="session")
@@ -294,12 +344,8 @@ async def clean_store(store: ValkeyClient) -> None:
 @pytest.fixture
 def private_valkey() -> Iterator[PrivateServer]:
     """A valkey-server of the test's own."""
-    folder = new_folder()
-    server = EmbeddedValkey(folder / "valkey", durable=False)
-    server.start()
-    yield PrivateServer(server, server.url)
-    server.kill()
-    shutil.rmtree(folder)
+    with new_valkey() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -317,12 +363,11 @@ async def cluster(cluster_node: PrivateServer) -> AsyncIterator[ValkeyClient]:
 
 
 @pytest.fixture(scope="session")
-async def spare_postgres() -> AsyncIterator[EmbeddedPostgres]:
+async def spare_postgres(servers: Mapping[str, str]) -> AsyncIterator[EmbeddedPostgres]:
     """A migrated PostgreSQL for one test after the other: to make its data takes far longer than to start it."""
     folder = new_folder()
-    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    server = CopiedPostgres(folder / "postgres", await migrated(servers["pattern"]))
     server.start()
-    await upgrade(server.url())
     yield server
     server.kill()
     shutil.rmtree(folder)

@@ -1,13 +1,14 @@
 """Processes that start at once: copies of one that has imported the service already.
 
 An interpreter needs more than a second of CPU time to import the service, and the tests of faults start dozens of them. Here one process
-per test process imports it (``tests.nursery_process``), and is forked for each that is wanted. What comes out is a process like any other:
-it runs a module as ``__main__`` with an environment and arguments of its own, is signalled and killed, and ends with an exit code. Not for
-tests of how a process starts: those start an interpreter.
+for all test processes of a run imports it (``tests.nursery_process``), and is forked for each that is wanted. What comes out is a process
+like any other: it runs a module as ``__main__`` with an environment and arguments of its own, is signalled and killed, and ends with an
+exit code. Not for tests of how a process starts: those start an interpreter.
 """
 
 import array
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -22,30 +23,55 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 CHECKOUT = Path(__file__).parents[1]
+_STARTS = 5
 
 
 class _Nursery:
-    """The process that is copied, and the socket on which it is asked; one question at a time."""
+    """A connection to the process that is copied, which whoever comes first starts; one question at a time."""
 
     def __init__(self) -> None:
         self._turn = Lock()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery_process", str(theirs.fileno())],
-                cwd=CHECKOUT,
-                env={"PATH": os.defpath},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-            )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control = self._connect(
+            f"gatehouse-nursery-{os.environ.get('PYTEST_XDIST_TESTRUNUID', uuid4().hex)}"
+        )
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End it, and with it every copy that still runs."""
+        """End every copy of ours that still runs. Who has started the process sees it end, when nobody is connected any more."""
         self._control.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
+
+    def _connect(self, name: str) -> socket.socket:
+        for _ in range(_STARTS):
+            control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
+                control.connect(f"\0{name}")
+                if control.recv(1):
+                    return control
+            control.close()
+            self._start(name)
+        raise AssertionError("the nursery does not start")
+
+    def _start(self, name: str) -> None:
+        """Returns when somebody listens, whether it is ours or one that was quicker, which leaves ours nothing to do."""
+        if self._process is not None:
+            self._process.wait()
+        ours, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.nursery_process", name, str(theirs)],
+            cwd=CHECKOUT,
+            env={"PATH": os.defpath},
+            pass_fds=(theirs,),
+            stdin=subprocess.DEVNULL,
+        )
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
 
     def ask(self, request: Mapping[str, Any], files: Sequence[int] = ()) -> int:
         """Its answer, a number."""

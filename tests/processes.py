@@ -13,6 +13,7 @@ import psutil
 
 from app.core.resilience import SystemClock
 from app.core.security import TokenKey, TokenService, known_roles, known_scopes
+from tests.apps import client_at
 from tests.nursery import Child, start
 
 SECRET = "a-secret-of-these-tests-with-over-32-bytes"
@@ -56,7 +57,7 @@ async def api_process(environment: Mapping[str, str], program: Sequence[str] = S
     base = f"http://{host}:{port}"
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
     try:
-        async with httpx2.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
+        async with client_at(base, timeout=PATIENCE_S, limits=limits) as client:
             api = Api(process, client)
             await api.wait_ready()
             yield api

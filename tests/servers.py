@@ -5,8 +5,9 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -52,12 +53,42 @@ def remove_left_overs() -> None:
                 shutil.rmtree(lock.parent, ignore_errors=True)
 
 
+class Pattern(EmbeddedPostgres):
+    """New data of which others are copies: to make them takes ten times as long as to copy them. Is never started."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, durable=False)
+
+    def make(self) -> None:
+        """Once, before the first copy."""
+        self.account.make_folder(self.folder)
+        self._initialise()
+
+
+class CopiedPostgres(EmbeddedPostgres):
+    """A server whose data and password are a copy of those of another, which does not run meanwhile."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        super().__init__(folder, durable=False)
+        self._source = source
+
+    def copy(self) -> None:
+        """What the first start does besides, for a server that somebody else starts."""
+        self.account.make_folder(self.folder)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        parts = [self._source / name for name in ("password", "data")]
+        subprocess.run(["cp", "-a", *parts, self.folder], check=True)
+
+
 class SharedServers:
     """One PostgreSQL and one Valkey for a whole run; under xdist the controller starts them and the workers get ``values``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+        self.pattern = Pattern(folder / "pattern")
+        self.postgres = CopiedPostgres(folder / "postgres", self.pattern.folder)
         self.valkey = EmbeddedValkey(folder / "valkey", durable=False)
 
     @classmethod
@@ -66,6 +97,7 @@ class SharedServers:
         servers = cls(new_folder())
         try:
             servers.valkey.launch()
+            servers.pattern.make()
             servers.postgres.start()
             servers.valkey.wait_ready()
         except BaseException:
@@ -81,7 +113,11 @@ class SharedServers:
     @property
     def values(self) -> dict[str, str]:
         """What a worker needs, as plain text: xdist carries no objects."""
-        return {"postgres": self.postgres.url("{}"), "valkey": self.valkey.url(0)}
+        return {
+            "postgres": self.postgres.url("{}"),
+            "valkey": self.valkey.url(0),
+            "pattern": str(self.pattern.folder),
+        }
 
 
 class PrivateServer:
@@ -120,11 +156,25 @@ class PrivateServer:
     def cont(self) -> None:
         """Let it go on after ``stop_signal``."""
         for process in self._family():
-            process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # One whose client has left ends as soon as it goes on.
+                process.send_signal(signal.SIGCONT)
 
     def _family(self) -> list[psutil.Process]:
         process = psutil.Process(self.pid)
         return [process, *process.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def new_valkey() -> Iterator[PrivateServer]:
+    """A valkey-server of the caller's own."""
+    folder = new_folder()
+    server = EmbeddedValkey(folder / "valkey", durable=False)
+    server.start()
+    yield PrivateServer(server, server.url)
+    server.kill()
+    shutil.rmtree(folder)
 
 
 def url_of(values: Mapping[str, str], database: str) -> str:

@@ -96,4 +96,7 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
             ):
                 await session.execute(text(f"DELETE FROM {table} WHERE {column} = :id"), {"id": str(user.id)})
             await session.execute(text("DELETE FROM audit_events WHERE subject_id = :id"), {"id": user.id})
+            await session.execute(
+                text("DELETE FROM webhook_endpoints WHERE owner = :id"), {"id": str(user.id)}
+            )
             await session.commit()

@@ -13,30 +13,31 @@ import asyncpg
 
 from app.dev import EmbeddedPostgres
 from app.dev._process import under
-from tests.servers import new_folder
+from tests.servers import CopiedPostgres, new_folder
 
 # Whoever wants to be sure that the standby shows his commit says synchronous_commit = remote_apply; nobody else waits for it.
 _PRIMARY = ("synchronous_standby_names=*",)
 _STANDBY = ("max_standby_streaming_delay=0", "wal_retrieve_retry_interval=50ms")
 
 
-class _Server(EmbeddedPostgres):
-    """An embedded server with options of the test's own."""
+def _words(options: tuple[str, ...]) -> list[str]:
+    return [part for option in options for part in ("-c", option)]
 
-    options: tuple[str, ...] = _PRIMARY
 
+class _Primary(CopiedPostgres):
     def command(self) -> list[str]:
-        return [*super().command(), *(part for option in self.options for part in ("-c", option))]
+        return [*super().command(), *_words(_PRIMARY)]
 
 
-class _Copy(_Server):
+class _Standby(EmbeddedPostgres):
     """A server whose data is copied from another, which it then follows."""
-
-    options = _STANDBY
 
     def __init__(self, folder: Path, source: EmbeddedPostgres) -> None:
         super().__init__(folder, durable=False)
         self._source = source
+
+    def command(self) -> list[str]:
+        return [*super().command(), *_words(_STANDBY)]
 
     def _initialise(self) -> None:
         password = self.folder / "password"
@@ -55,9 +56,9 @@ class _Copy(_Server):
 class Pair:
     """Both servers, and what a test does to the standby."""
 
-    def __init__(self, folder: Path) -> None:
-        self.primary = _Server(folder / "primary", durable=False)
-        self.standby = _Copy(folder / "standby", self.primary)
+    def __init__(self, folder: Path, pattern: Path) -> None:
+        self.primary = _Primary(folder / "primary", pattern)
+        self.standby = _Standby(folder / "standby", self.primary)
 
     def start(self) -> None:
         self.primary.start()
@@ -100,10 +101,10 @@ async def _connection(url: str) -> Any:
 
 
 @contextlib.contextmanager
-def replicated() -> Iterator[Pair]:
-    """A pair of the caller's own."""
+def replicated(pattern: str) -> Iterator[Pair]:
+    """A pair of the caller's own, with copies of this data."""
     folder = new_folder()
-    pair = Pair(folder)
+    pair = Pair(folder, Path(pattern))
     try:
         pair.start()
         yield pair

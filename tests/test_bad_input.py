@@ -94,6 +94,13 @@ GATED = (
     Endpoint("GET", "/api-keys/{key_id}", missing=True),
     Endpoint("DELETE", "/api-keys/{key_id}", missing=True),
     Endpoint("POST", "/api-keys/{key_id}/rotate", json={"overlap_s": 60}, missing=True),
+    Endpoint("POST", "/webhooks", json={"url": "https://8.8.8.8/hook"}),
+    Endpoint("GET", "/webhooks"),
+    Endpoint("DELETE", "/webhooks/{webhook_id}", missing=True),
+    Endpoint("POST", "/webhooks/{webhook_id}/rotate", missing=True),
+    Endpoint("GET", "/webhooks/{webhook_id}/deliveries", missing=True),
+    Endpoint("POST", "/webhooks/{webhook_id}/test", missing=True),
+    Endpoint("POST", "/webhooks/deliveries/{delivery_id}/retry", missing=True),
     Endpoint("POST", "/records", json={"name": "new"}, scope="write:records"),
     Endpoint("GET", "/records", scope="read:records", role="db_reader"),
     Endpoint("GET", "/records/{record_id}", scope="read:records", role="db_reader", closed="records_get"),
@@ -120,6 +127,12 @@ GATED = (
     Endpoint("GET", "/db-monitor/slow-queries", scope="read:monitor"),
     Endpoint("GET", "/db-monitor/slow-queries/{queryid}", scope="read:monitor", missing=True),
     Endpoint("POST", "/db-monitor/optimize-query", json={"queryid": "1"}, scope="read:monitor", missing=True, cap=131_072),
+    Endpoint("POST", "/heavy-calc", json={"size": 1000}, scope="run:cpu_job", role="cpu_user", closed="heavy_calc", status=202),
+    Endpoint("GET", "/jobs"),
+    Endpoint("GET", "/jobs/{job_id}", missing=True),
+    Endpoint("GET", "/jobs/{job_id}/events", missing=True),
+    Endpoint("POST", "/jobs/{job_id}/cancel", missing=True),
+    Endpoint("POST", "/jobs/{job_id}/retry", missing=True),
     Endpoint("GET", "/external-data", query="?query=x", scope="read:external", role="io_user", needs_database=False),
     Endpoint("GET", "/credits", scope="read:credits"),
     Endpoint("GET", "/credits/ledger", scope="read:credits"),
@@ -147,6 +160,11 @@ PAGES = (
     Endpoint("GET", "/ui/db-monitor/cache", scope="read:monitor"),
     Endpoint("GET", "/ui/db-monitor/n-plus-one", scope="read:monitor"),
     Endpoint("GET", "/ui/db-monitor/server", scope="read:monitor"),
+    Endpoint("GET", "/ui/jobs", scope="read:jobs"),
+    Endpoint("GET", "/ui/jobs/{job_id}", scope="read:jobs", missing=True),
+    Endpoint("POST", "/ui/jobs/retry-dead", form={"name": "nothing"}, scope="write:jobs", cap=65_536),
+    Endpoint("POST", "/ui/jobs/{job_id}/cancel", form={}, scope="write:jobs", cap=65_536, missing=True),
+    Endpoint("POST", "/ui/jobs/{job_id}/retry", form={}, scope="write:jobs", cap=65_536, missing=True),
     Endpoint("GET", "/ui/policies", scope="read:policies", role="admin"),
 )
 DOCS = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
@@ -159,7 +177,10 @@ SAMPLES = {
     "dependency": "external_data",
     "session_id": NOBODY,
     "key_id": NOBODY,
+    "webhook_id": NOBODY,
+    "delivery_id": NOBODY,
     "user_id": NOBODY,
+    "job_id": NOBODY,
     "role": "db_reader",
     "scope": "read:records",
     "table_name": "public.records",
@@ -204,6 +225,8 @@ def settings(postgres_url: str, valkey_url: str) -> Settings:
     return Settings(
         _env_file=None, app_env="test", database_url=postgres_url, valkey_url=valkey_url, valkey_timeout_ms=2000,
         login={"failed_auth_per_ip": 100_000},
+        # Two at once is too few for tests that ask many times.
+        policy_variables={"POLICIES__HEAVY_CALC__RATE_LIMIT__USER__MAX_TOKENS": "1000"},
     )  # fmt: skip
 
 
@@ -608,13 +631,15 @@ class TestCredentials:
 
     @each([endpoint for endpoint in GATED if endpoint.scope])
     async def test_a_missing_scope_is_403_that_names_it(self, site: Site, endpoint: Endpoint) -> None:
-        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=["run:cpu_job"])), 403)
+        other = "run:cpu_job" if endpoint.scope != "run:cpu_job" else "read:records"
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(scopes=[other])), 403)
         assert body["missing_scopes"] == [endpoint.scope]
         assert str(endpoint.scope) in body["detail"]
 
     @each([endpoint for endpoint in GATED if endpoint.role])
     async def test_a_missing_role_is_403_that_names_it(self, site: Site, endpoint: Endpoint) -> None:
-        body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=["cpu_user"])), 403)
+        other = "cpu_user" if endpoint.role != "cpu_user" else "db_reader"
+        body = assert_problem(await send(site, endpoint, headers=site.bearer(roles=[other])), 403)
         assert body["required_roles"] == [endpoint.role]
 
     @each([endpoint for endpoint in GATED if endpoint.scope])
@@ -677,7 +702,11 @@ class TestHeaders:
 
     async def test_thousands_of_headers_are_headers(self, site: Site) -> None:
         headers = [(b"x-%d" % number, b"1") for number in range(5000)]
-        assert (await site.client.get("/live", headers=headers)).status_code == 200
+        # Made without the client, which would look for cookies among them: 5,000 times 5,000 comparisons.
+        request = httpx2.Request("GET", "http://test/live", headers=headers)
+        answer = await site.client.send(request)
+        assert len(request.headers) > 5000
+        assert answer.status_code == 200
 
 
 SAFEST_FIRST = ("GET", "PUT", "PATCH", "POST", "DELETE")

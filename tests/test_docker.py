@@ -12,6 +12,7 @@ import yaml
 from fastapi import FastAPI
 
 from app.settings import Settings
+from app.settings._groups import JobsSettings
 from tests.cases import each_case
 from tests.containers import (
     ROOT,
@@ -54,7 +55,7 @@ class TestDockerfile:
 
 class TestCompose:
     def test_services_are_the_whole_system(self) -> None:
-        assert set(services()) == {"migrate", "api", "postgres", "valkey", "prometheus", "grafana"}
+        assert set(services()) == {"migrate", "api", "worker", "postgres", "valkey", "prometheus", "grafana"}
 
     def test_images_name_at_least_a_minor_version(self) -> None:
         images = [service["image"] for service in services().values()]
@@ -83,7 +84,7 @@ class TestCompose:
         assert settings.metrics.token is not None
 
     def test_our_containers_are_locked_down(self) -> None:
-        for name in ("api", "migrate"):
+        for name in ("api", "worker", "migrate"):
             service = services()[name]
             assert service["read_only"] is True
             assert service["tmpfs"] == ["/tmp"]
@@ -105,6 +106,18 @@ class TestCompose:
         grace = int(services()["api"]["stop_grace_period"].removesuffix("s"))
         assert grace > Settings.model_fields["shutdown_grace_s"].default
 
+    def test_worker_gets_more_time_to_stop_than_jobs_in_work_get_and_says_how_it_is(self) -> None:
+        worker = services()["worker"]
+        grace = int(worker["stop_grace_period"].removesuffix("s"))
+        assert grace > JobsSettings.model_fields["grace_s"].default
+        assert worker["command"][-2:] == ["app", "worker"]
+        assert (
+            f"127.0.0.1:{worker['environment']['JOBS__HEALTH_PORT']}/live"
+            in worker["healthcheck"]["test"][-1]
+        )
+        assert worker["environment"].items() >= services()["api"]["environment"].items()
+        assert worker["environment"].keys() <= {name for name, _, _ in described()}
+
     def test_data_is_on_volumes(self) -> None:
         mounted = {
             volume.partition(":")[0]
@@ -123,7 +136,7 @@ class TestMonitoring:
         assert '"$$METRICS__TOKEN" > /tmp/metrics_token' in prometheus["entrypoint"][2]
         assert "METRICS__TOKEN" in prometheus["environment"]
         assert "/tmp" in prometheus["tmpfs"]
-        assert job["static_configs"] == [{"targets": ["api:8000"]}]
+        assert job["static_configs"] == [{"targets": ["api:8000", "worker:8001"]}]
 
     async def test_dashboard_asks_only_for_metrics_that_the_service_has(
         self, app: FastAPI, client: httpx2.AsyncClient

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 
-import httpx2
 import psutil
 import pytest
 from valkey.asyncio import Valkey
@@ -20,6 +20,7 @@ from valkey.exceptions import ConnectionError as NoConnection
 
 from app.dev import server_account
 from app.dev._wheels import valkey_server
+from tests.apps import client_at
 from tests.containers import (
     ROOT,
     SECRETS,
@@ -41,6 +42,7 @@ class TestImage:
         self, postgres_url: str, valkey_url: str, tmp_path: Path
     ) -> None:
         root = image_files(tmp_path / "srv")
+        copy_compiled(root)
         before = sorted(root.rglob("*"))
         port = free_port()
         environment = environment_of_the_api() | {
@@ -49,7 +51,7 @@ class TestImage:
         }  # fmt: skip
         with running(json.loads(instruction("CMD")), root, environment) as process:
             await become_healthy(root, environment, process)
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with client_at(f"http://127.0.0.1:{port}") as client:
                 ready = await client.get("/ready")
                 scraped = await client.get(
                     "/metrics", headers={"Authorization": f"Bearer {SECRETS['METRICS__TOKEN']}"}
@@ -74,9 +76,18 @@ def image_files(root: Path) -> Path:
         relative = path.relative_to(ROOT)
         if path.is_file() and "__pycache__" not in relative.parts and is_in_context(str(relative)):
             (root / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, root / relative)
+            shutil.copy2(path, root / relative)
     assert not (root / "app/dev").exists()
     return root
+
+
+def copy_compiled(root: Path) -> None:
+    """What Python has made of these files already: to compile them all takes longer than to import them."""
+    for path in root.glob("app/**/*.py"):
+        compiled = Path(cache_from_source(str(ROOT / path.relative_to(root))))
+        if compiled.exists():
+            (path.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copyfile(compiled, path.parent / "__pycache__" / compiled.name)
 
 
 def healthcheck() -> list[str]:
@@ -86,6 +97,8 @@ def healthcheck() -> list[str]:
 
 async def become_healthy(root: Path, environment: Mapping[str, str], process: subprocess.Popen[str]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
+        # An interpreter for each question would keep the server from starting.
+        await listening(int(environment["PORT"]))
         while True:
             check = await asyncio.create_subprocess_exec(
                 *healthcheck(), cwd=root, env=environment, stderr=asyncio.subprocess.DEVNULL
@@ -93,6 +106,17 @@ async def become_healthy(root: Path, environment: Mapping[str, str], process: su
             if await check.wait() == 0:
                 return
             assert process.poll() is None, "the server has ended"
+
+
+async def listening(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        return
 
 
 def free_port() -> int:

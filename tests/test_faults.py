@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import httpx2
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from tests.apps import client_at
 from tests.processes import PATIENCE_S, Api, api_process, bearer
 from tests.servers import PrivateServer
 
@@ -155,7 +154,7 @@ async def test_a_process_that_is_told_to_stop_finishes_what_it_has_begun(
 async def is_open(api: Api) -> bool:
     """Whether strangers are still let in; while they are, they are served or told that it is over."""
     try:
-        async with httpx2.AsyncClient(base_url=api.client.base_url) as stranger:
+        async with client_at(api.client.base_url) as stranger:
             answer = await stranger.get("/users/me")
     except httpx2.TransportError:
         return False
@@ -184,45 +183,3 @@ async def test_two_processes_on_one_store_let_exactly_the_limit_pass(
             *(attempt((one, other)[number % 2], number) for number in range(10 * quota))
         )
     assert Counter(statuses) == {401: quota, 429: 9 * quota}
-
-
-async def test_metrics_of_several_workers_are_their_sum(environment: dict[str, str], tmp_path: Path) -> None:
-    async with api_process(environment | {"WORKERS": "2", "TMPDIR": str(tmp_path)}) as api:
-        sent = 0
-        deadline = time.monotonic() + PATIENCE_S
-        while len(await shares(api, tmp_path)) < 2:
-            assert time.monotonic() < deadline, "one worker gets all requests"
-            await asyncio.gather(*(fresh_request(api) for _ in range(20)))
-            sent += 20
-        for _ in range(5):
-            while await total(api) < sent:
-                assert time.monotonic() < deadline, "the workers' numbers do not add up"
-            assert await total(api) == sent
-
-
-async def fresh_request(api: Api) -> None:
-    """On a connection of its own, which either worker may accept."""
-    async with httpx2.AsyncClient(base_url=api.client.base_url, timeout=PATIENCE_S) as client:
-        assert (await client.get("/nothing")).status_code == 404
-
-
-async def shares(api: Api, folder: Path) -> set[str]:
-    """The workers that have counted a request of ours."""
-    await total(api)
-    return await asyncio.to_thread(counting_files, folder)
-
-
-def counting_files(folder: Path) -> set[str]:
-    files = {file.name: file.read_bytes() for file in folder.glob("gatehouse-metrics-*/counter_*.db")}
-    return {name for name, content in files.items() if b'"handler": "none"' in content}
-
-
-async def total(api: Api) -> float:
-    async with httpx2.AsyncClient(base_url=api.client.base_url, timeout=PATIENCE_S) as client:
-        text = (await client.get("/metrics")).text
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "http_requests_total" and sample.labels["status"] == "404"
-    )

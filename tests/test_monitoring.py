@@ -64,7 +64,7 @@ def test_every_alert_has_a_test_in_which_it_fires_and_is_in_the_table() -> None:
     assert (
         set(
             re.findall(
-                r"`((?:Database|Service|Requests|Store|Policies|Breaker)[A-Za-z]+)`",
+                r"`((?:Database|Service|Requests|Store|Policies|Breaker|Jobs|Job)[A-Za-z]+)`",
                 (HERE / "README.md").read_text(),
             )
         )

@@ -11,10 +11,13 @@ FOUND = {"items": [{"id": "1", "title": "one"}]}
 
 
 class Upstream:
-    """``requests`` are the heads of what it was asked. Without being told otherwise it answers with ``FOUND``."""
+    """``requests`` are the heads of what it was asked, ``bodies`` what came with them. Without being told otherwise it answers with
+    ``FOUND``.
+    """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.bodies: list[bytes] = []
         self.connections = 0
         self.port = 0
         self._script: list[bytes | None] = []
@@ -54,7 +57,9 @@ class Upstream:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.bodies.append(await reader.readexactly(int(fields_of(head).get("content-length", "0"))))
+        self.requests.append(head)
         answer = self._script.pop(0) if self._script else self._usual
         if answer is None:
             await asyncio.Event().wait()
@@ -78,6 +83,12 @@ def reply(content: Any = None, status: int = 200, *, body: bytes | None = None, 
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
     return (head + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n").encode() + sent
+
+
+def fields_of(head: str) -> dict[str, str]:
+    """The fields of a request, their names in lower case."""
+    lines = (line.partition(":") for line in head.split("\r\n")[1:] if line)
+    return {name.lower(): value.strip() for name, _, value in lines}
 
 
 @contextlib.asynccontextmanager

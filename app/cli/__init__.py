@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli._credit_commands import credits_app
+from app.cli._job_commands import jobs
 from app.cli._key_commands import keys
 from app.cli._migration_commands import migrations
 from app.cli._output import Json, print_json, print_lines
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     name="app",
-    help="Gatehouse: serve, migrate, seed, users, credits, keys, policies, doctor.",
+    help="Gatehouse: serve, work, migrate, seed, users, credits, keys, jobs, policies, doctor.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -35,6 +36,7 @@ cli.add_typer(seed, name="seed")
 cli.add_typer(users, name="users")
 cli.add_typer(credits_app, name="credits")
 cli.add_typer(keys, name="keys")
+cli.add_typer(jobs, name="jobs")
 
 
 def main() -> None:
@@ -48,8 +50,8 @@ def main() -> None:
 
 @cli.callback()
 def log_to_standard_error(context: typer.Context) -> None:
-    """Gatehouse: serve, migrate, seed, users, credits, keys, policies, doctor."""
-    if context.invoked_subcommand == "serve":
+    """Gatehouse: serve, work, migrate, seed, users, credits, keys, jobs, policies, doctor."""
+    if context.invoked_subcommand in {"serve", "worker"}:
         return  # the application configures its log itself
     import structlog
 
@@ -67,6 +69,32 @@ def serve(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     from app.settings import Settings
 
     raise typer.Exit(serve(Settings(), fd=fd))
+
+
+@cli.command()
+def worker(
+    queues: Annotated[
+        str | None, typer.Option(help="Queues to take jobs from, with commas between; all without it.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Async jobs in work at once.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes for plain functions.")
+    ] = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run background jobs and the periodic work, until it is told to stop. The options go before JOBS__*."""
+    from app.cli._worker import UnknownQueue, with_options, work
+    from app.settings import Settings
+
+    names = None if queues is None else [name.strip() for name in queues.split(",")]
+    settings = with_options(Settings(), queues=names, concurrency=concurrency, processes=processes)
+    try:
+        code = work(settings, fd=fd)
+    except UnknownQueue as error:
+        raise typer.BadParameter(printable(str(error))) from None
+    raise typer.Exit(code)
 
 
 @cli.command()

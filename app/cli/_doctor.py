@@ -11,6 +11,7 @@ from typing import Any, get_args
 from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from app.cli._doctor_jobs import examine_jobs
 from app.cli._policies import policies
 from app.core.db import Database, pending
 from app.core.errors import ConfigurationError, GatehouseError
@@ -120,6 +121,7 @@ async def _postgres(settings: Settings) -> list[Finding]:
         async with asyncio.timeout(_BUDGET_S):
             version = (await database.probe()).server_version
             missing = await pending(database)
+            work = [] if missing else await examine_jobs(settings, database)
     except (GatehouseError, TimeoutError) as error:
         return [Finding("PostgreSQL", False, str(error) or "no answer")]
     finally:
@@ -133,6 +135,7 @@ async def _postgres(settings: Settings) -> list[Finding]:
             f"version {version} (15 to 18 are supported)",
         ),
         Finding("schema", not missing, schema),
+        *(Finding(*found) for found in work),
     ]
 
 

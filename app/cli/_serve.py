@@ -27,7 +27,7 @@ def serve(settings: Settings, *, fd: int | None = None) -> int:
     ``fd`` is a listening socket that was opened by whoever started us; otherwise we listen on ``settings.host`` and ``port``.
     Raises ``ConfigurationError`` when that address cannot be had.
     """
-    with _listener(settings, fd) as listener:
+    with listen(settings.host, settings.port, fd=fd, hint="set HOST or PORT") as listener:
         run = _serve_here if settings.workers == 1 else _serve_in_workers
         return run(_config(settings), listener)
 
@@ -121,14 +121,14 @@ def _config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config("app.cli._serve:application", **options)
 
 
-def _listener(settings: Settings, fd: int | None) -> socket.socket:
+def listen(host: str, port: int, *, fd: int | None, hint: str) -> socket.socket:
+    """A listening socket: ``fd`` if there is one. Raises ConfigurationError, with ``hint``, when the address cannot be had."""
     if fd is not None:
         return socket.socket(fileno=fd)
-    host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; set HOST or PORT"
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; {hint}"
         ) from None

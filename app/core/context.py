@@ -41,7 +41,7 @@ class RequestContext(NamedTuple):
 
     A named tuple, because two are made per request and a frozen dataclass costs five times as much.
     ``policy`` is the name of the policy that gates the endpoint, ``route`` its path template, ``deadline`` a reading of the monotonic
-    clock in seconds.
+    clock in seconds, ``job_id`` the job that runs.
     """
 
     request_id: str | None = None
@@ -53,6 +53,7 @@ class RequestContext(NamedTuple):
     deadline: float | None = None
     traceparent: str | None = None
     route: str | None = None
+    job_id: str | None = None
 
 
 _EMPTY = RequestContext()

@@ -1,4 +1,4 @@
-"""`make run`: servers, schema, users, API; and everything stopped again, whatever ends it."""
+"""`make run`: servers, schema, users, API, worker; and everything stopped again, whatever ends it."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ from types import FrameType
 from pydantic import ValidationError
 
 from app.core.errors import GatehouseError
-from app.dev._api import SERVE, Api, listen
 from app.dev._local import CLONE, LocalFolder
 from app.dev._process import ServerFailed, ServerProcess
+from app.dev._program import SERVE, WORK, Program, listen
 from app.dev._welcome import welcome
 from app.dev.postgres import EmbeddedPostgres
 from app.dev.valkey import EmbeddedValkey
@@ -27,21 +27,26 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Runner:
-    """One run for one clone. ``serve`` is the API's command line, replaced in tests; ``until_orphaned`` ends the run when the
-    process that started us (make) has gone.
+    """One run for one clone. ``serve`` and ``work`` are the command lines of the API and of the worker, replaced in tests;
+    ``until_orphaned`` ends the run when the process that started us (make) has gone.
 
     Not for production: use `python -m app serve` under a process manager.
     """
 
     def __init__(
-        self, clone: Path = CLONE, *, serve: Sequence[str] = SERVE, until_orphaned: bool = False
+        self,
+        clone: Path = CLONE,
+        *,
+        serve: Sequence[str] = SERVE,
+        work: Sequence[str] = WORK,
+        until_orphaned: bool = False,
     ) -> None:
         self._clone = clone
-        self._serve = serve
+        self._commands = {"The API": serve, "The worker": work}
         self._parent = os.getppid() if until_orphaned else None
         self._servers: list[ServerProcess] = []
         self._postgres: EmbeddedPostgres | None = None
-        self._api: Api | None = None
+        self._programs: list[Program] = []
         self._grace_s = 10.0
         self._stopping = False
 
@@ -65,20 +70,31 @@ class Runner:
 
     def _start(self) -> None:
         settings = Settings()
-        self._grace_s = settings.shutdown_grace_s
+        self._grace_s = max(settings.shutdown_grace_s, settings.jobs.grace_s)
         local = LocalFolder(self._clone)
         local.lock()
-        with listen(settings.host, settings.port) as listener:
+        with listen(settings.host, settings.port) as listener, listen("127.0.0.1", 0) as probes:
             url = _url(listener, settings.host)
             local.announce(f"process {os.getpid()}, {url}")
             environment = self._launch_servers(settings, local)
-            self._api = Api(listener, {**os.environ, **environment}, clone=CLONE, command=self._serve)
-            self._api.launch()
+            self._launch_programs((listener, probes), settings, {**os.environ, **environment})
             local.write_environment({"HOST": settings.host, "PORT": str(settings.port), **environment})
             credentials = self._prepare(environment.get("DATABASE_URL") or settings.postgres_url or "", local)
-            self._api.wait_ready()
+            for program in self._programs:
+                program.wait_ready()
         sys.stdout.write(welcome(url, credentials, local.path))
         sys.stdout.flush()
+
+    def _launch_programs(
+        self, listeners: tuple[socket.socket, ...], settings: Settings, environment: dict[str, str]
+    ) -> None:
+        """The API, and a worker, which needs few processes on somebody's own machine; it says on a port of its own whether it is ready."""
+        if "processes" not in settings.jobs.model_fields_set:
+            environment |= {"JOBS__PROCESSES": "1"}
+        for listener, (name, command) in zip(listeners, self._commands.items(), strict=True):
+            program = Program(listener, environment, name=name, clone=CLONE, command=command)
+            self._programs.append(program)
+            program.launch()
 
     def _launch_servers(self, settings: Settings, local: LocalFolder) -> dict[str, str]:
         """Launch what has no URL yet, all at once; returns what the API's environment needs besides ours."""
@@ -114,16 +130,19 @@ class Runner:
     def _watch(self) -> None:
         """Return when make has gone; raise ``ServerFailed`` when something that we started stops by itself."""
         while self._parent is None or os.getppid() == self._parent:
-            for part in (*self._servers, self._api):
-                if part is not None and not part.is_running:
+            parts: list[ServerProcess | Program] = [*self._servers, *self._programs]
+            for part in parts:
+                if not part.is_running:
                     raise ServerFailed(f"{part.name} stopped by itself: {part.last_words()}")
             time.sleep(WATCH_S)
 
     def _stop(self) -> None:
-        """The API first, because its last requests need the servers."""
+        """The API and the worker first, because their last requests and jobs need the servers."""
         self._stopping = True
-        if self._api is not None:
-            self._api.stop(self._grace_s + 2)
+        for program in self._programs:
+            program.ask_to_stop()
+        for program in self._programs:
+            program.stop(self._grace_s + 2)
         for server in self._servers:
             server.ask_to_stop()
         for server in self._servers:
@@ -132,12 +151,12 @@ class Runner:
             signal.signal(number, signal.SIG_IGN)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """The first signal stops in order; another one does not wait for requests in flight."""
+        """The first signal stops in order; another one does not wait for requests in flight and jobs in work."""
         if not self._stopping:
             self._stopping = True
             raise KeyboardInterrupt
-        if self._api is not None:
-            self._api.hurry()
+        for program in self._programs:
+            program.hurry()
 
 
 def _keys(settings: Settings, local: LocalFolder) -> dict[str, str]:

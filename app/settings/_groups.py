@@ -182,6 +182,45 @@ class MonitorSettings(Group):
     )
 
 
+class JobsSettings(Group):
+    """Background jobs, and the worker that runs them."""
+
+    queues: list[str] = Field(
+        default=[],
+        description="Queues that a worker takes jobs from, as JSON; none: those of all declared jobs",
+    )
+    concurrency: int = Field(
+        default=64, ge=1, le=10_000, description="Async jobs that one worker has in work at once"
+    )
+    processes: int = Field(
+        default=2, ge=1, le=256, description="Processes of one worker for plain functions, one job each"
+    )
+    grace_s: int = Field(
+        default=30, ge=0, le=3600, description="Seconds that jobs in work get when a worker stops"
+    )
+    silent_s: float = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a worker's jobs are given to others",
+    )
+    keep_days: int = Field(default=30, ge=1, le=3650, description="Days that jobs are kept after their end")
+    webhooks_http: bool = Field(
+        default=False, description="Let webhooks go to http:// too; for development, refused in production"
+    )
+    webhooks_private: bool = Field(
+        default=False,
+        description="Let webhooks go to private networks and this machine; never to cloud metadata addresses",
+    )
+    health_host: str = Field(default="127.0.0.1", description="Address of a worker's probes and metrics")
+    health_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port of a worker's /live, /ready and /metrics; none: they are not served",
+    )
+
+
 class ExternalDataSettings(Group):
     """The service that ``GET /external-data`` asks."""
 

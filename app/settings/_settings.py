@@ -27,6 +27,7 @@ from app.settings._groups import (
     ApiKeySettings,
     CorsSettings,
     ExternalDataSettings,
+    JobsSettings,
     LoginSettings,
     LogSettings,
     MetricsSettings,
@@ -257,6 +258,7 @@ class Settings(BaseSettings):
     login: LoginSettings = LoginSettings()
     mfa: MfaSettings = MfaSettings()
     monitor: MonitorSettings = MonitorSettings()
+    jobs: JobsSettings = JobsSettings()
     api_key: ApiKeySettings = ApiKeySettings()
     external_data: ExternalDataSettings = ExternalDataSettings()
     mail: MailSettings = MailSettings()
@@ -475,6 +477,10 @@ class Settings(BaseSettings):
                 "OIDC names an address that is not https: whoever stands between could sign tokens",
             ),
             ("*" in self.cors.origins, "CORS__ORIGINS contains *"),
+            (
+                self.jobs.webhooks_http,
+                "JOBS__WEBHOOKS_HTTP is on: whoever stands between could read messages",
+            ),
             (not self.encryption_keys and self.db_encryption_key is None, "ENCRYPTION_KEYS is not set"),
             (self.embedded_servers, "EMBEDDED_SERVERS is on: the database is a development server"),
             (self.postgres_url is None, "DATABASE_URL is not set"),

@@ -17,6 +17,7 @@ from app.settings import Settings
 from tests.apps import client_of, running, served
 from tests.browser.screens import EMAIL, PASSWORD, Screens
 from tests.browser.seeded import seed
+from tests.browser.seeded_jobs import seed_jobs
 from tests.browser.shop import SHOP
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
@@ -66,12 +67,13 @@ async def address(make_settings: Callable[..., Settings], database: Database) ->
             EMAIL,
             PASSWORD,
             roles=["admin"],
-            scopes=["read:policies", "read:monitor", "write:monitor"],
+            scopes=["read:policies", "read:monitor", "write:monitor", "read:jobs", "write:jobs"],
         )
     hasher.close()
     made = create_app(make_settings(monitor={"track_latency": True}), registry=(*FEATURES, SHOP))
     async with running(made) as app:
         await seed(app, database)
+        await seed_jobs(database)
         async with client_of(app) as client:
             for count in (25, 30):
                 assert (await client.get(f"/shop/orders?count={count}")).status_code == 200

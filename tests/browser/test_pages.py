@@ -5,11 +5,17 @@ from playwright.async_api import Page
 
 from tests.browser.screens import NARROW, WIDE, Screens, assert_contrast, assert_fits, assert_readable
 from tests.browser.seeded import HOSTILE
+from tests.browser.seeded_jobs import DEAD, RUNNING
 
 M = "/ui/db-monitor"
 PATHS = {
     "pages": "/ui",
     "policies": "/ui/policies",
+    "jobs": "/ui/jobs",
+    "jobs-dead": "/ui/jobs?status=dead",
+    "jobs-empty": "/ui/jobs?owner=nobody",
+    "job-dead": f"/ui/jobs/{DEAD}",
+    "job-running": f"/ui/jobs/{RUNNING}",
     "overview": M,
     "queries": f"{M}/queries?window=7d",
     "explain": f"{M}/explain",

@@ -1,30 +1,30 @@
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
-from app.core.db import Database, upgrade
+from app.core.db import Database
 from app.core.valkey import ValkeyClient
-from app.dev import EmbeddedPostgres, EmbeddedValkey
+from app.dev import EmbeddedValkey
 from tests.chaos.stage import TABLES, Stage
+from tests.migrated import migrated
 from tests.processes import Api
-from tests.servers import PrivateServer, new_folder
+from tests.servers import CopiedPostgres, PrivateServer, new_folder
 
 
 @pytest.fixture(scope="package")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+async def stage(servers: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """Servers of these tests' own. A test that kills one starts it again."""
     folder = new_folder()
-    postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+    postgres = CopiedPostgres(folder / "postgres", await migrated(servers["pattern"]))
     valkey = EmbeddedValkey(folder / "valkey", durable=False)
     try:
         valkey.launch()
         postgres.start()
         valkey.wait_ready()
-        await upgrade(postgres.url())
         pool = asyncpg.create_pool(postgres.url().replace("+asyncpg", ""), min_size=0, max_size=5)
         await pool
         database, store = Database(postgres.url()), ValkeyClient(valkey.url(), timeout_s=5.0)

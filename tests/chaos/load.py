@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from itertools import chain, count, cycle
 from typing import NamedTuple
@@ -144,6 +144,14 @@ class Load:
         """Seconds until each process has said 503 to an order of each kind. Who was told so goes on asking for it."""
         wanted = {(kind, id(api)) for kind in ORDERS for api in self._apis}
         return await self._until(lambda told: told.answer.status_code == 503, wanted, PATIENCE_S)
+
+    async def until_told(self, kinds: Set[str]) -> list[Told]:
+        """What is told from now on, until each process has said something to each kind."""
+        first = len(self.told)
+        await self._until(
+            lambda told: True, {(kind, id(api)) for kind in kinds for api in self._apis}, PATIENCE_S
+        )
+        return self.told[first:]
 
     async def _until(
         self, counts: Callable[[Told], bool], missing: set[tuple[str, int]], within_s: float

@@ -1,20 +1,20 @@
 """Whatever is typed at the command line: one clear line and the right exit code, never a traceback, and nothing is done."""
 
+import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.cli._policies import policies
+from app.settings import Settings
 from tests.cli.test_commands import Command, Outcome, command, servers_environment
+from tests.nursery import run
 
 __all__ = ["command", "servers_environment"]
 USER = "op@example.com"
-ROOT = Path(__file__).parents[2]
 TEXTS = {
     "empty": "",
     "blank": " ",
@@ -108,17 +108,20 @@ def test_a_password_that_is_none_is_refused(command: Command, password: str) -> 
     assert_refused(command("users", "create", USER, "--password-stdin", stdin=password))
 
 
+# As Python starts without a file 0: sys.stdin is None, and the number is free for the next file.
+CLOSED = f"""
+import os, runpy, sys
+
+os.close(0)
+sys.stdin = sys.__stdin__ = None
+sys.argv = ["app", "users", "create", {USER!r}, "--password-stdin"]
+runpy.run_module("app", run_name="__main__")
+"""
+
+
 def test_a_closed_standard_input_is_wrong_usage(tmp_path: Path) -> None:
-    line = f"exec {sys.executable} -m app users create {USER} --password-stdin <&-"
-    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["/bin/sh", "-c", line], check=False, cwd=tmp_path, env=environment, capture_output=True, timeout=60
-    )
-    assert (done.returncode, b"Traceback" in done.stderr, b"standard input" in done.stderr) == (
-        2,
-        False,
-        True,
-    )
+    done = run("tests.program", environment={"PROGRAM": CLOSED}, folder=tmp_path)
+    assert (done.code, "Traceback" in done.errors, "standard input" in done.errors) == (2, False, True)
 
 
 def test_the_error_of_a_migration_says_what_is_wrong(command: Command) -> None:
@@ -131,6 +134,12 @@ def test_a_secret_that_is_no_text_is_named_and_not_shown(command: Command) -> No
     outcome = command("credits", "balance", USER, SECRET_KEY="\udcff" * 40)
     assert_refused(outcome)
     assert outcome.errors == "error: SECRET_KEY must be text: UTF-8\n"
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[Any]:
+    """The routes that ``policies --json`` prints; to put them together takes longer than to refuse a file."""
+    return asyncio.run(policies(Settings(_env_file=None, app_env="test")))
 
 
 def _with(**changes: Any) -> Callable[[Any], Any]:
@@ -161,12 +170,15 @@ def _with(**changes: Any) -> Callable[[Any], Any]:
 )
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["", "json"])
 def test_a_file_that_the_command_did_not_print_is_refused(
-    command: Command, tmp_path: Path, content: bytes | Callable[[Any], Any], form: list[str]
+    command: Command,
+    tmp_path: Path,
+    printed: list[Any],
+    content: bytes | Callable[[Any], Any],
+    form: list[str],
 ) -> None:
     file = tmp_path / "before.json"
     if not isinstance(content, bytes):
-        routes = command("policies", "--json").json["routes"]
-        content = json.dumps({"routes": content(routes)}).encode()
+        content = json.dumps({"routes": content(printed)}).encode()
     file.write_bytes(content)
     outcome = command("policies", f"--diff={file}", *form)
     assert_refused(outcome)

@@ -330,7 +330,7 @@ def test_doctor_finds_a_safe_configuration_safe(command: Command) -> None:
     report = command("doctor", "--json", **SAFE)
     assert report.code == 0, report.output
     assert {finding["name"] for finding in report.json["findings"]} == {
-        "configuration", "PostgreSQL", "schema", "Valkey", "Valkey memory", "policies",
+        "configuration", "PostgreSQL", "schema", "jobs", "Valkey", "Valkey memory", "policies",
     }  # fmt: skip
 
 

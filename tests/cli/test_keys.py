@@ -20,7 +20,12 @@ from tests.nursery import Child, start
 __all__ = ["command", "servers_environment"]
 OLD, NEW = "an old key of command tests of 32 bytes or more", "a new key of command tests of 32 bytes or more"
 BOTH = {"ENCRYPTION_KEYS": f"{NEW},{OLD}"}
-OWN_COLUMNS = ("mfa_factors.secret", "refresh_tokens.successor")
+OWN_COLUMNS = (
+    "mfa_factors.secret",
+    "refresh_tokens.successor",
+    "webhook_endpoints.former_secret",
+    "webhook_endpoints.secret",
+)
 OWN = "".join(f"{column}: 0 rotated, 0 unreadable, 0 left\n" for column in OWN_COLUMNS)
 STAYS = "stays.cause: 0 rotated, 0 unreadable, 0 left\n"
 

@@ -1,73 +1,24 @@
-"""`python -m app serve` as a real process."""
+"""`python -m app serve` as a real process. In an interpreter of its own: ``tests/dev/test_runner.py``."""
 
-import http.client
-import os
+import asyncio
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.cli._serve import _config, _draining_at_signal
 from app.settings import Settings
+from tests.apps import client_at
 from tests.dev.running import still_there
 from tests.nursery import run
+from tests.processes import PATIENCE_S, Api, api_process
 
-CHECKOUT = Path(__file__).parents[2]
 TIMEOUT_S = 60.0
-
-
-@contextmanager
-def serving(
-    environment: Mapping[str, str], *arguments: str, fd: int | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", *arguments],
-        cwd=CHECKOUT,
-        env={"PATH": os.defpath, **environment},
-        pass_fds=() if fd is None else (fd,),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        for member in family:
-            member.kill()
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def serving_on_a_socket(
-    environment: Mapping[str, str],
-) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
-    """The process and its address. Only it holds the socket, so that its end would be noticed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number = listener.fileno()
-        with serving(environment, "--fd", str(number), fd=number) as process:
-            address = listener.getsockname()
-            listener.close()
-            yield process, address
-
-
-def status_of(address: tuple[str, int], path: str, process: subprocess.Popen[str]) -> int:
-    """The answer's status, however long the server takes to start."""
-    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except OSError:
-        raise AssertionError(process.communicate(timeout=TIMEOUT_S)[1]) from None
-    finally:
-        connection.close()
 
 
 @pytest.fixture
@@ -76,28 +27,67 @@ def environment(postgres_url: str, valkey_url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_server_answers_and_ends_well_when_asked_to(
-    environment: dict[str, str], number: signal.Signals
+async def test_server_answers_and_ends_well(environment: dict[str, str], number: signal.Signals) -> None:
+    async with api_process(environment) as api:
+        assert (await api.client.get("/no-such-path")).status_code == 404
+        api.process.send_signal(number)
+        assert await asyncio.to_thread(api.process.wait, TIMEOUT_S) == 0
+
+
+async def test_workers_share_the_port_add_up_their_metrics_and_leave_nothing_behind(
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with serving_on_a_socket(environment) as (process, address):
-        assert status_of(address, "/no-such-path", process) == 404
-        process.send_signal(number)
-        assert process.wait(TIMEOUT_S) == 0
-
-
-def test_workers_share_the_port_and_leave_nothing_behind(environment: dict[str, str], tmp_path: Path) -> None:
-    environment |= {"WORKERS": "2", "TMPDIR": str(tmp_path)}
-    with serving_on_a_socket(environment) as (process, address):
-        assert status_of(address, "/no-such-path", process) == 404
-        family = psutil.Process(process.pid).children(recursive=True)
-        (folder,) = tmp_path.glob("gatehouse-metrics-*")
+    async with api_process(environment | {"WORKERS": "2", "TMPDIR": str(tmp_path)}) as api:
+        family = psutil.Process(api.process.pid).children(recursive=True)
+        folder = metrics_folder(tmp_path)
         workers = [member for member in family if "spawn_main" in " ".join(member.cmdline())]
         assert len(workers) == 2
         assert {member.environ()["PROMETHEUS_MULTIPROC_DIR"] for member in workers} == {str(folder)}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
+        await assert_the_numbers_add_up(api, folder)
+        api.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(api.process.wait, TIMEOUT_S) == 0
         assert still_there(family, timeout_s=10) == []
         assert not folder.exists()
+
+
+def metrics_folder(temporary: Path) -> Path:
+    (folder,) = temporary.glob("gatehouse-metrics-*")
+    return folder
+
+
+async def assert_the_numbers_add_up(api: Api, folder: Path) -> None:
+    # Each request comes on a connection of its own, which either worker may accept.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    async with client_at(api.client.base_url, timeout=PATIENCE_S, limits=limits) as client:
+        sent = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while len(await asyncio.to_thread(counting_files, folder)) < 2:
+            assert time.monotonic() < deadline, "one worker gets all requests"
+            answers = await asyncio.gather(*(client.get("/nothing") for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {404}
+            await total(client)  # which counts what is not counted yet
+            sent += 20
+        for _ in range(5):
+            while await total(client) < sent:
+                assert time.monotonic() < deadline, "the workers' numbers do not add up"
+            assert await total(client) == sent
+
+
+def counting_files(folder: Path) -> set[str]:
+    """Of the workers that have counted a request of ours."""
+    files = {file.name: file.read_bytes() for file in folder.glob("counter_*.db")}
+    return {name for name, content in files.items() if b'"handler": "none"' in content}
+
+
+async def total(client: httpx2.AsyncClient) -> float:
+    """Requests for what there is not."""
+    text = (await client.get("/metrics")).text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "http_requests_total" and sample.labels["status"] == "404"
+    )
 
 
 def test_taken_port_is_one_line(environment: dict[str, str]) -> None:
@@ -111,11 +101,10 @@ def test_taken_port_is_one_line(environment: dict[str, str]) -> None:
 
 
 def test_missing_database_is_one_line() -> None:
-    with serving({"PORT": "0"}) as process:
-        _, errors = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 1
-        assert errors.startswith("error: DATABASE_URL and VALKEY_URL must be set")
-        assert errors.count("\n") == 1
+    done = run("app", "serve", environment={"PORT": "0"})
+    assert done.code == 1
+    assert done.errors.startswith("error: DATABASE_URL and VALKEY_URL must be set")
+    assert done.errors.count("\n") == 1
 
 
 def test_unsafe_production_refuses_to_start_and_names_the_variables(environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -7,9 +7,9 @@ from tests.standby import Pair, replicated
 
 
 @pytest.fixture(scope="session")
-def replication(leak_guard: LeakGuard) -> Iterator[Pair]:
+def replication(servers: Mapping[str, str], leak_guard: LeakGuard) -> Iterator[Pair]:
     """A primary and a standby."""
-    with replicated() as pair:
+    with replicated(servers["pattern"]) as pair:
         leak_guard.watch(pair.primary.password, "the password of a pair")
         yield pair
 

@@ -22,7 +22,23 @@ from app.dev import Account
 from tests.nursery import CHECKOUT, Child, start
 
 _NOT_NEEDED = shutil.ignore_patterns(
-    "site-packages", "test", "idlelib", "config-*", "mypy*", "*mypyc*", "ruff*", "pip", "setuptools"
+    "site-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "lib2to3",
+    "ensurepip",
+    "config-*",
+    "*.opt-?.pyc",
+    "mypy*",
+    "*mypyc*",
+    "ruff*",
+    "pip",
+    "setuptools",
+    "schemathesis",
+    "playwright",
+    "hypothesis",
 )
 SCRIPT, MODULE = "tests/dev/runner_process.py", "tests.dev.runner_process"
 TIMEOUT_S = 30.0
@@ -40,30 +56,43 @@ class Program:
 
 @contextmanager
 def readable_program(uid: int) -> Iterator[Program]:
-    """The checkout, interpreter and packages for another user: themselves, or copies when that user may not go there."""
+    """The checkout, interpreter and packages for another user: themselves, or copies of those where that user may not go."""
     account = Account(uid, pwd.getpwuid(uid).pw_gid)
-    base = Path(sys.base_prefix)
-    if all(account.can_reach(place) for place in (CHECKOUT, Path(sys.prefix), base)):
-        yield Program(CHECKOUT, Path(sys.executable), (CHECKOUT,))
-        return
+    packages = Path(sysconfig.get_path("purelib"))
     with tempfile.TemporaryDirectory(prefix="gatehouse-copy-") as folder:
         copy = Path(folder)
         copy.chmod(0o755)
-        for name in ("app", "alembic", "tests"):
-            shutil.copytree(CHECKOUT / name, copy / name)
-        shutil.copytree(
-            sysconfig.get_path("purelib"), copy / "packages", ignore=_NOT_NEEDED, copy_function=link_or_copy
-        )
-        # An interpreter finds its library by its own place: bin/ beside lib/.
-        library = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}")
-        shutil.copytree(base / library, copy / library, ignore=_NOT_NEEDED, copy_function=link_or_copy)
-        (copy / "bin").mkdir()
-        shutil.copy(Path(sys.executable).resolve(), copy / "bin" / "python3")
-        for shared in (base / "lib").glob("libpython*.so*"):
-            shutil.copy(shared, copy / "lib")
-        yield Program(
-            copy, copy / "bin" / "python3", (copy, copy / "packages"), {"LD_LIBRARY_PATH": str(copy / "lib")}
-        )
+        checkout = CHECKOUT if account.can_reach(CHECKOUT) else _copied_checkout(copy)
+        if not account.can_reach(packages):
+            packages = _linked(packages, copy / "packages")
+        if all(account.can_reach(Path(place)) for place in (sys.prefix, sys.base_prefix)):
+            yield Program(checkout, Path(sys.executable), (checkout, packages))
+            return
+        environment = {"LD_LIBRARY_PATH": str(copy / "lib")}
+        yield Program(checkout, _copied_interpreter(copy), (checkout, packages), environment)
+
+
+def _copied_checkout(copy: Path) -> Path:
+    for name in ("app", "alembic", "tests"):
+        shutil.copytree(CHECKOUT / name, copy / name)
+    return copy
+
+
+def _copied_interpreter(copy: Path) -> Path:
+    """It finds its library by its own place: bin/ beside lib/."""
+    base = Path(sys.base_prefix)
+    library = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    _linked(base / library, copy / library)
+    (copy / "bin").mkdir()
+    shutil.copy(Path(sys.executable).resolve(), copy / "bin" / "python3")
+    for shared in (base / "lib").glob("libpython*.so*"):
+        shutil.copy(shared, copy / "lib")
+    return copy / "bin" / "python3"
+
+
+def _linked(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target, ignore=_NOT_NEEDED, copy_function=link_or_copy)
+    return target
 
 
 class Run:
@@ -147,6 +176,12 @@ class Run:
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def send_until_it_ends(self, number: signal.Signals) -> None:
+        """The signal again and again."""
+        while self.process.poll() is None:
+            self.send(number)
+            time.sleep(0.01)
 
     def wait(self) -> int:
         return self.process.wait(TIMEOUT_S)

@@ -51,9 +51,17 @@ async def test_private_valkey_comes_back_on_its_url_after_a_kill(private_valkey:
         assert await client.ping()
 
 
+def memory_of(creator: int) -> list[str]:
+    """The pieces of System V shared memory that this process has made."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return [line for line in lines if int(line.split()[4]) == creator]
+
+
 async def test_private_postgres_comes_back_on_its_url_after_a_kill(private_postgres: PrivateServer) -> None:
     before = private_postgres.pid
+    assert memory_of(before)
     private_postgres.kill()
+    assert not memory_of(before), "the kernel has room for some thousands of these, and keeps them"
     private_postgres.restart()
     assert private_postgres.pid != before
     connection = await asyncpg.connect(private_postgres.url.replace("+asyncpg", ""))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
+import httpx2
 import pytest
 from fastapi import Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
@@ -34,16 +35,22 @@ from app.core.http import (
     sliding_window,
     throttle,
     token_bucket,
+    token_bucket_limiter,
 )
+from app.core.jobs import publish_job_to_pulsar
 from app.core.observability import get_tracer, record_db_latency
 from app.core.policies import CREDIT
 from app.core.resilience import retry_decorator
-from app.registry import Feature
+from app.features.heavy_calc.jobs import heavy_calc
+from app.features.heavy_calc.schemas import HeavyJobInput
+from app.registry import FEATURES, Feature
 from app.settings import Settings
 from tests.credited import CREDITS, balance_of, give
 from tests.gated import bearer, serving
 from tests.requirements.conftest import Serve
 from tests.requirements.shop import Item, User
+
+JOBS = next(feature for feature in FEATURES if feature.name == "jobs")
 
 
 class MyInput(BaseModel):
@@ -311,6 +318,47 @@ async def test_001_11_an_io_endpoint_is_tried_three_times_within_its_bucket(serv
     assert broken.status_code == 500
     assert "own words" not in broken.text
     assert [answer.status_code for answer in rest] == [200, 200, 200, 429]
+
+
+async def test_001_12_a_cpu_endpoint_publishes_a_job_and_gives_back_its_id(
+    settings: Settings, database: Database, clean_store: None, clean_database: None
+) -> None:
+    router = APIRouter()
+
+    @router.post("/heavy-calc")
+    @token_bucket_limiter(max_tokens=2, refill_rate=0.001)
+    @require_credits(amount=10)
+    async def submit_heavy_job(
+        payload: HeavyJobInput,
+        user: Any = Depends(require_scope("run:cpu_job")),
+        roles: Any = Depends(roles_required(["cpu_user"])),
+    ) -> dict[str, Any]:
+        job_id = await publish_job_to_pulsar(payload, user.id)
+        return {"job_id": job_id, "status": "queued"}
+
+    ann = uuid4()
+    await give(database, str(ann), 100)
+    headers = bearer(ann, scopes=["run:cpu_job"], roles=["cpu_user"])
+    feature = Feature(
+        name="heavy", router=router, jobs=(heavy_calc,), open_routes={"/heavy-calc": "guarded by hand"}
+    )
+    async with serving(settings, CREDITS, JOBS, feature) as service:
+
+        async def post(headers: dict[str, str], **body: Any) -> httpx2.Response:
+            return await service.client.post("/heavy-calc", json=body, headers=headers)
+
+        answers = [await post(headers, size=1000) for _ in range(3)]
+        wrong = [await post(bearer(ann, scopes=["run:cpu_job"])), await post(bearer(ann, roles=["cpu_user"]))]
+        refused = await post(bearer(uuid4(), scopes=["run:cpu_job"], roles=["cpu_user"]), size="many")
+        job_id = answers[0].json()["job_id"]
+        job = (await service.client.get(f"/jobs/{job_id}", headers=headers)).json()
+        own = (await service.client.get("/jobs", headers=headers)).json()["items"]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[0].json() == {"job_id": job_id, "status": "queued"}
+    assert [answer.status_code for answer in (*wrong, refused)] == [403, 403, 422]
+    assert (job["name"], job["owner"], job["status"]) == ("heavy_calc", str(ann), "queued")
+    assert [item["id"] for item in own] == [answer.json()["job_id"] for answer in answers[1::-1]]
+    assert await balance_of(database, str(ann)) == 80 * CREDIT
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from inspect import Parameter, getattr_static, iscoroutinefunction, signature
 from typing import Any
 
 from app.builtin import accounts
-from app.core import db, monitor, security
+from app.core import db, jobs, monitor, security
 from app.settings import load_environment_files
 from tests.cases import each_case
 
@@ -37,6 +37,8 @@ CALLS = (
     "await get_password_hash(password)",
     "await verify_password(password, hash)",
     "await create_access_token(data)",
+    # Background jobs
+    "await publish_job_to_pulsar(payload, user_id)",
     # C, sessions and the query cache
     "get_db_context()",
     "SessionManager(context=)",
@@ -128,7 +130,7 @@ _CALL = re.compile(r"(await )?(?:(\w+)\.)?(\w+)\((.*)\)")
 def found(name: str) -> Any:
     if name == "load_environment_files":
         return load_environment_files
-    rooms = (db, security, monitor)
+    rooms = (db, security, monitor, jobs)
     return next((getattr(room, name) for room in rooms if hasattr(room, name)), None) or getattr(
         accounts, name
     )

@@ -95,7 +95,7 @@ from app.core.db._savepoint import Savepoint
 from app.core.db._schema_history import HISTORY_TABLE, HistoryEntry, record_step
 from app.core.db._seed_set import DevelopmentSeed, SeedSet, SeedTable, seed_id
 from app.core.db._seeds import SeedDataManager, SeedingRefused, SeedResult, configure_seeds
-from app.core.db._session_scope import SessionScope, savepoint, session_scope
+from app.core.db._session_scope import SessionScope, request_session, savepoint, session_scope
 from app.core.db._session_types import ReadSession, WriteSession
 from app.core.db._sessions import SessionManager, get_db, get_db_context, get_read_db, get_read_db_context
 from app.core.db._shape import reads_tables, shape_of
@@ -103,6 +103,7 @@ from app.core.db._sorting import OrderBy, SortKey, parse_sort
 from app.core.db._statements import RowLock
 from app.core.db._table_stats import TableStats, get_table_stats
 from app.core.db._tables_used import TablesUsed, tables_used
+from app.core.db._undone import when_undone
 from app.core.db._unit_of_work import UnitOfWork
 from app.core.db._url import normalize_url
 from app.core.resilience import retry_decorator
@@ -246,6 +247,7 @@ __all__ = [
     "readable",
     "reads_tables",
     "record_step",
+    "request_session",
     "retry_decorator",
     "run_command",
     "savepoint",
@@ -259,6 +261,7 @@ __all__ = [
     "translate_errors",
     "upgrade",
     "watch_queries",
+    "when_undone",
     "with_encrypted_parameters",
     "with_engine_connection",
     "with_pool_metrics",

@@ -78,7 +78,8 @@ class EncryptedText(TypeDecorator[str]):
 
 
 def encrypted_columns(metadata: Iterable[MetaData]) -> Iterator[Column[Any]]:
-    """Every column of these tables that is encrypted, table by table."""
+    """Every column of these tables that is encrypted, table by table; tables and columns by their names."""
     for one in metadata:
-        for table in one.sorted_tables:
-            yield from (column for column in table.columns if isinstance(column.type, EncryptedText))
+        for _, table in sorted(one.tables.items()):
+            found = [column for column in table.columns if isinstance(column.type, EncryptedText)]
+            yield from sorted(found, key=lambda column: column.name)

@@ -100,6 +100,9 @@ async def migration_connection(url: str) -> AsyncIterator[AsyncConnection]:
     options = {
         "application_name": "gatehouse-migrations",
         "lock_timeout": str(round(_WAIT_FOR_TABLE_S * 1000)),
+        # From the first word on, and not only when _NO_LIMITS has been said; an older server would not know transaction_timeout here.
+        "statement_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
     }
     arguments = target.connect_args() | ({} if target.through_pooler else {"server_settings": options})
     engine = create_async_engine(

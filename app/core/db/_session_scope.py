@@ -134,6 +134,10 @@ class SessionScope:
             self._own = self.open()
         return self._writers[0]
 
+    def commits(self, session: AsyncSession) -> bool:
+        """Whether this scope commits what the session writes."""
+        return any(writer is session for writer in self._writers)
+
     def guard(self) -> None:
         """Nobody but this scope commits its sessions from now on.
 
@@ -218,6 +222,14 @@ def request_sessions() -> tuple[AsyncSession, ...]:
     """The sessions that the request in hand has opened; none outside a request."""
     scope = _active.get()
     return tuple(scope._sessions) if scope is not None else ()  # noqa: SLF001 - the class and its reader are one
+
+
+def request_session() -> WriteSession | None:
+    """The session in which the request in hand writes, and which its route commits: that of ``get_db``; None outside a request. Do not
+    close it. Raises ReadOnlySession, when something is written, once the answer is under way.
+    """
+    scope = _active.get()
+    return scope.first() if scope is not None else None
 
 
 def current_scope(asked_by: str) -> SessionScope:

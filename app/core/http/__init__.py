@@ -49,6 +49,7 @@ from app.core.http._problem import Problem, install_problem_handlers, problem_re
 from app.core.http._repeated_queries import RepeatedQueriesMiddleware
 from app.core.http._route import APIRouter, GatedRoute
 from app.core.http._security_headers import SecurityHeaders
+from app.core.http._side_server import SideServer
 from app.core.http._state import SCOPE_KEY, RequestState
 from app.core.http._traffic import TrafficControl
 from app.core.http._worker import api_worker
@@ -94,6 +95,7 @@ __all__ = [
     "RequestState",
     "Script",
     "SecurityHeaders",
+    "SideServer",
     "Ticket",
     "TokenVerifier",
     "TrafficControl",

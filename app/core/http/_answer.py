@@ -62,7 +62,10 @@ class Answer(NamedTuple):
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this (lower-case) name."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     def response(self) -> Response:
         """The same as a Starlette response."""
@@ -167,3 +170,13 @@ def not_modified(answer: Answer) -> Answer:
         b"cache-status",
     )
     return Answer(304, [header for header in answer.headers if header[0] in kept], b"")
+
+
+def conditional(answer: Answer, asked: Iterable[tuple[bytes, bytes]]) -> Answer:
+    """The answer, or 304 for a caller whose request headers (``asked``) say that he has it already."""
+    wanted = values_of(asked, b"if-none-match")
+    if wanted and answer.status == 200:
+        etag = answer.header(b"etag")
+        if etag is not None and matches(wanted, etag):
+            return not_modified(answer)
+    return answer

@@ -13,9 +13,8 @@ from app.core.http._answer import (
     Answer,
     Headers,
     body_of,
+    conditional,
     etag_of,
-    matches,
-    not_modified,
     pack,
     unpack,
     values_of,
@@ -30,6 +29,8 @@ from app.core.valkey import Cache, Entry, Put, is_due, tag_key
 
 _STORABLE = frozenset({200, 203, 204, 301, 404, 410})
 _NEGATIVE = frozenset({404, 410})
+_TELLING = frozenset({b"cache-control", b"etag", b"set-cookie", b"vary"})
+"""Headers by which a response says whether it may be stored, and for whom; most have none of them."""
 _THROTTLE_MS = 30_000
 _SHORT = 8192
 _SEEN = 4096
@@ -47,6 +48,14 @@ class Sought(NamedTuple):
     tags: tuple[str, ...]
     lead: LocalLead | None = None
     is_anew: bool = False
+
+
+class _Life(NamedTuple):
+    """How long answers of one kind are kept, and the header that says so."""
+
+    ttl_ms: int
+    stale_ms: int
+    control: tuple[bytes, bytes]
 
 
 class CachedAnswers:
@@ -72,7 +81,12 @@ class CachedAnswers:
         self._vary = tuple(sorted(name.lower().encode() for name in config.vary))
         self._fresh_until: dict[str, int] = {}
         self._who = b"public" if config.scope == "public" else b"private"
-        self._vary_field = b", ".join((b"Authorization", b"X-API-Key", *self._vary))
+        self._vary_field = (b"vary", b", ".join((b"Authorization", b"X-API-Key", *self._vary)))
+        self._found = self._life(config.ttl, config.stale)
+        self._missing = self._life(config.negative_ttl, 0)
+
+    def _life(self, ttl_s: float, stale_s: float) -> _Life:
+        return _Life(int(ttl_s * 1000), int(stale_s * 1000), self._cache_control(int(ttl_s)))
 
     def seek(self, scope: Scope, caller: Caller) -> Sought | None:
         """What this request would be answered with; None when it is not a GET or HEAD."""
@@ -175,7 +189,7 @@ class CachedAnswers:
         about = self._who, status, age_s, left_s
         if kept.about != about:
             kept.about, kept.ready = about, self._aged(kept.answer, status, age_s, left_s)
-        return _conditional(kept.ready, scope)
+        return conditional(kept.ready, scope["headers"])
 
     def _aged(self, answer: Answer, status: bytes, age_s: int, left_s: int) -> Answer:
         headers = [
@@ -197,24 +211,30 @@ class CachedAnswers:
     def keepable(self, response: Response) -> Answer | None:
         """What of this response may be stored; None when it may not. The response gets the validators that are stored with it."""
         status, body, headers = response.status_code, body_of(response), response.raw_headers
-        control = b",".join(values_of(headers, b"cache-control")).lower()
-        names = {name for name, _ in headers}
+        told = {name for name, _ in headers if name in _TELLING}
         if (
             status not in _STORABLE
             or body is None
             or len(body) > self.config.max_body
             or (status in _NEGATIVE and not self.config.negative_ttl)
-            or b"set-cookie" in names
-            or b"no-store" in control
-            or (self.config.scope == "public" and b"private" in control)
-            or (b"vary" in names and self._varies(response))
+            or (told and self._is_forbidden(told, response))
         ):
             return None
-        if b"etag" not in names:
+        if b"etag" not in told:
             headers.append((b"etag", etag_of(body)))
-        if b"vary" not in names:
-            headers.append((b"vary", self._vary_field))
+        if b"vary" not in told:
+            headers.append(self._vary_field)
         return Answer(status, [header for header in headers if header[0] not in NEVER_KEPT], body)
+
+    def _is_forbidden(self, told: set[bytes], response: Response) -> bool:
+        """Whether the response says that it must not be stored, or not for all that would get it."""
+        control = b",".join(values_of(response.raw_headers, b"cache-control")).lower()
+        return (
+            b"set-cookie" in told
+            or b"no-store" in control
+            or (self.config.scope == "public" and b"private" in control)
+            or (b"vary" in told and self._varies(response))
+        )
 
     def _varies(self, response: Response) -> bool:
         """Whether the answer says of itself that it depends on what the key does not hold (RFC 9111 section 4.1)."""
@@ -235,17 +255,17 @@ class CachedAnswers:
         return self._new(answer, scope, b"fwd=miss; collapsed; detail=store_down")
 
     def _new(self, answer: Answer, scope: Scope, status: bytes) -> Answer:
-        return _conditional(answer.with_headers(*self._about(answer, status)), scope)
+        return conditional(answer.with_headers(*self._about(answer, status)), scope["headers"])
 
     def _about(self, answer: Answer, status: bytes) -> Headers:
         """What a new answer says of itself."""
         headers = [(b"cache-status", b"gatehouse; " + status)]
         if answer.header(b"cache-control") is None:
-            headers.append(self._cache_control(int(self._ttl(answer))))
+            headers.append(self._life_of(answer).control)
         return headers
 
-    def _ttl(self, answer: Answer) -> float:
-        return self.config.negative_ttl if answer.status in _NEGATIVE else self.config.ttl
+    def _life_of(self, answer: Answer) -> _Life:
+        return self._missing if answer.status in _NEGATIVE else self._found
 
     def announce(self, sought: Sought) -> None:
         """This process computes it: its own followers are told when it is there."""
@@ -260,13 +280,9 @@ class CachedAnswers:
         blob = pack(answer)
         if self._sealer is not None:
             blob = self._sealer.seal(blob, sought.key.encode())
+        ttl_ms, stale_ms, _ = self._life_of(answer)
         return self.cache.put(
-            sought.key,
-            blob,
-            ttl_ms=int(self._ttl(answer) * 1000),
-            stale_ms=0 if answer.status in _NEGATIVE else int(self.config.stale * 1000),
-            delta_ms=int(took_s * 1000),
-            versions=versions,
+            sought.key, blob, ttl_ms=ttl_ms, stale_ms=stale_ms, delta_ms=int(took_s * 1000), versions=versions
         )
 
     def end(self, sought: Sought, answer: Answer | None) -> None:
@@ -279,12 +295,3 @@ class CachedAnswers:
     async def throttle(self, sought: Sought, token: str) -> None:
         """Computing failed: let the stale answer count as fresh for half a minute, so that not everybody tries."""
         await self.cache.throttle(sought.key, token, _THROTTLE_MS)
-
-
-def _conditional(answer: Answer, scope: Scope) -> Answer:
-    wanted = values_of(scope["headers"], b"if-none-match")
-    if wanted and answer.status == 200:
-        etag = answer.header(b"etag")
-        if etag is not None and matches(wanted, etag):
-            return not_modified(answer)
-    return answer

@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from app.core.db import SessionScope, find_result, keep_result
 from app.core.errors import Unavailable
 from app.core.http._answer import not_retained
+from app.core.http._charge import ChargeName
 from app.core.http._results import is_failure
 from app.core.http._taken import Taken
 from app.core.policies import Balance, IdempotencyKeyReused, debit_of, reset_charged, set_charged
@@ -37,7 +38,9 @@ class Claims(Taken):
             known = await self._known(sessions)
             if known is not None:
                 return known
-        charged = set_charged(self if self._keeper.config.credits is not None else None)
+        is_priced = self._keeper.config.credits is not None
+        self._charge_name = ChargeName(sessions) if is_priced else None
+        charged = set_charged(self if is_priced else None)
         try:
             response = await handler(request)
             await self._keeper.traffic.turn()
@@ -110,18 +113,23 @@ class Claims(Taken):
         if hold is None or not charge or keeper.ledger is None or keeper.config.credits is None:
             return None
         self.is_charged = True
-        if keeper.config.credits.settle == "batched":
+        named = self._charge_name.named if self._charge_name is not None else None
+        if keeper.config.credits.settle == "batched" and named is None:
             self._owes_credits = True
             self.actual = charge
             return None
-        debit = debit_of(self.admission, self.caller, charge, self._incoming.request_id)
-        return await keeper.ledger.debit(sessions.first(), debit)
+        # A job's charge is there with the job or not at all, whatever the settlement.
+        key, session = named or (None, sessions.first())
+        debit = debit_of(self.admission, self.caller, charge, self._incoming.request_id, key=key)
+        return await keeper.ledger.debit(session, debit)
 
     def _charge(self, status: int) -> int:
         hold = self.admission.ask.price
         if hold is None or status >= 400:
             return 0
-        return hold.micro if self.actual is None else self.actual
+        if self.actual is None:
+            return 0 if self._charge_name is not None and self._charge_name.is_free else hold.micro
+        return self.actual
 
     async def _not_committed(self, error: BaseException, sessions: SessionScope) -> None:
         """Give everything back, unless the commit may have happened all the same: then database and leases decide."""

@@ -28,7 +28,7 @@ from app.core.policies import (
     Renewals,
     Switches,
 )
-from app.core.resilience import Breakers, Clock
+from app.core.resilience import Breakers, Clock, Deadlines
 from app.core.security import ApiKeys, DataEncryptor, Sealer, WebhookKeys
 from app.core.valkey import Cache, ValkeyClient
 
@@ -43,8 +43,8 @@ class Platform:
     requests, in batches; ``on_stop`` what is called at the end
     (and awaited where it is to be) before the connections close; ``routes`` what the boot audit saw; ``overrides`` what operators changed
     of its policies; ``breakers`` are this process's; ``switches`` say what operators switched off, if a feature brings them; ``work`` the
-    policies of what features do outside requests, by name; ``page_cookies`` are the cookies of pages, ``webhooks`` the secrets of their
-    senders, by source.
+    policies of what features do outside requests, by name; ``deadlines`` those of the loop that it runs in; ``page_cookies`` are the
+    cookies of pages, ``webhooks`` the secrets of their senders, by source.
     """
 
     database: Database
@@ -68,6 +68,7 @@ class Platform:
     breakers: Breakers = field(default_factory=Breakers)
     switches: Switches | None = None
     work: dict[str, JobConfig] = field(default_factory=dict)
+    deadlines: Deadlines | None = None
     page_cookies: PageCookies = field(kw_only=True)
     webhooks: Mapping[str, WebhookKeys] = field(default_factory=dict)
 
@@ -96,6 +97,7 @@ class Platform:
                 self.overrides,
                 self.switches,
                 self.renewals,
+                self.deadlines,
             )
         )
 

@@ -32,20 +32,21 @@ _log = structlog.get_logger(__name__)
 
 
 class Binding(NamedTuple):
-    """What the boot audit found for one path of a route: its gate (None: on the open list), the database whose sessions the route
-    commits, and the methods that the path takes in all, on this route and on others.
+    """What the boot audit found for one path template of a route: its gate (None: on the open list), the database whose sessions the
+    route commits, and the methods that the path takes in all, on this route and on others.
     """
 
+    path: str
     gate: BoundGate | None
     database: Database
     allowed: frozenset[str]
 
 
 class Through(NamedTuple):
-    """What the gate let through: with its ticket (None on an open route), or the unexpected ``error`` that it ended with."""
+    """What the gate let through, on what terms: with its ticket (None on an open route)."""
 
+    binding: Binding
     ticket: Ticket | None
-    error: Exception | None = None
 
 
 class GatedRoute(APIRoute):
@@ -56,9 +57,9 @@ class GatedRoute(APIRoute):
         self._bindings: dict[str, Binding] = {}
         super().__init__(path, endpoint, **options)
 
-    def bind(self, path: str, binding: Binding) -> None:
-        """Take what the audit found for ``path``."""
-        self._bindings[path] = binding
+    def bind(self, binding: Binding) -> None:
+        """Take what the audit found for a path."""
+        self._bindings[binding.path] = binding
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         state: RequestState = scope[SCOPE_KEY]
@@ -66,25 +67,26 @@ class GatedRoute(APIRoute):
         through, state.through = state.through, None
         if through is None and (through := await self._ask(scope, receive, send)) is None:
             return
-        if through.error is not None:
-            raise through.error
-        entered, database = through.ticket, self._bindings[template(scope, self)].database
+        if isinstance(through, Exception):
+            raise through
+        binding, entered = through
         if entered is None or entered.claims is None:
-            await self._serve(database, entered, scope, receive, send)
+            await self._serve(binding, entered, scope, receive, send)
         elif entered.claims.stale is None:
-            await self._serve_claimed(database, entered, entered.claims, scope, send)
+            await self._serve_claimed(binding, entered, entered.claims, scope, send)
         else:
-            await self._serve_or_stale(database, entered, entered.claims, scope, send)
+            await self._serve_or_stale(binding, entered, entered.claims, scope, send)
 
     async def ask_gate(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Ask the gate before ``handle``, which then goes on where this ended. True: the request is answered, there is nothing to handle.
 
         An unexpected error is raised by ``handle``, where FastAPI's layers know what to answer.
         """
+        through: Through | Exception | None
         try:
             through = await self._ask(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - raised again
-            through = Through(None, error)
+            through = error
         scope[SCOPE_KEY].through = through
         return through is None
 
@@ -107,18 +109,18 @@ class GatedRoute(APIRoute):
             await entered.send(scope, send)
             self._refresh(binding, scope, receive)
             return None
-        return Through(entered)
+        return Through(binding, entered)
 
     async def _serve(
-        self, database: Database, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
+        self, binding: Binding, ticket: Ticket | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         state: RequestState = scope[SCOPE_KEY]
         if ticket is not None:
             await ticket.gate.traffic.turn()
         ticket_token = set_ticket(ticket)
-        context_token = set_context(_context_of(state, ticket, template(scope, self)))
+        context_token = set_context(_context_of(state, ticket, binding.path))
         try:
-            with session_scope(database) as sessions:
+            with session_scope(binding.database) as sessions:
                 state.sessions = sessions
                 await super().handle(scope, receive, send)
         finally:
@@ -126,7 +128,7 @@ class GatedRoute(APIRoute):
             reset_ticket(ticket_token)
 
     async def _serve_claimed(
-        self, database: Database, ticket: Ticket, claims: Claims, scope: Scope, send: Send
+        self, binding: Binding, ticket: Ticket, claims: Claims, scope: Scope, send: Send
     ) -> None:
         """Serve, and settle what was put off as soon as the last byte is out: background tasks must not hold a slot."""
 
@@ -137,13 +139,13 @@ class GatedRoute(APIRoute):
 
         claims.renew()
         try:
-            await self._serve(database, ticket, scope, claims.receive, settling)
+            await self._serve(binding, ticket, scope, claims.receive, settling)
         finally:
             claims.end_renewal()
             await claims.abort()
 
     async def _serve_or_stale(
-        self, database: Database, ticket: Ticket, claims: Claims, scope: Scope, send: Send
+        self, binding: Binding, ticket: Ticket, claims: Claims, scope: Scope, send: Send
     ) -> None:
         """Compute anew, but give the stale answer, for nothing, when that takes too long or fails. What takes too long goes on, and is
         stored.
@@ -151,7 +153,7 @@ class GatedRoute(APIRoute):
         stale, gate, turnstile = claims.stale, ticket.gate, ticket.gate.turnstile
         assert stale is not None and turnstile is not None  # noqa: S101, PT018 - by the caller
         collected = Collected()
-        work = self._serve_claimed(database, ticket, claims, scope, collected.take)
+        work = self._serve_claimed(binding, ticket, claims, scope, collected.take)
         # In the background from the start: it goes on, and the stop waits for it, also when the caller goes meanwhile.
         task = gate.background.start(work)
         try:
@@ -175,10 +177,10 @@ class GatedRoute(APIRoute):
         """Compute an answer that is about to end, in the background, as the caller who just got it."""
         state, gate = scope[SCOPE_KEY], binding.gate
         if gate is not None and state.refresh is not None and gate.background.has_room():
-            gate.background.start(self._compute_anew(binding.database, gate, scope, receive, state.refresh))
+            gate.background.start(self._compute_anew(binding, gate, scope, receive, state.refresh))
 
     async def _compute_anew(
-        self, database: Database, gate: BoundGate, scope: Scope, receive: Receive, caller: Caller
+        self, binding: Binding, gate: BoundGate, scope: Scope, receive: Receive, caller: Caller
     ) -> None:
         entered = await gate.refresh(scope, receive, caller)
         if entered is None or entered.claims is None:
@@ -186,7 +188,7 @@ class GatedRoute(APIRoute):
         claims = entered.claims
 
         async def serve(scope: Scope, _: Receive, send: Send) -> None:
-            await self._serve_claimed(database, entered, claims, scope, send)
+            await self._serve_claimed(binding, entered, claims, scope, send)
 
         # With a stack of its own, as around any handler: that of the request which showed the old answer has ended, or never was.
         await AsyncExitStackMiddleware(serve)(scope, receive, Collected().take)

@@ -4,8 +4,10 @@ Slots are freed and the cache is filled after the last byte, batched debits are 
 settled before the first.
 """
 
+from app.core.db import AsyncSession
 from app.core.http._answer import Answer
 from app.core.http._cached_answers import Sought
+from app.core.http._charge import ChargeName
 from app.core.http._computation import Computation
 from app.core.http._incoming import Incoming
 from app.core.http._keeper import Keeper
@@ -16,6 +18,7 @@ class Taken:
     """One request's. It is ended by whichever comes first of settling, ``finish`` and ``abort``."""
 
     __slots__ = (
+        "_charge_name",
         "_computation",
         "_has_failed",
         "_incoming",
@@ -57,8 +60,19 @@ class Taken:
         self.has_started = self.is_charged = False
         self.is_settled = False
         self.actual: int | None = None
+        self._charge_name: ChargeName | None = None
         self._has_failed = False
         self._owes_credits = False
+
+    def pays_in(self, session: AsyncSession) -> bool:
+        """Whether its charge goes into this session's transaction and has no name but its own yet."""
+        name = self._charge_name
+        return name is not None and self.admission.ask.price is not None and name.may_be_given_in(session)
+
+    def charge_as(self, key: str | None, session: AsyncSession) -> None:
+        """Give its charge the name ``key``; None: nothing was begun that is to be paid for."""
+        if self._charge_name is not None:
+            self._charge_name.give(key, session)
 
     def renew(self) -> None:
         """Keep the leases alive while the handler works."""

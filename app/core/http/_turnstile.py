@@ -27,10 +27,12 @@ from app.core.policies import (
     CostRequest,
     CreditsUnavailable,
     JobConfig,
+    KnownQuestion,
     Lookup,
     Plan,
     Renewals,
     Resilience,
+    StandingQuestions,
     Terms,
     Verdict,
     load_account,
@@ -66,6 +68,8 @@ class Turnstile:
         self._asks_cost = any(
             callable(part.cost) for part in (*config.quotas, config.credits) if part is not None
         )
+        is_standing = not (self._asks_cost or plan.has_cost_functions)
+        self._standing = StandingQuestions(admitter, self._terms) if is_standing else None
         self._keys = (
             IdempotencyKeys(policy, config.idempotency, self._terms.lease_s) if config.idempotency else None
         )
@@ -147,10 +151,17 @@ class Turnstile:
         request = cost_request(incoming.scope) if self._asks_cost else NO_REQUEST
         must_compute, lacks_account = sought is not None and sought.is_anew, False
         for _ in range(_TRIES):
-            ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
-            if lacks_account:
-                ask = ask.without_hold()
-            admission = await self._admitter.admit(self._plan, caller, costs, ask, again=former)
+            is_first = former is None and claim is None
+            question = await self._asked_before(caller, sought) if is_first else None
+            if question is not None:
+                admission = await self._admitter.admit_known(question)
+            else:
+                ask = await self._ask(caller, request, claim, sought, must_compute=must_compute)
+                if lacks_account:
+                    ask = ask.without_hold()
+                admission = await self._admitter.admit(self._plan, caller, costs, ask, again=former)
+                if admission.allowed and self._standing is not None:
+                    self._standing.keep(caller, admission)
             former = admission
             verdict = admission.verdict
             is_shared = verdict in CACHED or (admission.degraded and admission.allowed)
@@ -209,6 +220,15 @@ class Turnstile:
             lookup=lookup,
             circuit_open=self._resilience.open_circuit() is not None,
         )
+
+    async def _asked_before(self, caller: Caller, sought: Sought | None) -> KnownQuestion | None:
+        """The question of a caller who comes again; None where it has to be put together."""
+        if self._standing is None or self._resilience.open_circuit() is not None:
+            return None
+        lookup = None
+        if sought is not None and self._cached is not None:
+            lookup = self._cached.lookup(sought, must_compute=sought.is_anew)
+        return await self._standing.find(caller, lookup)
 
     async def _load(self, caller: Caller) -> bool:
         assert caller.principal is not None  # noqa: S101 - a hold was asked for

@@ -5,6 +5,7 @@ Policies emit and import no subscriber; logging, metrics and tracing subscribe i
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
+from uuid import UUID
 
 import structlog
 
@@ -90,6 +91,43 @@ class PeriodicEvent(NamedTuple):
     leads: bool
 
 
+class JobEvent(NamedTuple):
+    """One attempt at a job, as it ended. ``outcome``: succeeded, retried, postponed, failed, refused, dead, cancelled, parked, returned or
+    lost (docs/jobs.md says which is what). ``status`` is the job's from now on, ``attempt`` counts from 1, times are in seconds:
+    ``waited_s`` since it was due, ``ended_at`` since the epoch. ``error`` is what ended it: not to be shown as it is, and left out of the
+    ``repr``. ``is_known`` False: nobody here knows a job of this name, so the name is not from the code.
+    """
+
+    job: str
+    queue: str
+    outcome: str
+    status: str
+    job_id: UUID
+    attempt: int
+    duration_s: float
+    waited_s: float
+    ended_at: float
+    submitter: str | None = None
+    trace_id: str | None = None
+    error: BaseException | None = None
+    is_known: bool = True
+
+    def __repr__(self) -> str:
+        return f"JobEvent({self.job!r}, {str(self.job_id)!r}, {self.attempt!r}, {self.outcome!r})"
+
+
+class QueueEvent(NamedTuple):
+    """Something about several jobs of a ``queue`` at once, or of all queues ("").
+
+    ``kind``: in_work (how many a worker has in work now), recovered (of a worker that was gone, queued again), buried (the same, without
+    attempts left), republished (the broker had lost them).
+    """
+
+    kind: str
+    queue: str
+    jobs: int
+
+
 class CreditEvent(NamedTuple):
     """What became of some ``charges`` or their holds.
 
@@ -152,6 +190,8 @@ Event = (
     | CacheEvent
     | PeriodicEvent
     | CreditEvent
+    | JobEvent
+    | QueueEvent
     | SettlementEvent
     | HoldsEvent
     | BreakerEvent

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 import structlog
@@ -11,6 +11,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.core.context import current_context
 from app.core.observability._access import AccessLog
+from app.core.observability._job_log import JobLog
 from app.core.observability._redaction import redact
 from app.core.observability._sink import log_sink
 
@@ -47,10 +48,30 @@ def configure_logging(level: str = "INFO", format: Format = "auto", service: str
     _route_standard_library(number, shared, is_json=is_json)
 
 
+class LogManner(NamedTuple):
+    """Arguments of ``configure_logging``."""
+
+    level: str
+    format: Format
+    service: str
+
+
+def log_manner() -> LogManner:
+    """What ``configure_logging`` decided last: with these arguments another process logs as this one does."""
+    form: Format = "json" if _Setup.is_json else "console"
+    return LogManner(logging.getLevelName(_Setup.level), form, _Setup.service)
+
+
 def access_log() -> AccessLog:
     """The access log in the format and at the level that ``configure_logging`` chose."""
     shows_info = _Setup.level <= logging.INFO
     return AccessLog(log_sink, is_json=_Setup.is_json, shows_info=shows_info, service=_Setup.service)
+
+
+def job_log() -> JobLog:
+    """The log of jobs in the format and at the level that ``configure_logging`` chose."""
+    shows_info = _Setup.level <= logging.INFO
+    return JobLog(log_sink, is_json=_Setup.is_json, shows_info=shows_info, service=_Setup.service)
 
 
 def _is_terminal() -> bool:
@@ -93,6 +114,10 @@ def _add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in known:
         if value is not None:
             event.setdefault(name, value)
+    if context.job_id is not None:
+        event.setdefault("job_id", context.job_id)
+        if context.traceparent is not None:
+            event.setdefault("trace_id", context.traceparent[3:35])
     return event
 
 

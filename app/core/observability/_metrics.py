@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import metrics as instrumentator
 
 from app.core.errors import ConfigurationError
-from app.core.observability._events import EventHub
+from app.core.observability._events import EventHub, JobEvent
 from app.core.observability._gate_metrics import HTTP_BUCKETS, GateMetrics
+from app.core.observability._job_metrics import JobMetrics
 from app.core.observability._multiprocess import forget_dead_workers, multiprocess_dir
 from app.core.observability._requests import RequestRecord
 from app.core.observability._resilience_metrics import ResilienceMetrics
@@ -128,6 +129,7 @@ class Metrics:
         self._registry = registry = _Registry()
         self._http = _HttpMetrics(registry)
         self._background = WorkMetrics(registry)
+        self._jobs = JobMetrics(registry)
         self._resilience = ResilienceMetrics(registry)
         self._servers = ServerMetrics(registry)
         # Waits until requests are counted: counting costs less in batches.
@@ -136,6 +138,7 @@ class Metrics:
     def subscribe(self, hub: EventHub) -> None:
         """Count every event that this hub carries from now on."""
         self._background.subscribe(hub)
+        self._jobs.subscribe(hub)
         self._gates.subscribe(hub)
         self._resilience.subscribe(hub)
         self._servers.subscribe(hub)
@@ -143,6 +146,11 @@ class Metrics:
     def on_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count finished requests and what their gates and handlers reported; a consumer of ``RequestReports``."""
         self._http.count(records)
+        self._gates.count_waiting()
+
+    def on_jobs(self, events: Sequence[JobEvent]) -> None:
+        """Count ended attempts at jobs, and what the policy engine reported meanwhile; a consumer of ``Batches``."""
+        self._jobs.count(events)
         self._gates.count_waiting()
 
     def exposition(self) -> bytes:

@@ -3,7 +3,7 @@
 ``JobConfig`` declares, ``Plan`` compiles, ``Admitter`` decides in one round trip. One file per policy: its options, its refusal.
 """
 
-from app.core.policies._actual_cost import reset_charged, set_charged, set_cost
+from app.core.policies._actual_cost import charge_as, pays_in, reset_charged, set_charged, set_cost
 from app.core.policies._admission import Admission, LimitState
 from app.core.policies._admitter import ADMIT, Admitter
 from app.core.policies._ask import (
@@ -57,6 +57,7 @@ from app.core.policies._providers import (
     Debit,
     Epoch,
     EpochSource,
+    FinalCost,
     PlanSource,
 )
 from app.core.policies._quota import Quota, QuotaExceeded
@@ -75,6 +76,7 @@ from app.core.policies._security import (
 )
 from app.core.policies._settlement import EXTEND, SETTLE, SETTLE_AND_KEEP, Settled
 from app.core.policies._shadow import shadowed
+from app.core.policies._standing import StandingQuestions
 from app.core.policies._store_calls import Store
 from app.core.policies._switches import Board, EndpointDisabled, Switch, Switches, breaker_switch
 from app.core.policies._terms import NO_REQUEST, Terms, account_key
@@ -126,6 +128,7 @@ __all__ = [
     "Epochs",
     "ExpiredHold",
     "ExtraPolicy",
+    "FinalCost",
     "Hold",
     "HoldBook",
     "Idempotency",
@@ -163,6 +166,7 @@ __all__ = [
     "Settled",
     "Slot",
     "Spent",
+    "StandingQuestions",
     "StepUpRequired",
     "Store",
     "Switch",
@@ -175,6 +179,7 @@ __all__ = [
     "Window",
     "account_key",
     "breaker_switch",
+    "charge_as",
     "configure_engine",
     "debit_later",
     "debit_of",
@@ -183,6 +188,7 @@ __all__ = [
     "differences",
     "is_policy_name",
     "load_account",
+    "pays_in",
     "reset_charged",
     "set_charged",
     "set_cost",

@@ -11,7 +11,7 @@ from app.core.policies._asked import call_of, is_of_slots, must_have_store, ques
 from app.core.policies._cluster_parts import merge, share_a_slot, split
 from app.core.policies._epochs import Epochs, RevocationUnknown
 from app.core.policies._keys import Caller
-from app.core.policies._known_question import KnownQuestion
+from app.core.policies._known_question import KnownQuestion, known_question
 from app.core.policies._local import LocalCounters
 from app.core.policies._plan import Plan
 from app.core.policies._questions import Answer, answer_of
@@ -23,7 +23,6 @@ from app.core.resilience import Clock
 from app.core.valkey import (
     TAG_LIFE_MS,
     TAG_SCRIPT,
-    PackedCall,
     Script,
     StoreError,
     StoreReplyError,
@@ -137,22 +136,22 @@ class Admitter(Settler):
             return self._degraded(Admission(plan, True, 0, (), True, rid, 0, keys, costs))
         return Admission(plan, not verdict, cause, numbers, False, rid, now_ms, keys, costs)
 
-    def known(self, asked: Admission, caller: Caller) -> KnownQuestion | None:
-        """What was just asked, to be asked again for the same caller. None where it has to be put together anew each time."""
-        plan, keys, ask = asked.plan, asked.keys, asked.ask
-        if ask.token != (self._epochs.token_of(caller) if self._epochs is not None else None):
+    def known(self, asked: Admission, caller: Caller, *, is_open: bool = False) -> KnownQuestion | None:
+        """What was just asked, to be asked again for the same caller. None where it has to be put together anew each time.
+
+        is_open: also about other answers and under other charges' names (``KnownQuestion.about``), and with patience.
+        """
+        if asked.ask.token != (self._epochs.token_of(caller) if self._epochs is not None else None):
             return None  # his account could not be looked up this time: it is no question to go on with
-        is_patient = plan.has_closed or must_have_store(ask)
-        if self._clustered or is_patient or not isinstance(self._store, ValkeyClient):
+        if self._clustered or not isinstance(self._store, ValkeyClient):
             return None
-        names, values = call_of(asked._replace(rid=""))
-        at = 2 + len(plan.arguments(asked.costs))  # where the parts begin, the id before them
-        return KnownQuestion(plan, list(keys), asked.costs, ask, PackedCall(ADMIT, names, values, at=at))
+        question = known_question(asked, ADMIT, is_open=is_open)
+        return None if question.is_patient and not is_open else question
 
     async def admit_known(self, question: KnownQuestion) -> Admission:
         """``admit`` for what was asked before."""
-        plan, keys, costs, ask, packed = question
-        return await self._admit_all(plan, keys, costs, ask, packed=packed)
+        plan, keys, costs, ask, *_ = question
+        return await self._admit_all(plan, keys, costs, ask, known=question)
 
     async def _admit_all(
         self,
@@ -162,7 +161,7 @@ class Admitter(Settler):
         ask: Ask,
         rid: str = "",
         *,
-        packed: PackedCall | None = None,
+        known: KnownQuestion | None = None,
     ) -> Admission:
         loads = 0
         while True:
@@ -170,9 +169,9 @@ class Admitter(Settler):
             rid = ""
             in_parts = self._clustered
             try:
-                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked, packed=packed))
+                answer = await (self._in_parts(asked) if in_parts else self._in_one(asked, known=known))
                 if answer is not None and answer.verdict is Verdict.UNPROVEN:
-                    costs, ask, packed = answer.unpaid(costs), await self._proven(plan, ask, loads), None
+                    costs, ask, known = answer.unpaid(costs), await self._proven(plan, ask, loads), None
                     loads += 1
                     continue
             except StoreError as error:
@@ -211,13 +210,14 @@ class Admitter(Settler):
         return ask if is_known else ask._replace(token=None)
 
     async def _in_one(
-        self, asked: Admission, versions: bytes = b"", *, packed: PackedCall | None = None
+        self, asked: Admission, versions: bytes = b"", *, known: KnownQuestion | None = None
     ) -> Admission | None:
         """One script call. None: what a lost first answer showed is gone by now, the request is a new one."""
         plan, keys, costs, ask, rid = asked.plan, asked.keys, asked.costs, asked.ask, asked.rid
         store = self._store
-        if packed is not None and isinstance(store, ValkeyClient):
-            reply = await call_packed(store, packed, rid)
+        if known is not None and isinstance(store, ValkeyClient):
+            packed = known.call.packed(rid, known.entry, known.charge)
+            reply = await call_packed(store, ADMIT, packed, is_patient=known.is_patient)
         else:
             names, values = call_of(asked, versions)
             is_patient = plan.has_closed or must_have_store(ask)

@@ -9,14 +9,24 @@ from app.core.policies._providers import CreditLedger, Debit
 from app.core.policies._terms import twins_of
 
 
-def debit_of(admission: Admission, caller: Caller, actual: int | None, request_id: str | None) -> Debit:
-    """The charge for work that credits are held for: ``actual`` micro-credits, or what was held when it is None."""
+def debit_of(
+    admission: Admission,
+    caller: Caller,
+    actual: int | None,
+    request_id: str | None,
+    *,
+    key: str | None = None,
+) -> Debit:
+    """The charge for work that credits are held for: ``actual`` micro-credits, or what was held when it is None.
+
+    key: the name that the charge was given (``charge_as``). It has no twins then: whoever runs again begins something of another name.
+    """
     hold, principal = admission.ask.price, caller.principal
     assert hold is not None and principal is not None  # noqa: S101, PT018 - credits are held for accounts only
     micro = hold.micro if actual is None else actual
-    debit = Debit(principal.id, micro, hold.settlement_key, admission.plan.policy, request_id)
+    debit = Debit(principal.id, micro, key or hold.settlement_key, admission.plan.policy, request_id)
     claim = admission.ask.claim
-    if claim is None:
+    if claim is None or key is not None:
         return debit
     twins = twins_of(hold.settlement_key)
     return debit._replace(twins=twins, within_s=claim.retention_ms / 1000, is_rerun=admission.generation > 1)

@@ -16,14 +16,14 @@ from app.core.policies._plan import Plan
 from app.core.policies._providers import CreditLedger, PlanSource
 from app.core.policies._renewals import Renewals
 from app.core.policies._switches import Switches
-from app.core.resilience import Breakers, Clock
+from app.core.resilience import Breakers, Clock, Deadlines
 
 
 class EngineParts(NamedTuple):
     """What an engine works with. ``ledger``, ``holds`` and ``plans`` may be absent; a policy that needs one then says so.
 
     ``overrides`` and ``switches`` are the operators': options changed by name, and what is switched off. ``renewals`` keep the leases of
-    long work; without them the engine makes its own.
+    long work; without them the engine makes its own. ``deadlines`` are those of the running loop, if it has any.
     """
 
     admitter: Admitter
@@ -37,6 +37,7 @@ class EngineParts(NamedTuple):
     overrides: Overrides | None = None
     switches: Switches | None = None
     renewals: Renewals | None = None
+    deadlines: Deadlines | None = None
 
 
 async def count(

@@ -118,7 +118,7 @@ class HoldBook:
             asyncio.get_running_loop().call_soon(self._free_all)
         newest, rids = self._ending.get(account, (balance, []))
         rids.append(rid)
-        self._ending[account] = (max(newest, balance, key=lambda known: known.version), rids)
+        self._ending[account] = (balance if balance.version > newest.version else newest, rids)
 
     def _free_all(self) -> None:
         ending, self._ending = self._ending, {}

@@ -30,6 +30,13 @@ class Permit:
         is_held = admission is not None and admission.ask.price is not None and not self._is_put_off
         return is_held and self.actual != 0
 
+    def pays_in(self, _session: AsyncSession) -> bool:
+        """Never: the debit is written when the work is over, in a transaction that is not the work's."""
+        return False
+
+    def charge_as(self, _key: str | None, _session: AsyncSession) -> None:
+        """Does nothing: see ``pays_in``."""
+
     async def pay(self, session: AsyncSession) -> None:
         """Write the debit into the session's transaction; ``settle`` after its commit, ``give_back`` if it is undone."""
         ledger, admission = self._parts.ledger, self.admission

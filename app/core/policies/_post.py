@@ -44,8 +44,12 @@ class Post:
         self.parts = parts
         self.plan = Plan(name, self.config.limits)
         self.terms = Terms(name, self.config, plans=parts.plans, server_ms=parts.admitter.server_time_ms)
-        self.resilience = Resilience(name, self.config, breakers=parts.breakers, clock=parts.clock)
+        self.resilience = Resilience(
+            name, self.config, breakers=parts.breakers, clock=parts.clock, deadlines=parts.deadlines
+        )
         self._asks_more = bool(config.quotas or config.slots or config.credits or config.breakers)
+        self.takes_nothing = not self.plan.limits and not self._asks_more
+        self.counts_networks = any("ip" in limit.scopes for limit in config.limits)
 
     def require_on(self) -> None:
         """Raises EndpointDisabled (503), after it was reported, when an operator has switched this policy off."""
@@ -74,7 +78,7 @@ class Post:
         self, caller: Caller, request: CostRequest = NO_REQUEST, *, settlement_key: str | None = None
     ) -> Permit:
         """Ask ADMIT for everything at once. Raises the refusal: 402, 422 (cost), 429, 503."""
-        if not self.plan.limits and not self._asks_more:
+        if self.takes_nothing:
             return Permit(self.parts, caller, None)
         costs = self.plan.priced(request) if self.plan.has_cost_functions else None
         admission, lacks_account = None, False

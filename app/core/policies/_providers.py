@@ -1,6 +1,6 @@
 """What features must bring for some policies to work; the boot audit refuses a policy whose provider is absent, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,6 +30,16 @@ class Debit(NamedTuple):
     is_rerun: bool = False
 
 
+class FinalCost(NamedTuple):
+    """What the debit with this settlement key comes to in the end, in micro-credits: 0 gives all of it back. ``policy`` is named in the
+    entry for what it took more.
+    """
+
+    key: str
+    micro: int
+    policy: str
+
+
 class CreditLedger(Protocol):
     """Where credits are kept. Amounts are micro-credits, accounts are the ids of their owners."""
 
@@ -41,6 +51,20 @@ class CreditLedger(Protocol):
 
         Never fails for lack of money: what the balance does not cover is recorded as overage. A settlement key that is in the ledger
         already changes nothing.
+        """
+
+    async def close(self, session: AsyncSession, finals: Sequence[FinalCost]) -> Mapping[str, Balance]:
+        """In the session's transaction, give back what debits took above their final cost, and charge what they come to above their
+        estimate, as a debit ``<key>:more``. Once each: the same again changes nothing, and a key that is not in the ledger is left out.
+
+        Never fails for lack of money. The balances after it, by account, of those that changed.
+        """
+
+    async def repeat(
+        self, session: AsyncSession, key: str, *, under: str, policy: str
+    ) -> tuple[str, Balance] | None:
+        """In the session's transaction, charge what the debit ``key`` was for once more, under another key: the account, and its balance
+        after it. None when there is no such debit. Raises InsufficientCredits (402) when the balance does not reach.
         """
 
     def debit_later(self, debit: Debit, done: Callable[[Balance], None]) -> None:

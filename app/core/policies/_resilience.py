@@ -26,6 +26,7 @@ from app.core.resilience import (
     AttemptTimeout,
     Breakers,
     Clock,
+    Deadlines,
     Places,
     Retrier,
     RetryBudget,
@@ -57,7 +58,8 @@ class Resilience:
     """Deadline, retry, breakers and bulkhead of one policy in one process; one event loop.
 
     Breakers are shared by ``breakers`` (ConfigurationError if their numbers differ from another endpoint's), the rest belongs to
-    this name. Knows no HTTP: jobs use it too. ``rng`` returns 0 to 1.
+    this name. Knows no HTTP: jobs use it too. ``rng`` returns 0 to 1. ``deadlines``: of the running loop, which cost less than a timer
+    each.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Resilience:
         rng: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         sleep_in_thread: Callable[[float], object] = time.sleep,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.name = name
+        self._deadlines = deadlines
         self._clock = clock or SystemClock()
         self._rng = rng
         self._guards = Guards(name, config.breakers, breakers=breakers, rng=rng)
@@ -124,7 +128,10 @@ class Resilience:
         ``deadline`` is a reading of the clock's monotonic time; the context's own counts if it is earlier. ``attempt`` makes what
         surrounds each attempt that may be followed by another. Raises the last error, CircuitOpen, NoCapacity or DeadlineExceeded.
         """
-        deadline = earliest(deadline, current_context().deadline)
+        known = current_context().deadline
+        if self.is_idle and (deadline is None or deadline == known):
+            return await self._before(known, call)
+        deadline = earliest(deadline, known)
         if self._retrier is None:
             return await self._once(call, deadline, None)
         surrounding: Attempt | None = None
@@ -141,6 +148,26 @@ class Resilience:
                 not isinstance(error, NEUTRAL) and (surrounding is None or surrounding.is_repeatable)
             ),
         )
+
+    async def _before(self, deadline: float | None, call: Callable[[], Awaitable[R]]) -> R:
+        """Nothing but the deadline, which the context knows already: a worker of ten thousand jobs a second would feel the rest."""
+        limit = self._limit_s(deadline)
+        if limit is None or deadline is None:
+            return await call()
+        if self._deadlines is None:
+            return await self._in_time(call, limit, None)
+        watch = self._deadlines.watch(deadline)
+        try:
+            result = await call()
+        except asyncio.CancelledError as error:
+            if watch.finish():
+                raise self._too_late(DeadlineExceeded) from error
+            raise
+        except BaseException:
+            watch.finish()
+            raise
+        watch.finish()
+        return result
 
     async def _once(
         self, call: Callable[[], Awaitable[R]], deadline: float | None, surrounding: Attempt | None

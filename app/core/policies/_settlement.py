@@ -1,6 +1,6 @@
 """What is sent to the store at the end of a request: SETTLE, ABORT, EXTEND, out of its admission."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from app.core.policies._admission import Admission
@@ -25,58 +25,51 @@ class Call:
     ``rid`` names the receipt, where there is one; ``head`` are the arguments before the parts.
     """
 
-    __slots__ = ("_arguments", "_ends", "_first", "_head", "_keys", "_rid", "script")
+    __slots__ = ("_first", "_head", "_parts", "_rid", "script")
 
     def __init__(self, *head: bytes, script: Script = SETTLE, rid: str = "", first: str = "") -> None:
         self.script = script
         self._head = head
         self._rid = rid
         self._first = first
-        self._keys: list[str] = []
-        self._arguments: list[bytes] = []
-        self._ends: list[int] = []
+        self._parts: list[tuple[str, tuple[bytes, ...]]] = []
 
     def add(self, key: str, *arguments: bytes) -> None:
         """One more part."""
-        self._keys.append(key)
-        self._arguments += arguments
-        self._ends.append(len(self._arguments))
+        self._parts.append((key, arguments))
 
     def keep(self, put: Put) -> None:
         """Store an entry of the cache; the part that gives up its lease must follow."""
         self.script = SETTLE_AND_KEEP
-        self.add(put.key, b"p", *put.arguments)
+        self._parts.append((put.key, (b"p", *put.arguments)))
 
     def without_entry(self) -> "Call":
         """The same, storing nothing."""
         call = Call(*self._head, rid=self._rid, first=self._first)
-        for key, arguments in self._parts():
-            if arguments[0] != b"p":
-                call.add(key, *arguments)
+        call._parts = [part for part in self._parts if part[1][0] != b"p"]
         return call
 
     def __bool__(self) -> bool:
-        return bool(self._keys)
+        return bool(self._parts)
 
     def requests(self, *, clustered: bool) -> list[tuple[list[str], list[bytes]]]:
         """Keys and arguments of the calls that this takes: one, and on a Cluster one per slot."""
         if not clustered:
-            return [self._request(self._first, self._keys, self._arguments)]
-        slots: dict[str, tuple[list[str], list[bytes]]] = {}
-        for key, more in self._parts():
-            keys, arguments = slots.setdefault(slot_of(key), ([], []))
+            return [self._request(self._first, self._parts)]
+        slots: dict[str, list[tuple[str, tuple[bytes, ...]]]] = {}
+        for part in self._parts:
+            slots.setdefault(slot_of(part[0]), []).append(part)
+        return [self._request(parts[0][0], parts) for parts in slots.values()]
+
+    def _request(
+        self, first: str, parts: Iterable[tuple[str, tuple[bytes, ...]]]
+    ) -> tuple[list[str], list[bytes]]:
+        keys = [receipt_key(first, self._rid)] if self._rid else []
+        arguments = [*self._head]
+        for key, more in parts:
             keys.append(key)
             arguments += more
-        return [self._request(keys[0], keys, arguments) for keys, arguments in slots.values()]
-
-    def _parts(self) -> Iterator[tuple[str, list[bytes]]]:
-        begins = [0, *self._ends]
-        for key, begin, end in zip(self._keys, begins, self._ends, strict=False):
-            yield key, self._arguments[begin:end]
-
-    def _request(self, first: str, keys: list[str], arguments: list[bytes]) -> tuple[list[str], list[bytes]]:
-        receipt = [receipt_key(first, self._rid)] if self._rid else []
-        return [*receipt, *keys], [*self._head, *arguments]
+        return keys, arguments
 
 
 class Settled(NamedTuple):

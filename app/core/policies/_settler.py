@@ -200,10 +200,11 @@ class Settler:
             self._start(self._end(admission, what))
             return
         try:
-            reply = asyncio.ensure_future(self._store.submit(what.script, *requests[0]))
+            sent = self._store.submit(what.script, *requests[0])
         except StoreError:
             self._start(self._end(admission, what))
             return
+        reply = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._tasks.add(reply)
         reply.add_done_callback(partial(self._ended, admission, what))
 
@@ -213,7 +214,8 @@ class Settler:
             # In a task, which waits longer; what the first try did is not done twice.
             self._start(self._end(admission, what, is_again=True))
         else:
-            self._told(admission, _settled((reply.result(),)))
+            answer = reply.result()
+            self._told(admission, NOTHING_OWED if answer == _FINE else _settled((answer,)))
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 from orjson import loads
 
-from app.core.valkey import PackedCall, Script, StoreDown, StoreError, ValkeyClient
+from app.core.valkey import Script, StoreDown, StoreError, ValkeyClient
 
 _PATIENCE_S = 0.25
 # Of a number's characters the digits and the minus stay, a space is a comma, and all others are what JSON has not.
@@ -42,13 +42,13 @@ async def call(
         return await _once(store, script, keys, args, is_patient=is_patient)
 
 
-async def call_packed(store: ValkeyClient, question: PackedCall, rid: str) -> bytes:
-    """The same for a question that was packed before, in the store's usual budget."""
-    packed = question.packed(rid)
+async def call_packed(store: ValkeyClient, script: Script, packed: bytes, *, is_patient: bool) -> bytes:
+    """The same for a call that is there as bytes."""
+    timeout_s = _PATIENCE_S if is_patient else None
     try:
-        return await store.submit_packed(question.script, packed)  # type: ignore[no-any-return]
+        return await store.submit_packed(script, packed, timeout_s=timeout_s)  # type: ignore[no-any-return]
     except StoreDown:
-        return await store.submit_packed(question.script, packed)  # type: ignore[no-any-return]
+        return await store.submit_packed(script, packed, timeout_s=timeout_s)  # type: ignore[no-any-return]
 
 
 def integers(reply: bytes) -> list[int]:

@@ -67,6 +67,18 @@ class Terms:
             self._hold(caller, request, claim) if self._credits is not None else None,
         )
 
+    async def again(self, asked: Ask, caller: Caller, lookup: Lookup | None) -> Ask | None:
+        """The question that ``asked`` was, for the same caller's next request. None where it has become another one: his plan or the minute
+        has changed. Not with costs that depend on the request. Raises Unavailable when the plan cannot be read.
+        """
+        _, _, _, allowances, slots, hold, _, token = asked
+        if self._quotas and await self._allowances(caller, NO_REQUEST) != allowances:
+            return None
+        if hold is not None:
+            key, micro, lease_ms, _, shadow = hold
+            hold = Hold(key, micro, lease_ms, self._settlement_key(None), shadow)
+        return Ask(None, lookup, False, allowances, slots, hold, (), token)
+
     async def _allowances(self, caller: Caller, request: CostRequest) -> tuple[Allowance, ...]:
         principal = caller.principal
         if principal is None:

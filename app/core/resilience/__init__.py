@@ -9,6 +9,7 @@ from app.core.resilience._budget import RetryBudget
 from app.core.resilience._clock import Clock, ManualClock, SystemClock
 from app.core.resilience._deadline import Deadlines, Watch, deadline_at, earliest, remaining_s
 from app.core.resilience._function_of import function_of
+from app.core.resilience._pause import doubled_pause
 from app.core.resilience._places import Places, ThreadPlaces
 from app.core.resilience._retry import AttemptTimeout, Retrier, RetryRules, is_transient
 from app.core.resilience._retry_decorator import retry_decorator
@@ -36,6 +37,7 @@ __all__ = [
     "ThreadPlaces",
     "Watch",
     "deadline_at",
+    "doubled_pause",
     "earliest",
     "function_of",
     "is_transient",

@@ -23,6 +23,8 @@ _scopes: dict[str, str] = {
     "read:credits": "See one's own credits",
     "write:credits": "Grant credits",
     "run:cpu_job": "Submit heavy calculations",
+    "read:jobs": "See everybody's jobs",
+    "write:jobs": "Cancel and retry everybody's jobs",
     "read:monitor": "See health details and the database monitor",
     "write:monitor": "Change what the database monitor may change",
 }
@@ -36,7 +38,7 @@ _carried: dict[str, set[str]] = {
     "db_reader": {"read:records"},
     "io_user": {"read:external"},
     "cpu_user": {"run:cpu_job"},
-    "admin": {"write:credits", "read:monitor", "write:monitor"},
+    "admin": {"write:credits", "read:jobs", "write:jobs", "read:monitor", "write:monitor"},
 }
 
 known_scopes: Mapping[str, str] = MappingProxyType(_scopes)

@@ -17,7 +17,7 @@ from app.core.valkey._cache_values import Sealer, Unkept
 from app.core.valkey._client import ValkeyClient
 from app.core.valkey._errors import StoreDown, StoreError, StoreOverloaded, StoreReplyError, StoreTimeout
 from app.core.valkey._keys import escape, tag_key
-from app.core.valkey._packed_call import PackedCall
+from app.core.valkey._packed_call import Gap, PackedCall, packed_parts
 from app.core.valkey._script import Script
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CacheOptions",
     "Entry",
     "Freshness",
+    "Gap",
     "PackedCall",
     "Put",
     "Scope",
@@ -52,6 +53,7 @@ __all__ = [
     "is_due",
     "is_making",
     "lease_key",
+    "packed_parts",
     "scoped_key",
     "spoil",
     "tag_key",

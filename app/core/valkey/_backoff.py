@@ -3,7 +3,7 @@
 import random
 from typing import final
 
-from app.core.resilience import Clock
+from app.core.resilience import Clock, doubled_pause
 
 _FIRST_S = 0.05
 _LONGEST_S = 1.0
@@ -39,7 +39,7 @@ class Backoff:
         self._tries += 1
         if tries == 0:
             return 0.0
-        longest: float = min(_LONGEST_S, _FIRST_S * 2 ** min(tries - 1, 10))
+        longest = doubled_pause(_FIRST_S, tries - 1, _LONGEST_S)
         return longest * self._random.uniform(0.75, 1.0)
 
     def connected(self) -> None:

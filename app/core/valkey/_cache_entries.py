@@ -50,20 +50,6 @@ class Seen(NamedTuple):
         return self.entry is not None and freshness(self.entry, self.now_ms) is Freshness.FRESH
 
 
-class _Announced:
-    """That this process computes an entry, until then at most. Most are followed by nobody: the future is made for the first who does."""
-
-    __slots__ = ("done", "until")
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        self.done: asyncio.Future[None] | None = None
-
-    def followed(self) -> asyncio.Future[None]:
-        self.done = self.done or asyncio.get_running_loop().create_future()
-        return self.done
-
-
 class Put(NamedTuple):
     """An entry on its way into the store, as the scripts take it: fresh_ms, stale_ms, delta_ms, versions, payload."""
 
@@ -91,7 +77,9 @@ class Entries:
     def __init__(self, store: ValkeyClient, *, rng: Callable[[], float] = random.random) -> None:
         self._store = store
         self._rng = rng
-        self._announced: dict[str, _Announced] = {}
+        # Until when this process computes an entry, at most; a future only for those that somebody follows.
+        self._announced: dict[str, float] = {}
+        self._followed: dict[str, asyncio.Future[None]] = {}
         self._invalidations = 0
 
     @property
@@ -210,14 +198,21 @@ class Entries:
         """Say that this process computes ``key``, so that its followers here are woken by ``store``, ``release`` or ``throttle``."""
         announced, now = self._announced, time.monotonic()
         # Whoever announced and never came back is forgotten by those who come later; leases are about equally long.
-        while announced and (oldest := next(iter(announced.items())))[1].until < now:
-            self._wake(oldest[0])
-        announced.setdefault(key, _Announced(now + lease_ms / 1000))
+        while announced and announced[oldest := next(iter(announced))] < now:
+            self._wake(oldest)
+        announced.setdefault(key, now + lease_ms / 1000)
 
     def _wake(self, key: str) -> None:
-        announced = self._announced.pop(key, None)
-        if announced is not None and announced.done is not None and not announced.done.done():
-            announced.done.set_result(None)
+        self._announced.pop(key, None)
+        if self._followed and (done := self._followed.pop(key, None)) is not None and not done.done():
+            done.set_result(None)
+
+    def _end_of(self, key: str) -> asyncio.Future[None]:
+        """Done when this process has computed the entry that it announced."""
+        done = self._followed.get(key)
+        if done is None:
+            done = self._followed[key] = asyncio.get_running_loop().create_future()
+        return done
 
     async def wait_for(self, key: str, tags: Sequence[str], timeout: float) -> Entry | None:  # noqa: ASYNC109 - a result, not an error
         """A follower's wait for a fresh entry, at most ``timeout`` seconds. None: the time is over, or nobody computes it any more."""
@@ -233,8 +228,8 @@ class Entries:
             left = end - loop.time()
             if seen.is_fresh or not seen.is_leased or left <= 0:
                 return seen
-            if (announced := self._announced.get(key)) is not None:
-                await asyncio.wait({announced.followed()}, timeout=min(_POLL_OF_OUR_OWN_S, left))
+            if key in self._announced:
+                await asyncio.wait({self._end_of(key)}, timeout=min(_POLL_OF_OUR_OWN_S, left))
             else:
                 await asyncio.sleep(min(poll, left))
                 poll = min(poll * 1.5, _LONGEST_POLL_S)

@@ -99,15 +99,20 @@ class ValkeyClient:
         """
         return self.submit_packed(script, pack_command(("EVALSHA", script.sha, len(keys), *keys, *args)))
 
-    def submit_packed(self, script: Script, packed: bytes) -> asyncio.Future[Any]:
-        """The same for a call that is there as bytes already, such as ``PackedCall`` makes them."""
+    def submit_packed(
+        self, script: Script, packed: bytes, *, timeout_s: float | None = None
+    ) -> asyncio.Future[Any]:
+        """The same for a call that is there as bytes already, such as ``PackedCall`` makes them. ``timeout_s`` replaces the client's
+        budget.
+        """
         link = self._link
         wire = link.wire
         if wire is None or _running_loop() is not link.loop:
             link.check()
-        if wire is None:
-            return link.queue(packed, script)
-        return wire.send(packed, script)
+        future = link.queue(packed, script) if wire is None else wire.send(packed, script)
+        if timeout_s is not None:
+            link.give_budget(future, timeout_s)
+        return future
 
     async def run(
         self,

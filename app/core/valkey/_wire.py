@@ -205,7 +205,9 @@ class Wire(asyncio.Protocol):
     def _resend(self, future: Future, packed: bytes, head: bytes, script: Script) -> None:
         deadline = next((end for number, end in self._batches if number >= self._received), None)
         if deadline is not None and future not in self._own:
-            self._own.give(future, max(0.0, deadline - time.monotonic()), counts=True)
+            left = deadline - time.monotonic()
+            # As in _on_timer: a loop that was too busy to see the refusal in time is not the store's fault.
+            self._own.give(future, left if left > 0 else min(-left, self._timeout_s), counts=True)
         source = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(script.encoded), script.encoded)
         self.enqueue(future, packed.replace(head, source, 1), script)
 

@@ -1,7 +1,7 @@
 """Sessions over real processes: what one of them ends is over in all, through outages and kills."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -15,9 +15,10 @@ from app.core.db import Database, get_db_context
 from app.core.security import PasswordHasher
 from app.core.valkey import ValkeyClient
 from tests.processes import PATIENCE_S, Api, api_process, bearer
-from tests.servers import PrivateServer
+from tests.servers import PrivateServer, new_valkey
 
 pytestmark = pytest.mark.usefixtures("clean_database", "ann")
+Pair = tuple[Api, Api]
 PASSWORD = "correct horse battery staple"
 EMAIL = "ann@example.com"
 ADMIN = bearer(UUID(int=1))
@@ -37,14 +38,29 @@ async def ann(database: Database, hasher: PasswordHasher) -> None:
         await create_user(db, hasher, EMAIL, PASSWORD, scopes=["read:records"])
 
 
-@pytest.fixture
-def environment(postgres_url: str, private_valkey: PrivateServer) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[PrivateServer]:
+    with new_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def environment(postgres_url: str, valkey: PrivateServer) -> dict[str, str]:
     # Generous, so that a busy machine is not taken for an outage, in which tokens count as good.
-    return {
-        "DATABASE_URL": postgres_url,
-        "VALKEY_URL": private_valkey.url,
-        "VALKEY_TIMEOUT_MS": "5000",
-    }
+    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey.url, "VALKEY_TIMEOUT_MS": "5000"}
+
+
+@pytest.fixture(scope="module")
+async def processes(environment: dict[str, str]) -> AsyncIterator[Pair]:
+    async with api_process(environment) as one, api_process(environment) as two:
+        yield one, two
+
+
+@pytest.fixture
+async def pair(processes: Pair, valkey: PrivateServer) -> Pair:
+    """Two processes, one more of which takes a second and more to start; their store is empty."""
+    await flush(valkey)
+    return processes
 
 
 class Client:
@@ -79,27 +95,27 @@ async def not_ended(database: Database) -> int:
 
 
 async def test_what_one_process_ends_is_over_with_the_next_request_in_another(
-    environment: dict[str, str], private_valkey: PrivateServer
+    pair: Pair, valkey: PrivateServer
 ) -> None:
-    async with api_process(environment) as one, api_process(environment) as two:
-        ann, other, third = [await Client.signed_in(one) for _ in range(3)]
-        for api in (one, two):
-            assert [await client.ask(api) for client in (ann, other, third)] == [200] * 3
+    one, two = pair
+    ann, other, third = [await Client.signed_in(one) for _ in range(3)]
+    for api in (one, two):
+        assert [await client.ask(api) for client in (ann, other, third)] == [200] * 3
 
-        assert await ann.ask(one, "POST", "/auth/logout") == 204
-        assert [await client.ask(two) for client in (ann, other, third)] == [401, 200, 200]
-        await flush(private_valkey)
-        assert [await client.ask(one) for client in (ann, other, third)] == [401, 200, 200]
+    assert await ann.ask(one, "POST", "/auth/logout") == 204
+    assert [await client.ask(two) for client in (ann, other, third)] == [401, 200, 200]
+    await flush(valkey)
+    assert [await client.ask(one) for client in (ann, other, third)] == [401, 200, 200]
 
-        assert await other.ask(two, "POST", "/auth/logout?everywhere=true") == 204
-        assert [await client.ask(one) for client in (ann, other, third)] == [401] * 3
-        await flush(private_valkey)
-        assert [await client.ask(two) for client in (ann, other, third)] == [401] * 3
-        assert [(await client.refresh(two)).status_code for client in (ann, other, third)] == [401] * 3
-        assert await (await Client.signed_in(one)).ask(two) == 200
+    assert await other.ask(two, "POST", "/auth/logout?everywhere=true") == 204
+    assert [await client.ask(one) for client in (ann, other, third)] == [401] * 3
+    await flush(valkey)
+    assert [await client.ask(two) for client in (ann, other, third)] == [401] * 3
+    assert [(await client.refresh(two)).status_code for client in (ann, other, third)] == [401] * 3
+    assert await (await Client.signed_in(one)).ask(two) == 200
 
-        await rights_change_with_the_next_request_in_the_other(one, two)
-        await nothing_is_left_of_a_deleted_user(one, two, private_valkey)
+    await rights_change_with_the_next_request_in_the_other(one, two)
+    await nothing_is_left_of_a_deleted_user(one, two, valkey)
 
 
 async def rights_change_with_the_next_request_in_the_other(one: Api, two: Api) -> None:
@@ -135,38 +151,37 @@ async def nothing_is_left_of_a_deleted_user(one: Api, two: Api, valkey: PrivateS
     assert (await ann.refresh(two)).status_code == 401
 
 
-async def test_twenty_at_once_in_two_processes_get_one_successor(
-    environment: dict[str, str], database: Database
-) -> None:
-    async with api_process(environment) as one, api_process(environment) as two:
-        ann = await Client.signed_in(one)
-        answers = await asyncio.gather(*(ann.refresh(api) for api in (one, two) * 10))
-        assert {answer.status_code for answer in answers} == {200}
-        assert len({answer.json()["refresh_token"] for answer in answers}) == 1
-        assert [Client(answer.json()).token for answer in answers].count(ann.token) == 0
+async def test_twenty_at_once_in_two_processes_get_one_successor(pair: Pair, database: Database) -> None:
+    one, two = pair
+    ann = await Client.signed_in(one)
+    answers = await asyncio.gather(*(ann.refresh(api) for api in (one, two) * 10))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    assert [Client(answer.json()).token for answer in answers].count(ann.token) == 0
     assert [tuple(row) for row in await database.fetch("SELECT count(*) FROM refresh_tokens")] == [(2,)]
 
 
-@pytest.mark.parametrize("query", ["", "?everywhere=true"])
 async def test_without_the_store_a_logout_is_503_and_changes_nothing(
-    environment: dict[str, str], database: Database, private_valkey: PrivateServer, query: str
+    environment: dict[str, str], database: Database, private_valkey: PrivateServer
 ) -> None:
-    async with api_process(environment) as api:
+    async with api_process(environment | {"VALKEY_URL": private_valkey.url}) as api:
         ann = await Client.signed_in(api)
-        private_valkey.kill()
-        answer = await api.client.post(f"/auth/logout{query}", headers=ann.header)
-        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-        assert int(answer.headers["retry-after"]) >= 1
-        assert await not_ended(database) == 1
-        rows = await database.fetch("SELECT count(*) FROM users WHERE tokens_since IS NOT NULL")
-        assert rows[0][0] == 0
+        for query in ("", "?everywhere=true"):
+            private_valkey.kill()
+            answer = await api.client.post(f"/auth/logout{query}", headers=ann.header)
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert await not_ended(database) == 1
+            rows = await database.fetch("SELECT count(*) FROM users WHERE tokens_since IS NOT NULL")
+            assert rows[0][0] == 0
 
-        private_valkey.restart()
-        async with asyncio.timeout(PATIENCE_S):
-            while (refreshed := await ann.refresh(api)).status_code == 503:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.05)
-        assert refreshed.status_code == 200
-        assert await ann.ask(api) == 200
+            private_valkey.restart()
+            async with asyncio.timeout(PATIENCE_S):
+                while (refreshed := await ann.refresh(api)).status_code == 503:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+            assert refreshed.status_code == 200
+            assert await ann.ask(api) == 200
+            ann = Client(refreshed.json())
 
 
 @asynccontextmanager
@@ -184,9 +199,10 @@ async def commits_held(database: Database) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def test_a_process_that_is_killed_before_its_commit_leaves_a_session_that_can_go_on(
-    environment: dict[str, str], database: Database, private_valkey: PrivateServer
+    pair: Pair, environment: dict[str, str], database: Database, valkey: PrivateServer
 ) -> None:
-    async with api_process(environment) as victim, api_process(environment) as other:
+    other, _ = pair
+    async with api_process(environment) as victim:
         ann = await Client.signed_in(victim)
         assert await ann.ask(other) == 200
         async with commits_held(database) as holder:
@@ -202,32 +218,32 @@ async def test_a_process_that_is_killed_before_its_commit_leaves_a_session_that_
         # The store was told, the database was not: refused although nothing has ended, until the store forgets it.
         assert await not_ended(database) == 1
         assert await ann.ask(other) == 401
-        await flush(private_valkey)
+        await flush(valkey)
         assert await ann.ask(other) == 200
         assert (await ann.refresh(other)).status_code == 200
 
 
 async def test_an_api_key_that_one_process_ends_is_refused_by_the_other_with_the_next_request(
-    environment: dict[str, str], private_valkey: PrivateServer
+    pair: Pair, valkey: PrivateServer
 ) -> None:
     async def status(api: Api, key: str) -> int:
         return (await api.client.get("/users/me", headers={"X-API-Key": key})).status_code
 
-    async with api_process(environment) as one, api_process(environment) as two:
-        ann = await Client.signed_in(one)
-        body = {"name": "n", "scopes": ["read:records"]}
-        made = [(await one.client.post("/api-keys", json=body, headers=ann.header)).json() for _ in range(3)]
-        gone, rotated, stays = (key["key"] for key in made)
-        for api in (one, two):
-            assert [await status(api, key) for key in (gone, rotated, stays)] == [200] * 3
+    one, two = pair
+    ann = await Client.signed_in(one)
+    body = {"name": "n", "scopes": ["read:records"]}
+    made = [(await one.client.post("/api-keys", json=body, headers=ann.header)).json() for _ in range(3)]
+    gone, rotated, stays = (key["key"] for key in made)
+    for api in (one, two):
+        assert [await status(api, key) for key in (gone, rotated, stays)] == [200] * 3
 
-        path = f"/api-keys/{made[1]['id']}/rotate"
-        answer = await one.client.post(path, json={"overlap_s": 0}, headers=ann.header)
-        assert await ann.ask(one, "DELETE", f"/api-keys/{made[0]['id']}") == 204
-        assert [await status(two, key) for key in (gone, rotated, stays)] == [401, 401, 200]
-        assert await status(two, answer.json()["key"]) == 200
+    path = f"/api-keys/{made[1]['id']}/rotate"
+    answer = await one.client.post(path, json={"overlap_s": 0}, headers=ann.header)
+    assert await ann.ask(one, "DELETE", f"/api-keys/{made[0]['id']}") == 204
+    assert [await status(two, key) for key in (gone, rotated, stays)] == [401, 401, 200]
+    assert await status(two, answer.json()["key"]) == 200
 
-        assert await ann.ask(one, "POST", "/auth/logout?everywhere=true") == 204
-        await flush(private_valkey)
-        for api in (two, one):
-            assert [await status(api, key) for key in (gone, rotated, stays)] == [401, 401, 200]
+    assert await ann.ask(one, "POST", "/auth/logout?everywhere=true") == 204
+    await flush(valkey)
+    for api in (two, one):
+        assert [await status(api, key) for key in (gone, rotated, stays)] == [401, 401, 200]

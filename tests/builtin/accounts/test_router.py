@@ -29,7 +29,7 @@ ATTEMPTS = 5
 pytestmark = pytest.mark.usefixtures("clean_database", "clean_store")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def accounts_app(settings: Settings, hasher: PasswordHasher) -> AsyncIterator[FastAPI]:
     login: Any = LoginSettings(account_window_s=31_000_000)
 

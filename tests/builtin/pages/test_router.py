@@ -147,7 +147,7 @@ class TestForgery:
         self, site: FastAPI, database: Database, ann: User
     ) -> None:
         """Also those of pages that others add: it is the route that asks, of those who may open it."""
-        ann.scopes = ["read:monitor", "write:monitor"]
+        ann.scopes = ["read:monitor", "write:monitor", "read:jobs", "write:jobs"]
         browser = await signed_in(site, database, ann)
         paths = [
             route.path

@@ -197,8 +197,9 @@ async def test_no_connection_is_unavailable() -> None:
 
 # The installed command as it is, in one process: each start of one takes longer than all the rest of this file.
 OWN_COMMAND = """
-import os, runpy, sys
+import gc, os, runpy, sys
 
+gc.disable()
 program, url = sys.argv[1], os.environ.pop("DATABASE_URL")
 for line in ("upgrade head --sql", "upgrade head", "check"):
     sys.argv = [program, *line.split()]
@@ -239,17 +240,23 @@ def test_alembic_ini_holds_no_url_and_there_is_one_head() -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
+    ("limit", "limit_s"),
+    [
+        ("statement_timeout", 0.02),
+        ("idle_in_transaction_session_timeout", 0.02),
+        # It holds until the first transaction has lifted it, which may take a while on a busy machine.
+        ("transaction_timeout", 0.5),
+    ],
 )
 async def test_limits_of_the_role_end_neither_a_migration_nor_its_lock(
-    empty_postgres_url: str, limit: str
+    empty_postgres_url: str, limit: str, limit_s: float
 ) -> None:
     name = empty_postgres_url.partition("?")[0].rpartition("/")[2]
     admin = await asyncpg.connect(empty_postgres_url.replace("+asyncpg", ""))
     try:
-        await admin.execute(f"ALTER DATABASE {name} SET {limit} = '50ms'")
+        await admin.execute(f"ALTER DATABASE {name} SET {limit} = '{round(limit_s * 1000)}ms'")
         async with migration_connection(empty_postgres_url) as connection:
-            await connection.execute(text("SELECT pg_sleep(0.2)"))
+            await connection.execute(text("SELECT pg_sleep(:s)"), {"s": 2 * limit_s})
             locks = (
                 "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
                 "WHERE locktype = 'advisory' AND granted AND datname = current_database()"

@@ -1,6 +1,5 @@
 """Answers that were seen fresh are looked for alone, and what a miss needs is asked only then: on real servers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,13 +29,14 @@ class Counted:
 
     def __init__(self, store: ValkeyClient) -> None:
         self.keys: list[int] = []
-        self._submit = store.submit
-        store.submit = self._take  # type: ignore[method-assign]
+        self._submit = store.submit_packed
+        store.submit_packed = self._take  # type: ignore[method-assign]
 
-    def _take(self, script: Script, keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> Any:
+    def _take(self, script: Script, packed: bytes, **options: Any) -> Any:
+        """Every script call comes here, put together anew or not: its parts, EVALSHA, the script, the number of keys, and so on."""
         if script.name == "lua/admit":
-            self.keys.append(len(keys))
-        return self._submit(script, keys, args)
+            self.keys.append(int(packed.split(b"\r\n", 7)[6]))
+        return self._submit(script, packed, **options)
 
 
 async def test_the_second_hit_asks_for_limit_and_answer_alone(settings: Settings, database: Database) -> None:

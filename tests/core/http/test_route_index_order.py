@@ -41,13 +41,25 @@ TEXTS = (
 UUID = "00000000-0000-7000-8000-00000000000a"
 ASKED = ("a", "b", "a", "b", "5", "5.5", UUID, "x.json", "a5", "", "c", "a\n", "\n", "9" * 4400)
 
+# What is drawn again and again is made once: to make and check a strategy takes longer than to draw from it.
+PARTS = {longest: st.lists(st.sampled_from(TEXTS), min_size=1, max_size=longest) for longest in (1, 3)}
+ENDS = st.sampled_from(("", "", "", "/"))
+KINDS = st.sampled_from(["gated"] * 8 + ["plain", "route", "mount", "websocket"])
+METHOD_SETS = st.sets(st.sampled_from(METHODS), min_size=1, max_size=2)
+OWN_PREFIXES = st.sampled_from(("", "/b"))
+LIMITS = st.sampled_from((None, None, {"max_fields": 3}, {"max_files": 2, "max_fields": 9}))
+
 
 @st.composite
 def templates(draw: st.DrawFn, longest: int = 3, *, may_slash: bool = True) -> str:
     """A path template; ``{}`` becomes a parameter with a name that nothing else has."""
-    parts = draw(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=longest))
-    end = draw(st.sampled_from(("", "", "", "/"))) if may_slash else ""
+    parts = draw(PARTS[longest])
+    end = draw(ENDS) if may_slash else ""
     return "/" + "/".join(parts) + end
+
+
+TEMPLATES = templates()
+PREFIXES = st.one_of(st.just(""), templates(1, may_slash=False))
 
 
 def named(template: str, start: int) -> str:
@@ -70,8 +82,7 @@ def an_endpoint(number: int) -> Any:
 
 @st.composite
 def routes(draw: st.DrawFn) -> Act:
-    kind = draw(st.sampled_from(["gated"] * 8 + ["plain", "route", "mount", "websocket"]))
-    path, methods = draw(templates()), draw(st.sets(st.sampled_from(METHODS), min_size=1, max_size=2))
+    kind, path, methods = draw(KINDS), draw(TEMPLATES), draw(METHOD_SETS)
 
     def add(router: APIRouter, depth: int) -> None:
         place = named(path, depth * 10)
@@ -92,10 +103,7 @@ def routes(draw: st.DrawFn) -> Act:
 
 @st.composite
 def includes(draw: st.DrawFn, inner: st.SearchStrategy[list[Act]]) -> Act:
-    prefix = draw(st.one_of(st.just(""), templates(1, may_slash=False)))
-    own_prefix = draw(st.sampled_from(("", "/b")))
-    limits = draw(st.sampled_from((None, None, {"max_fields": 3}, {"max_files": 2, "max_fields": 9})))
-    acts = draw(inner)
+    prefix, own_prefix, limits, acts = draw(PREFIXES), draw(OWN_PREFIXES), draw(LIMITS), draw(inner)
 
     def add(router: APIRouter, depth: int) -> None:
         included = APIRouter(prefix=own_prefix)
@@ -106,12 +114,12 @@ def includes(draw: st.DrawFn, inner: st.SearchStrategy[list[Act]]) -> Act:
     return add
 
 
-def trees() -> st.SearchStrategy[list[Act]]:
-    return st.recursive(
-        st.lists(routes(), min_size=1, max_size=6),
-        lambda inner: st.lists(st.one_of(routes(), includes(inner)), min_size=1, max_size=5),
-        max_leaves=4,
-    )
+ROUTES = routes()
+TREES = st.recursive(
+    st.lists(ROUTES, min_size=1, max_size=6),
+    lambda inner: st.lists(st.one_of(ROUTES, includes(inner)), min_size=1, max_size=5),
+    max_leaves=4,
+)
 
 
 def built(acts: list[Act], **limits: int) -> FastAPI:
@@ -147,14 +155,14 @@ def compare(app: FastAPI, asked: list[tuple[str, str]], **more: Any) -> None:
 
 
 @bounded
-@given(trees(), st.integers(0, 2**32), st.sampled_from(({}, {"path_params": {"outer": 1}})))
+@given(TREES, st.integers(0, 2**32), st.sampled_from(({}, {"path_params": {"outer": 1}})))
 def test_the_same_route_and_the_same_scope(acts: list[Act], seed: int, more: dict[str, Any]) -> None:
     app = built(acts, max_part_size=5)
     compare(app, asked_of(app, seed), **more)
 
 
 @bounded
-@given(trees(), st.integers(0, 2**32), st.sampled_from(("/api", "/a", "/a/b")))
+@given(TREES, st.integers(0, 2**32), st.sampled_from(("/api", "/a", "/a/b")))
 def test_the_same_under_a_root_path(acts: list[Act], seed: int, root: str) -> None:
     app = built(acts)
     compare(app, asked_of(app, seed) + asked_of(app, seed, root), root_path=root)

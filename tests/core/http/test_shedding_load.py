@@ -14,7 +14,7 @@ import pytest
 from app.core.http import TrafficControl
 from app.core.policies import JobConfig
 from app.settings import Settings
-from tests.apps import served
+from tests.apps import client_at, served
 from tests.core.http.gated import READER, as_
 from tests.core.http.workshop import PATIENCE_S, Workshop
 
@@ -65,7 +65,7 @@ class Ward(Workshop):
         async with self.open(settings), served(self.app) as port:
             self.port = port
             base = f"http://127.0.0.1:{port}"
-            async with httpx2.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
+            async with client_at(base, timeout=PATIENCE_S, limits=limits) as client:
                 yield client
 
 

@@ -21,6 +21,7 @@ from app.core.http import APIRouter, Platform, TokenVerifier, api_worker, enforc
 from app.core.observability import PolicyEvent
 from app.core.policies import CREDIT, Concurrency, Credits, HoldBook, JobConfig, Quota
 from app.main import create_app
+from app.registry import Feature
 from app.settings import Settings
 from tests.apps import client_of, running
 from tests.core.http.gated import NOBODY, READER, WRITER, NamedTokens, as_, feature
@@ -106,11 +107,14 @@ class Workshop:
 
     @asynccontextmanager
     async def open(
-        self, settings: Settings, change: Callable[[Platform], None] = lambda _: None
+        self,
+        settings: Settings,
+        change: Callable[[Platform], None] = lambda _: None,
+        features: tuple[Feature, ...] = (),
     ) -> AsyncIterator["Workshop"]:
-        """The application, started. ``change`` may replace parts of it before."""
+        """The application, started. ``change`` may replace parts of it before; ``features`` are there too."""
         tokens = {TokenVerifier: NamedTokens(*self._people)}
-        app = create_app(settings, registry=[CREDITS, feature(self.router, tokens)])
+        app = create_app(settings, registry=[*features, CREDITS, feature(self.router, tokens)])
         app.state.gatehouse.hub.subscribe(PolicyEvent, self.events.append)
         change(app.state.gatehouse)
         async with self._dated(app.state.gatehouse), running(app), client_of(app) as client:

@@ -155,25 +155,26 @@ def test_a_metric_that_users_make_under_a_name_of_ours_is_one_family_with_both_s
         assert value(shown, "api_latency_seconds_count", {"endpoint": endpoint}) == 1
 
 
-WORKER = """
-import sys
+WORKERS = """
+import gc, os, sys
+gc.disable()
 from app.core.observability import EventHub, Metrics, RequestRecord, StoreEvent
-metrics = Metrics()
-hub = EventHub()
-metrics.subscribe(hub)
-hub.emit(StoreEvent(sys.argv[1]))
-metrics.on_requests([RequestRecord(0.0, "GET", "/x", 200, 0.01, 1, "r", None, None, None, None)] * 3)
-if sys.argv[2] == "show":
-    sys.stdout.buffer.write(metrics.exposition())
+def work(state):
+    metrics = Metrics()
+    hub = EventHub()
+    metrics.subscribe(hub)
+    hub.emit(StoreEvent(state))
+    metrics.on_requests([RequestRecord(0.0, "GET", "/x", 200, 0.01, 1, "r", None, None, None, None)] * 3)
+    return metrics
+if (first := os.fork()) == 0:
+    work("down")
+    os._exit(0)
+assert os.waitpid(first, 0)[1] == 0
+sys.stdout.buffer.write(work("up").exposition())
 """
 
 
 class TestSeveralWorkers:
-    def work(self, state: str, then: str) -> bytes:
-        return subprocess.run(
-            [sys.executable, "-c", WORKER, state, then], check=True, capture_output=True, timeout=60
-        ).stdout
-
     def test_are_summed_and_a_dead_workers_state_is_forgotten(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -183,8 +184,9 @@ class TestSeveralWorkers:
         (folder / "counter_1.db").write_bytes(b"left by an earlier run")
         prepare_multiprocess_dir(folder)
         assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
-        self.work("down", "exit")
-        shown = self.work("up", "show")
+        shown = subprocess.run(
+            [sys.executable, "-c", WORKERS], check=True, capture_output=True, timeout=60
+        ).stdout
         assert value(shown, "http_requests_total", {"handler": "/x", "method": "GET", "status": "200"}) == 6
         assert value(shown, "http_request_duration_seconds_count", {"handler": "/x", "method": "GET"}) == 6
         assert value(shown, "gatehouse_store_up") == 1

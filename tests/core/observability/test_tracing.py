@@ -1,13 +1,10 @@
 """Traces: nothing when off, FastAPI's request spans when on."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-
 import pytest
 
 from app.core.observability import configure_tracing
 from tests.leaks import LeakGuard
+from tests.nursery import run, run_program
 
 PASSWORD = "correct-horse-battery"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJlLTEyMw"
@@ -57,26 +54,23 @@ shutdown_tracing()
 """.replace("PASSWORD", PASSWORD).replace("TOKEN", TOKEN)
 
 
-def run(code: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
-    """In a process of its own, because a process has one tracer provider for ever."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def traced(exporter: str, **environment: str) -> str:
+    """What the program with traces on exports, in a process of its own: a process has one tracer provider for ever."""
+    done = run("tests.program", environment={"PROGRAM": ON, "OTEL_TRACES_EXPORTER": exporter, **environment})
+    assert done.code == 0, done.errors
+    return done.output
 
 
-def test_off_is_no_work_no_thread_and_no_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(OFF, monkeypatch).split() == ["False", "1", "False"]
+def test_off_is_no_work_no_thread_and_no_sdk() -> None:
+    """In a process that has imported the whole service."""
+    done = run_program(OFF)
+    assert done.code == 0, done.errors
+    assert done.output.split() == ["False", "1", "False"]
 
 
 @pytest.fixture(scope="module")
-def shown() -> Iterator[str]:
-    """What the program with traces on exports."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield run(ON, patch, OTEL_TRACES_EXPORTER="console", OTEL_RESOURCE_ATTRIBUTES="team=red")
+def shown() -> str:
+    return traced("console", OTEL_RESOURCE_ATTRIBUTES="team=red")
 
 
 def test_no_exported_span_holds_a_secret(shown: str) -> None:
@@ -104,28 +98,23 @@ def test_on_gives_one_request_span_with_ours_inside_and_no_probe(shown: str) -> 
     assert "/live" not in shown
 
 
-def test_the_service_name_of_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = run(ON, monkeypatch, OTEL_TRACES_EXPORTER="console", OTEL_SERVICE_NAME="named")
-    assert '"service.name": "named"' in shown
+def test_the_service_name_of_the_environment_wins() -> None:
+    assert '"service.name": "named"' in traced("console", OTEL_SERVICE_NAME="named")
 
 
-def test_the_sampler_of_the_environment_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = run(ON, monkeypatch, OTEL_TRACES_EXPORTER="console", OTEL_TRACES_SAMPLER="always_off")
-    assert shown == ""
+def test_the_sampler_of_the_environment_is_honoured() -> None:
+    assert traced("console", OTEL_TRACES_SAMPLER="always_off") == ""
 
 
-def test_exporter_none_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(ON, monkeypatch, OTEL_TRACES_EXPORTER="none") == ""
+def test_exporter_none_sends_nothing() -> None:
+    assert traced("none") == ""
 
 
-def test_an_unknown_exporter_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "from app.core.observability import configure_tracing\nconfigure_tracing(enabled=True)"
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "smoke")
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    assert "OTEL_TRACES_EXPORTER is 'smoke'" in done.stderr
+def test_an_unknown_exporter_stops_the_start() -> None:
+    program = "from app.core.observability import configure_tracing\nconfigure_tracing(enabled=True)"
+    done = run("tests.program", environment={"PROGRAM": program, "OTEL_TRACES_EXPORTER": "smoke"})
+    assert done.code == 1
+    assert "OTEL_TRACES_EXPORTER is 'smoke'" in done.errors
 
 
 def test_off_switches_every_signal_off() -> None:

@@ -57,6 +57,7 @@ class Office:
 
     async def left(self, principal: Principal = ANN) -> tuple[float, int]:
         await self.admitter.close()
+        await self.book.close()  # also for holds that a batch frees: nobody else waits for them
         return await balance_of(self.database, principal.id) / CREDIT, await self.book.held(principal.id)
 
     @property

@@ -1,6 +1,4 @@
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -115,16 +113,6 @@ class TestVerify:
         assert hasher.verify_dummy(PASSWORD) is False
         assert len(made) == 1
         assert not hasher.needs_rehash(made[0])
-
-    def test_importing_it_silences_no_warning_of_others(self) -> None:
-        """In a process of its own, because pytest sets its own filters and the module is imported once."""
-        lines = (
-            "import warnings",
-            "before = list(warnings.filters)",
-            "import app.core.security",
-            "assert warnings.filters == before",
-        )
-        subprocess.run([sys.executable, "-c", "; ".join(lines)], check=True, timeout=60)
 
 
 class TestOffTheEventLoop:

@@ -3,7 +3,7 @@
 import pytest
 from libvalkey import pack_command
 
-from app.core.valkey import PackedCall, Script, ValkeyClient
+from app.core.valkey import Gap, PackedCall, Script, ValkeyClient, packed_parts
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[2], #KEYS, #ARGV}")
 
@@ -16,6 +16,19 @@ def test_the_bytes_are_those_of_the_client(name: str, more: tuple[str, ...]) -> 
     keys = ["{ä}:r:" + name, *more]
     whole: tuple[bytes | str | int, ...] = ("EVALSHA", ECHO.sha, len(keys), *keys, args[0], name, *args[1:])
     assert call.packed(name) == pack_command(whole)
+
+
+@pytest.mark.parametrize("at_key", [1, 2, 3])
+@pytest.mark.parametrize("at_arg", [2, 3])
+def test_what_fills_the_gaps_stands_where_it_was_left_out(at_key: int, at_arg: int) -> None:
+    keys, args, more = ["{p}:r:", "k1", "k2%d"], [b"10000", b"", b"%b\r\n"], ["e:ä", "e:l"]
+    call = PackedCall(ECHO, keys, args, at=1, keys_gap=Gap(at_key, 2), args_gap=Gap(at_arg, 1))
+    names = ["{p}:r:id", "k1", "k2%d"]
+    names[at_key:at_key] = more
+    values = [b"10000", b"id", b"%b\r\n"]
+    values.insert(at_arg, b"\x00 charge")
+    whole: tuple[bytes | str | int, ...] = ("EVALSHA", ECHO.sha, len(names), *names, *values)
+    assert call.packed("id", packed_parts(*more), packed_parts(b"\x00 charge")) == pack_command(whole)
 
 
 @pytest.mark.usefixtures("clean_store")

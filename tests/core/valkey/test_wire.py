@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import uvloop
@@ -100,7 +101,8 @@ class TestTime:
         async def scenario() -> None:
             # Over when the loop comes back, and by then all answers are there.
             client = ValkeyClient(valkey_url, timeout_s=0.3)
-            await client.ping(timeout_s=2)
+            await client.ping(timeout_s=PATIENCE_S)
+            await client.run(ONE, timeout_s=PATIENCE_S)  # known to the server from here on
             near, far = socket.socketpair()
             near.setblocking(False)
             server = valkey.Valkey.from_url(valkey_url)
@@ -123,6 +125,22 @@ class TestTime:
 
         run(scenario())
 
+    def test_busy_loop_leaves_time_to_send_an_unknown_script(self, valkey_url: str, run: Run) -> None:
+        """Its refusal is read only when the budget is over, and was there long before."""
+
+        async def scenario() -> None:
+            client = ValkeyClient(valkey_url, timeout_s=0.3)
+            await client.ping(timeout_s=PATIENCE_S)
+            # New to the server; it takes some times as long as the last look at the socket.
+            slow = f"-- {uuid4()}\nlocal n = 0 for i = 1, 1000000 do n = n + i % 7 end return 1"
+            answer = client.submit(Script("unknown", slow))
+            await asyncio.sleep(0)
+            time.sleep(0.6)  # noqa: ASYNC251 - as long again as the budget
+            assert await answer == 1
+            await client.close()
+
+        run(scenario())
+
     def test_busy_loop_does_not_hide_a_slow_store(self, tmp_path: Path, run: Run) -> None:
         async def scenario() -> None:
             async with peer(tmp_path) as (url, _):
@@ -142,7 +160,7 @@ class TestTime:
                 client = ValkeyClient(url, timeout_s=0.03)
                 with pytest.raises(StoreTimeout):
                     await client.execute("GET", "first")
-                assert await client.execute("GET", "second", timeout_s=2) == b"own"
+                assert await client.execute("GET", "second", timeout_s=PATIENCE_S) == b"own"
                 await client.close()
 
         run(scenario())
@@ -197,7 +215,7 @@ class TestAnswers:
             answers = (b"+PONG\r\n", b"-NOSCRIPT No matching script.\r\n", b":1\r\n")
             async with peer(tmp_path, *answers, delay_s=0.4) as (url, read):
                 client = ValkeyClient(url, timeout_s=0.6)
-                await client.ping(timeout_s=2)
+                await client.ping(timeout_s=PATIENCE_S)
                 with pytest.raises(StoreTimeout):
                     await client.run(ONE)
                 await until(lambda: len(read) == 3)

@@ -35,11 +35,22 @@ def add_user() -> AddUser:
     return add
 
 
-@pytest.fixture
-async def service(settings: Settings, clean_database: None, clean_store: None) -> AsyncIterator[Service]:
+@pytest.fixture(scope="module")
+async def records_service(settings: Settings) -> AsyncIterator[Service]:
     feature = Feature(name="records", router=router, models=(Record,))
     async with serving(settings, CREDITS, feature) as service:
         yield service
+
+
+@pytest.fixture
+async def service(
+    records_service: Service, clean_database: None, clean_store: None
+) -> AsyncIterator[Service]:
+    """The service with nothing in its servers, and a client that presents nothing."""
+    headers = records_service.client.headers.copy()
+    yield records_service
+    records_service.client.headers = headers
+    records_service.client.cookies.clear()
 
 
 @pytest.fixture

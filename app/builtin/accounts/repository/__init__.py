@@ -7,6 +7,7 @@ from app.builtin.accounts.repository.email_tokens import EmailTokenRepository
 from app.builtin.accounts.repository.epochs import read_epoch
 from app.builtin.accounts.repository.mfa import MfaRepository
 from app.builtin.accounts.repository.page_sessions import PageSessionRepository
+from app.builtin.accounts.repository.rights import UserRights, find_rights
 from app.builtin.accounts.repository.sessions import SessionRepository
 from app.builtin.accounts.repository.users import EmailTaken, UserRepository
 
@@ -21,7 +22,9 @@ __all__ = [
     "PageSessionRepository",
     "SessionRepository",
     "UserRepository",
+    "UserRights",
     "find_key",
+    "find_rights",
     "read_epoch",
     "write_uses",
 ]

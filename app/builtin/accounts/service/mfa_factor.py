@@ -12,7 +12,7 @@ from app.builtin.accounts.service.mfa_codes import hash_of_recovery, step_of
 from app.builtin.accounts.service.mfa_errors import TooManyCodes
 from app.core.db import AsyncSession
 from app.core.errors import Unavailable
-from app.core.resilience import Clock
+from app.core.resilience import Clock, doubled_pause
 from app.core.security import DecryptionFailed
 
 FREE_FAILURES = 5
@@ -30,7 +30,7 @@ def delay_s(failures: int) -> int:
     """
     if failures < FREE_FAILURES:
         return 0
-    return int(min(_FIRST_DELAY_S * 2.0 ** min(failures - FREE_FAILURES, 16), _LONGEST_DELAY_S))
+    return int(doubled_pause(_FIRST_DELAY_S, failures - FREE_FAILURES, _LONGEST_DELAY_S))
 
 
 class SecondFactor:

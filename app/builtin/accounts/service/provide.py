@@ -24,9 +24,11 @@ from app.builtin.accounts.service.second_step import MfaSecondStep, SecondStep
 from app.builtin.accounts.service.sessions import Sessions
 from app.builtin.accounts.service.sign_in import SignIn
 from app.builtin.accounts.service.signing import token_keys
+from app.builtin.accounts.service.submitters import AccountSubmitters
 from app.builtin.accounts.service.upkeep import SessionUpkeep
 from app.core.db import after_commit_idle
 from app.core.http import PageVerifier, Platform, TokenVerifier
+from app.core.jobs import Submitters
 from app.core.policies import EpochBook, EpochSource
 from app.core.security import PasswordHasher, TokenService
 
@@ -91,6 +93,7 @@ def provide_accounts(platform: Platform, settings: AccountSettings) -> Mapping[t
         AccountFunctions: functions,
         Sessions: sessions,
         AuditLog: audit,
+        Submitters: AccountSubmitters(platform.database),
         Administration: Administration(revocation, passwords, audit),
         **mfa,
         **_provide_sessions(platform, revocation, lifetimes, withheld),

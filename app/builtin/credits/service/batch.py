@@ -12,7 +12,7 @@ from app.core.db import SerializationFailure
 from app.core.errors import Unavailable
 from app.core.observability import CreditEvent, EventHub
 from app.core.policies import Balance, Debit
-from app.core.resilience import Clock
+from app.core.resilience import Clock, doubled_pause
 
 Done = Callable[[Balance], None]
 Post = Callable[[Sequence[Debit]], Awaitable[Mapping[str, Balance]]]
@@ -91,7 +91,7 @@ class DebitBatch:
                 await self._window()
             batch = self._next()
             if batch and not await self._try(batch):
-                await asyncio.sleep(min(self._pause_s * 2 ** min(failures, 10), _LONGEST_PAUSE_S))
+                await asyncio.sleep(doubled_pause(self._pause_s, failures, _LONGEST_PAUSE_S))
                 failures += 1
             else:
                 failures = 0

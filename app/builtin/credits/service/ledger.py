@@ -5,9 +5,10 @@ from contextlib import suppress
 
 from app.builtin.credits.repository import LedgerRepository, post_at_once
 from app.builtin.credits.service.batch import DebitBatch
+from app.builtin.credits.service.closing import close_charges, repeat_charge
 from app.core.db import AsyncSession, ConstraintViolated, Database, get_db_context
 from app.core.observability import EventHub
-from app.core.policies import Balance, Debit
+from app.core.policies import Balance, Debit, FinalCost
 from app.core.policies import CreditLedger as CreditLedgerProtocol
 from app.core.resilience import Clock
 
@@ -42,6 +43,16 @@ class Ledger(CreditLedgerProtocol):
         """
         _check(debit)
         return (await LedgerRepository(session).debit([debit]))[debit.account]
+
+    async def close(self, session: AsyncSession, finals: Sequence[FinalCost]) -> Mapping[str, Balance]:
+        """Give back, or charge, what debits differ from their final cost by; the balances of the accounts that changed."""
+        return await close_charges(session, finals)
+
+    async def repeat(
+        self, session: AsyncSession, key: str, *, under: str, policy: str
+    ) -> tuple[str, Balance] | None:
+        """Charge what a debit was for once more. Raises InsufficientCredits (402)."""
+        return await repeat_charge(session, key, under=under, policy=policy)
 
     def debit_later(self, debit: Debit, done: Callable[[Balance], None]) -> None:
         """Write it within 50 ms, with others; then call ``done`` with the balance after it."""

@@ -31,7 +31,8 @@ class Upkeep:
         """End every expired hold as the ledger says; how many were ended.
 
         Its charge is in the ledger: the request was done and only its settlement was lost, so the balance after it is written. It is not:
-        the hold is released, and a handler that commits later all the same is charged then.
+        the hold is released, and a handler that commits later all the same is charged then. A request that submitted a job is charged under
+        the job's id, of which the hold knows nothing: so the balance is written then too, read after the charge was looked for.
         """
         ended = still_open = 0
         async for accounts in self._book.accounts():
@@ -45,9 +46,13 @@ class Upkeep:
             for start in range(0, len(expired), _KEYS_AT_ONCE):
                 part = expired[start : start + _KEYS_AT_ONCE]
                 settled = await self._ledger.settled([hold.settlement_key for _, hold in part])
+                rest = {account for account, hold in part if hold.settlement_key not in settled}
+                balances = await self._ledger.balances(sorted(rest)) if rest else {}
                 freed = await asyncio.gather(
                     *(
-                        self._book.free(account, hold.rid, settled.get(hold.settlement_key))
+                        self._book.free(
+                            account, hold.rid, settled.get(hold.settlement_key) or balances.get(account)
+                        )
                         for account, hold in part
                     )
                 )

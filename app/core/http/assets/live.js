@@ -9,6 +9,7 @@
   const KEY = "gatehouse-live";
   let timer = 0;
   let asking = null;
+  let isOver = false; // the page has no switch any more: what it shows does not change
 
   const isBusy = () => {
     const region = document.getElementById("live");
@@ -43,9 +44,15 @@
       return "Signed out";
     }
     if (!answer.ok) return `No answer (status ${answer.status}); what you see is old`;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("live");
     if (!fresh || !box.checked) return state.textContent;
+    isOver = !page.getElementById("live-control");
     replace(fresh);
+    if (isOver) {
+      box.disabled = true;
+      return "It has ended; nothing more is fetched";
+    }
     return `Updated ${new Date().toLocaleTimeString()}`;
   }
 
@@ -63,7 +70,7 @@
 
   function schedule() {
     clearTimeout(timer);
-    timer = box.checked && !document.hidden ? setTimeout(turn, period) : 0;
+    timer = box.checked && !isOver && !document.hidden ? setTimeout(turn, period) : 0;
   }
 
   box.addEventListener("change", () => {
@@ -73,7 +80,7 @@
     else asking?.abort();
   });
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && box.checked) turn();
+    if (!document.hidden && box.checked && !isOver) turn();
     else schedule();
   });
   control.hidden = false;

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from app.core.errors import ConfigurationError
 from app.core.http import Platform
+from app.core.outbound import GuardedTransport
 from app.features.external_data.service.search import ExternalSearch
-from app.features.external_data.service.transport import GuardedTransport
 
 
 class _ExternalData(Protocol):

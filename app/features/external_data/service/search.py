@@ -3,6 +3,7 @@
 import httpx2
 from pydantic import ValidationError
 
+from app.core.outbound import AddressRefused
 from app.core.resilience import remaining_s
 from app.features.external_data.schemas import ExternalAnswer, ExternalData
 from app.features.external_data.service.errors import (
@@ -47,6 +48,8 @@ class ExternalSearch:
             async with client.stream("GET", url, timeout=timeout, follow_redirects=False) as response:
                 _check_status(response)
                 return await _read(response)
+        except AddressRefused as error:
+            raise UpstreamRejected("The source of external data may not be called.") from error
         except httpx2.TimeoutException as error:
             raise UpstreamTimeout("The source of external data takes too long.") from error
         except httpx2.HTTPError as error:

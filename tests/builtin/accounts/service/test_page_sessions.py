@@ -64,6 +64,25 @@ def count_calls(pages: PageSessions) -> list[bytes]:
     return asked
 
 
+def count_at_once(pages: PageSessions) -> list[int]:
+    """How many questions were under way with each that began."""
+    begun: list[int] = []
+    under_way = 0
+    ask = pages._ask
+
+    async def counted(key: bytes) -> Principal:
+        nonlocal under_way
+        under_way += 1
+        begun.append(under_way)
+        try:
+            return await ask(key)
+        finally:
+            under_way -= 1
+
+    pages._ask = counted  # type: ignore[method-assign]
+    return begun
+
+
 async def is_over(pages: PageSessions, token: str = TOKEN) -> bool:
     """As the database says now."""
     return await pages.find(token) is None
@@ -116,15 +135,17 @@ class TestVerify:
         self, accounts: Accounts, pages: PageSessions
     ) -> None:
         await begin(accounts, pages, await accounts.add_user())
-        asked = count_calls(pages)
+        at_once = count_at_once(pages)
         async with accounts.database.engine.connect() as connection:
             await connection.exec_driver_sql("LOCK TABLE page_sessions IN ACCESS EXCLUSIVE MODE")
             answers = await asyncio.gather(*(read(pages) for _ in range(6)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseTimeout] * 6
-        assert len(asked) == 2
+        # Who waits for a place may get one in the moment in which his own time is over too.
+        assert max(at_once) == 2
+        asked = count_calls(pages)
         await asyncio.gather(*(read(pages) for _ in range(6)))
         assert pages.verify(TOKEN).id
-        assert len(asked) == 4
+        assert len(asked) == 2
 
     async def test_what_is_kept_is_bounded(self, accounts: Accounts, pages: PageSessions) -> None:
         await begin(accounts, pages, await accounts.add_user())

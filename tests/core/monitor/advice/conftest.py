@@ -5,19 +5,21 @@ import pytest
 from app.core.db import Database
 from app.core.monitor import MonitorServer
 
+# Nobody else analyzes them meanwhile.
 # Skewed as such tables are: a few customers have most orders, nearly all orders are done. Rows lie in no order but that of ``id``.
 TABLES = """
 CREATE SCHEMA shop;
-CREATE TABLE shop.customers (id int PRIMARY KEY, email varchar(80) NOT NULL, name text NOT NULL, vip boolean NOT NULL);
+CREATE TABLE shop.customers (id int PRIMARY KEY, email varchar(80) NOT NULL, name text NOT NULL, vip boolean NOT NULL)
+    WITH (autovacuum_enabled = false);
 CREATE TABLE shop."Order Lines" (
     id int PRIMARY KEY, customer_id int NOT NULL REFERENCES shop.customers, status text NOT NULL, total numeric(10,2) NOT NULL,
     at timestamptz NOT NULL, day timestamp NOT NULL, shipped timestamptz, tags text[] NOT NULL, data jsonb NOT NULL, kind int NOT NULL,
-    ref int NOT NULL, during tstzrange NOT NULL, place point NOT NULL);
+    ref int NOT NULL, during tstzrange NOT NULL, place point NOT NULL) WITH (autovacuum_enabled = false);
 CREATE TABLE shop.events (tenant int NOT NULL, at date NOT NULL, what text NOT NULL) PARTITION BY RANGE (at);
-CREATE TABLE shop.events_1 PARTITION OF shop.events FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
-CREATE TABLE shop.events_2 PARTITION OF shop.events FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
-CREATE TABLE shop.flags (name text NOT NULL);
-CREATE TABLE shop.never_analyzed (id int NOT NULL);
+CREATE TABLE shop.events_1 PARTITION OF shop.events FOR VALUES FROM ('2026-01-01') TO ('2026-07-01') WITH (autovacuum_enabled = false);
+CREATE TABLE shop.events_2 PARTITION OF shop.events FOR VALUES FROM ('2026-07-01') TO ('2027-01-01') WITH (autovacuum_enabled = false);
+CREATE TABLE shop.flags (name text NOT NULL) WITH (autovacuum_enabled = false);
+CREATE TABLE shop.never_analyzed (id int NOT NULL) WITH (autovacuum_enabled = false);
 CREATE VIEW shop.opened AS SELECT * FROM shop."Order Lines" WHERE status = 'open';
 INSERT INTO shop.customers SELECT i, 'User' || i || '@example.com', md5(i::text), i % 500 = 0 FROM generate_series(1, 3000) i;
 INSERT INTO shop."Order Lines"
