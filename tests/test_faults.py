@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.apps import client_at
+from tests.lock_waits import WAITING
 from tests.processes import PATIENCE_S, Api, api_process, bearer
 from tests.servers import PrivateServer
 
@@ -138,7 +139,7 @@ async def test_a_process_that_is_told_to_stop_finishes_what_it_has_begun(
             await transaction.start()
             await connection.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
             begun = asyncio.create_task(api.client.get("/records", headers=bearer(uuid4())))
-            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await connection.fetchval(WAITING):
                 assert not begun.done(), begun.result().text
             api.process.send_signal(signal.SIGTERM)
             while await is_open(api):

@@ -62,10 +62,17 @@ class Customer:
         self._orders = _from(number, ORDERS)
 
     async def live(self, goes_on: Callable[[], bool]) -> None:
-        """Until it is over; orders that are begun are brought to their end."""
-        while goes_on():
-            for kind in self._orders:
-                await self._insist(kind)
+        """Until it is over. One order of each kind is open at any time, so that in an outage everybody still asks for each; those that
+        are begun are brought to their end.
+        """
+        begun: dict[str, str] = {}
+        for kind in cycle(self._orders):
+            if goes_on():
+                begun.setdefault(kind, uuid4().hex)
+            elif not begun:
+                return
+            if kind in begun and await self._is_over(kind, begun[kind]):
+                del begun[kind]
 
     async def _ask(self, kind: str, key: str | None = None) -> Told:
         turn, api = next(self._turns), random.choice(self._apis)
@@ -81,20 +88,18 @@ class Customer:
         self.confirmed[kind] += told.is_good
         return told
 
-    async def _insist(self, kind: str) -> None:
-        """Send an order until its outcome is known, or known to be unknown, and ask for other things in between."""
-        key = uuid4().hex
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                told = await self._ask(kind, key)
-                await self._ask(next(self._others))
-                if told.is_good:
-                    self.done[kind].append(key)
-                    return
-                if told.is_unknown:
-                    self.unknown.append(key)
-                    return
-                await asyncio.sleep(0.02)  # he is told to wait a second, and does not
+    async def _is_over(self, kind: str, key: str) -> bool:
+        """Send an order, perhaps again, and ask for another thing; whether its outcome is known, or known to be unknown."""
+        told = await self._ask(kind, key)
+        await self._ask(next(self._others))
+        if told.is_good:
+            self.done[kind].append(key)
+        elif told.is_unknown:
+            self.unknown.append(key)
+        else:
+            await asyncio.sleep(0.02)  # he is told to wait a second, and does not
+            return False
+        return True
 
 
 def _from(number: int, kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,7 +125,7 @@ class Load:
         for number in range(customers):
             user = await self._stage.customer(CREDITS)
             self.customers.append(Customer(user, self._apis, self.told.append, number))
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
             for customer in self.customers:
                 group.create_task(customer.live(lambda: self._is_on))
             group.create_task(self._live_poor())
@@ -128,6 +133,7 @@ class Load:
                 yield
             finally:
                 self._is_on = False
+                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE_S)
 
     async def _live_poor(self) -> None:
         caller = Caller.of(uuid4())

@@ -17,6 +17,7 @@ from app.core.db import Database
 from app.core.policies import CREDIT, account_key
 from app.core.valkey import ValkeyClient
 from tests.builtin.credits.books import check_books, give
+from tests.lock_waits import WAITING
 from tests.processes import PATIENCE_S, Api, api_process, bearer
 from tests.servers import PrivateServer
 
@@ -122,7 +123,7 @@ class Stage:
     async def is_waiting_for_a_lock(self) -> bool:
         """Whether anybody waits for somebody else's transaction."""
         async with self.sql() as sql:
-            return bool(await sql.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
+            return bool(await sql.fetchval(WAITING))
 
     async def rows(self, user: UUID, policy: str) -> list[str]:
         """The items of the orders that are committed."""

@@ -14,6 +14,7 @@ from app.core.observability import EventHub
 from app.core.policies import CREDIT, Balance, Debit
 from app.core.resilience import ManualClock
 from tests.builtin.credits.books import charge, check_books, debit_of, entries, give, tomorrow
+from tests.lock_waits import until_a_session_waits
 
 
 @pytest.fixture(autouse=True)
@@ -170,22 +171,10 @@ class TestTwins:
         async with database.session() as session:
             await ledger.debit(session, first)
             rerun = asyncio.create_task(charge(database, ledger, then))
-            await _waits_for_a_lock(database)
+            await until_a_session_waits(database)
             await session.commit()
         assert (await rerun).micro == (8 if is_known else 0) * CREDIT
         assert [kind for kind, _, _ in await entries(database, account)].count("debit") == 1
-
-
-async def _waits_for_a_lock(database: Database) -> None:
-    """Returns when a session of this database does."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(10):
-        while True:
-            async with database.connect() as connection:
-                if await connection.scalar(query):
-                    return
 
 
 class TestDebitsTogether:

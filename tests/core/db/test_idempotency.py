@@ -18,6 +18,7 @@ from app.core.db import (
 )
 from app.core.db._idempotency import IdempotencyResult
 from app.core.errors import ConfigurationError
+from tests.lock_waits import until_a_session_waits
 
 KEY = "{u:7}:v1:i:orders:00ff"
 BYTES = bytes(range(256))
@@ -31,13 +32,6 @@ async def let_expire(session: AsyncSession, *keys: str) -> None:
     await session.execute(
         update(IdempotencyResult).where(IdempotencyResult.key.in_(keys)).values(expires_at=past)
     )
-
-
-async def wait_for_a_waiter(database: Database) -> None:
-    blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-    async with asyncio.timeout(10), database.connect() as connection:
-        while not await connection.scalar(blocked):  # noqa: ASYNC110 - only the server knows
-            await asyncio.sleep(0)
 
 
 class TestOneRow:
@@ -91,7 +85,7 @@ class TestTransactions:
         async with database.session() as first, database.session() as second:
             assert await keep_result(first, KEY, "abc", b"first", 60)
             other = asyncio.create_task(keep_result(second, KEY, "abc", b"second", 60))
-            await wait_for_a_waiter(database)
+            await until_a_session_waits(database)
             await (first.commit() if first_commits else first.rollback())
             assert await other is not first_commits
             await second.commit()

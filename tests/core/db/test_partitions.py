@@ -16,6 +16,7 @@ from app.core.db import (
     translate_errors,
 )
 from app.core.db._partitions import month_after
+from tests.lock_waits import until_a_session_waits
 
 LONG_AGO = date(2001, 11, 20)
 
@@ -89,9 +90,7 @@ async def test_who_comes_second_waits_and_finds_the_months_made(empty_postgres_u
                     return await keep_partitions(second, "days", ahead=1, today=LONG_AGO)
 
             waiting = asyncio.create_task(again())
-            async with asyncio.timeout(30):
-                while not await watcher.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110 - only the server knows
-                    await asyncio.sleep(0)
+            await until_a_session_waits(database)
         assert await waiting == ([], [])
     await database.close()
 

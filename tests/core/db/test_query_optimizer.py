@@ -42,6 +42,7 @@ from app.core.resilience import Retrier, RetryRules
 from app.core.security import Sealer, configure_encryption
 from app.core.valkey import Cache, ValkeyClient, configure_cache
 from tests.core.db.patients import Patient, admit, wards
+from tests.lock_waits import until_a_session_waits
 from tests.staff import Assignment, Badge, Certification, Person, Staff, Template
 from tests.test_docs import table
 
@@ -496,17 +497,10 @@ class TestFailures:
             async with default.session() as db:
                 return len(await ask(Person, {}, db, ttl=ttl))
 
-        async def waiting() -> int:
-            async with default.connect() as probe:
-                sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM staff.persons%'"
-                return int(await probe.scalar(text(sql)) or 0)
-
         async with default.session() as holder:
             await holder.execute(text("LOCK staff.persons"))
             first, second = asyncio.create_task(read()), asyncio.create_task(read())
-            async with asyncio.timeout(10):
-                while not await waiting():  # noqa: ASYNC110 - the server tells nobody
-                    await asyncio.sleep(0)
+            await until_a_session_waits(default)
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await first

@@ -12,6 +12,7 @@ from app.core.db import ColumnRotation, Database, EncryptedText, Turn
 from app.core.errors import ConfigurationError
 from app.core.security import configure_encryption
 from tests.core.db.patients import SCHEMA, Patient, Stay, admit, id_of, stored, wards
+from tests.lock_waits import until_a_session_waits
 
 OLD, NEW = "an old key of rotation tests, 32 bytes or more", "a new key of rotation tests, 32 bytes or more"
 SSN: Any = Patient.__table__.c.ssn
@@ -92,9 +93,7 @@ async def test_a_row_that_somebody_changes_meanwhile_keeps_the_change(
         await writer.execute(update(Patient).where(Patient.id == 2).values(ssn="changed"))
         configure_encryption([NEW, OLD])
         task = asyncio.create_task(_collect(rotation))
-        async with asyncio.timeout(20), database.engine.connect() as watcher:
-            while not await watcher.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until_a_session_waits(database)
         await writer.commit()
     assert sum(turn.rotated for turn in await task) == 10
     configure_encryption([NEW])

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import AsyncBaseRepository, Database, DatabaseFault, get_db_context
 from app.core.errors import GatehouseError
+from tests.lock_waits import until_a_session_waits
 from tests.staff import Person
 
-WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
 KEY = 72_610_002
 
 
@@ -60,15 +60,13 @@ async def test_tasks_that_share_a_session_keep_no_connection(
 async def test_a_commit_under_a_running_statement_is_refused_and_spoils_no_other_session(
     entries: None, own: Database, database: Database
 ) -> None:
-    async with database.connect() as holder, database.connect() as watcher:
+    async with database.connect() as holder:
         await holder.execute(text(f"SELECT pg_advisory_lock({KEY})"))
         with pytest.raises(DatabaseFault) as caught:  # noqa: PT012 - the block's end is what is refused
             async with get_db_context(own) as session:
                 await session.execute(text("INSERT INTO entries VALUES (1, 1, 'x')"))
                 forgotten = asyncio.ensure_future(session.execute(text(f"SELECT pg_advisory_lock({KEY})")))
-                async with asyncio.timeout(30):
-                    while not await watcher.scalar(WAITING):  # noqa: ASYNC110 - the server tells nobody
-                        await asyncio.sleep(0)
+                await until_a_session_waits(database)
         assert "another operation is in progress" in str(caught.value.__cause__)
         with pytest.raises((SQLAlchemyError, GatehouseError)):
             await forgotten

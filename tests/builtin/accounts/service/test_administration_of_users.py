@@ -27,9 +27,9 @@ from app.core.security import PasswordHasher, known_roles, known_scopes, scopes_
 from app.core.valkey import StoreDown, ValkeyClient
 from tests.builtin.accounts.desks import SCOPES, Accounts
 from tests.builtin.accounts.lives import Lives
+from tests.lock_waits import until_a_session_waits
 
 BOSS = Principal(str(UUID(int=1)), scopes=frozenset(known_scopes), roles=frozenset(known_roles))
-_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 T = TypeVar("T")
 PASSWORD = "correct horse battery staple"
 
@@ -334,8 +334,7 @@ class TestAdministrators:
         async with office.accounts.database.session() as first:
             await office.desk.disable(first, bob.id, by=BOSS)
             second = asyncio.create_task(office.take(ann, roles=["admin"]))
-            while await office.accounts.rows(_WAITING) == [(0,)]:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0)
+            await until_a_session_waits(office.accounts.database)
             await first.commit()
         with pytest.raises(LastAdministrator):
             await second

@@ -15,10 +15,7 @@ from app.core.policies import CREDIT, Balance, Debit
 from app.core.resilience import ManualClock
 from app.core.valkey import Cache, ValkeyClient, configure_cache
 from tests.builtin.credits.books import charge, check_books, debit_of, entries, give, until
-
-_WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+from tests.lock_waits import until_a_session_waits
 
 
 @pytest.fixture(autouse=True)
@@ -142,12 +139,6 @@ class TestKeptResults:
 
 
 class TestMeanwhile:
-    async def waits(self, database: Database) -> None:
-        """Until a statement waits for a lock."""
-        async with asyncio.timeout(10), database.connect() as connection:
-            while not await connection.scalar(_WAITING):  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.001)
-
     async def test_a_charge_that_another_transaction_posts_is_posted_once_and_the_others_count_from_it(
         self, database: Database, ledger: Ledger, account: str
     ) -> None:
@@ -158,7 +149,7 @@ class TestMeanwhile:
             batch = asyncio.create_task(
                 post(ledger, [debit_of(account, 0.25), same._replace(micro=CREDIT), debit_of(account, 4)])
             )
-            await self.waits(database)
+            await until_a_session_waits(database)
         assert await batch == [Balance(0, 4)] * 3
         assert (await entries(database, account))[1:] == [
             ("debit", -5, 0),
@@ -174,7 +165,7 @@ class TestMeanwhile:
         async with get_db_context(database) as session:
             await ledger.debit(session, same)
             batch = asyncio.create_task(post_at_once(database, [other, same]))
-            await self.waits(database)
+            await until_a_session_waits(database)
         with pytest.raises(ConstraintViolated) as refused:
             await batch
         assert refused.value.constraint == "uq_credit_ledger_settlement_key"
@@ -187,7 +178,7 @@ class TestMeanwhile:
         async with get_db_context(database) as session:
             await ledger.debit(session, debit_of(account, 5))
             batch = asyncio.create_task(post(ledger, [debit_of(account, 2), debit_of(account, 1)]))
-            await self.waits(database)
+            await until_a_session_waits(database)
         assert await batch == [Balance(0, 4)] * 2
         assert (await entries(database, account))[1:] == [("debit", -5, 0), ("debit", -1, 1), ("debit", 0, 1)]
 

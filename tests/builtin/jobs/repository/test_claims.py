@@ -13,11 +13,9 @@ from app.builtin.jobs.service import PostgresJobStore
 from app.core.db import Database
 from app.core.jobs import Due, WorkerGivenUp, WorkerInfo, parcel_of
 from tests.builtin.jobs.rows import enter, insert_jobs, silence
+from tests.lock_waits import until_a_session_waits
 
 pytestmark = pytest.mark.usefixtures("clean_database")
-_WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 
 
 @pytest.fixture
@@ -157,9 +155,7 @@ class TestOrderOfLocks:
             await session.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": ids[0]})
             due = [Due(one, parcel_of(one, "default", "normal"), times[one]) for one in reversed(ids)]
             noting = asyncio.create_task(store.mark_published(due))
-            async with database.session() as other:
-                while not await other.scalar(_WAITING):
-                    await other.rollback()
+            await until_a_session_waits(database)
             await session.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE NOWAIT"), {"id": ids[-1]})
             await session.commit()
         await noting
