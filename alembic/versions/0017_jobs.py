@@ -60,12 +60,20 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead')",
-            name="ck_jobs_status_is_known",
+            name=op.f("ck_jobs_status_is_known"),
         ),
-        sa.CheckConstraint("priority IN ('high', 'normal', 'low')", name="ck_jobs_priority_is_known"),
-        sa.CheckConstraint("progress BETWEEN 0 AND 1", name="ck_jobs_progress_is_a_fraction"),
+        sa.CheckConstraint("priority IN ('high', 'normal', 'low')", name=op.f("ck_jobs_priority_is_known")),
+        sa.CheckConstraint("progress BETWEEN 0 AND 1", name=op.f("ck_jobs_progress_is_a_fraction")),
         sa.CheckConstraint(
-            "(status = 'running') = (worker_id IS NOT NULL)", name="ck_jobs_running_has_a_worker"
+            "(status = 'running') = (worker_id IS NOT NULL)", name=op.f("ck_jobs_running_has_a_worker")
+        ),
+        # One row that cannot be read would keep all that are read with it from being claimed, or recovered.
+        sa.CheckConstraint(
+            """submitter IS NULL OR (
+                jsonb_typeof(submitter->'id') = 'string' AND jsonb_typeof(submitter->'scopes') = 'array'
+                AND jsonb_typeof(submitter->'roles') = 'array' AND jsonb_typeof(submitter->'tenant_id') IN ('string', 'null')
+            ) IS TRUE""",
+            name=op.f("ck_jobs_submitter_is_readable"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         # Room on each page for the second version of a row, which a claim writes.
@@ -75,6 +83,7 @@ def upgrade() -> None:
         ("ix_jobs_owner_id", ["owner", "id"], "owner IS NOT NULL"),
         ("ix_jobs_publish_at", ["publish_at"], "publish_at IS NOT NULL"),
         ("ix_jobs_queue_id", ["queue", "id"], "is_open"),
+        ("ix_jobs_queue_published_at", ["queue", "published_at"], "is_open AND publish_at IS NULL"),
         ("ix_jobs_queue_dead", ["queue", "id"], "is_dead"),
         ("ix_jobs_failed", ["id"], "has_failed"),
     ):

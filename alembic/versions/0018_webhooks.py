@@ -44,11 +44,11 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "status IN ('pending', 'delivered', 'failed')", name="ck_webhook_deliveries_status_is_known"
+            "status IN ('pending', 'delivered', 'failed')", name=op.f("ck_webhook_deliveries_status_is_known")
         ),
         sa.CheckConstraint(
             "(status = 'pending') = (finished_at IS NULL)",
-            name="ck_webhook_deliveries_pending_is_not_finished",
+            name=op.f("ck_webhook_deliveries_pending_is_not_finished"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_deliveries"),
         sa.UniqueConstraint(

@@ -73,7 +73,6 @@ class JobQueue:
         if job_id is not None and job_id.version != 7:
             raise ValueError("job_id must be a UUID of version 7")
         context = current_context()
-        pays = not is_charged and pays_in(session)
         new = NewJob(
             id=job_id or uuid7(),
             name=job.name,
@@ -87,12 +86,17 @@ class JobQueue:
             unique_key=unique_key,
             traceparent=current_traceparent(context.traceparent),
             webhook_id=webhook_id,
-            is_charged=is_charged or pays,
+            is_charged=is_charged,
         )
-        (added,) = await self._store.add(session, [new])
+        return await self._submit(session, new)
+
+    async def _submit(self, session: AsyncSession, new: NewJob) -> Added:
+        """Write it, have it paid for by the request that it belongs to, and published when it is there."""
+        pays = not new.is_charged and pays_in(session)
+        (added,) = await self._store.add(session, [new._replace(is_charged=True)] if pays else [new])
         if pays:  # for the first job that a request begins; for none, if that is there already
             charge_as(str(new.id) if added.is_new else None, session)
-        if added.publish_at is not None and not delay_s and run_at is None:
+        if added.publish_at is not None and not new.delay_s and new.run_at is None:
             due = Due(new.id, parcel_of(new.id, new.queue, new.priority), added.publish_at)
             self._publisher.add_after_commit(session, due)
         return added

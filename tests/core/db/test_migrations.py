@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from app.core.db import (
+    Base,
     Database,
     DatabaseFault,
     DatabaseUnavailable,
@@ -58,6 +59,34 @@ async def test_up_from_empty_without_drift_and_down_again(empty_postgres_url: st
     await run_command(empty_postgres_url, lambda config: command.downgrade(config, "base"))
     assert await tables(database) == {"alembic_version", "schema_history"}
     await database.close()
+
+
+_WHAT_ALEMBIC_DOES_NOT_COMPARE = text("""
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE contype = 'c' AND conrelid::regclass::text = ANY (:tables)
+UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE tablename = ANY (:tables)
+UNION ALL SELECT adrelid::regclass::text, attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef
+    JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE attgenerated <> '' AND adrelid::regclass::text = ANY (:tables)
+""")
+
+
+async def test_checks_indexes_and_computed_columns_are_those_of_the_models(
+    database: Database, empty_postgres_url: str
+) -> None:
+    migrated = await tables(database)
+    ours = [table for table in Base.metadata.sorted_tables if table.schema is None and table.name in migrated]
+    by_models = Database(empty_postgres_url)
+    async with by_models.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all, tables=ours)
+    found = []
+    for each in (database, by_models):
+        async with each.connect() as connection:
+            rows = await connection.execute(
+                _WHAT_ALEMBIC_DOES_NOT_COMPARE, {"tables": [table.name for table in ours]}
+            )
+            found.append({tuple(row) for row in rows})
+    await by_models.close()
+    assert found[0] == found[1]
 
 
 async def test_two_starters_at_once_migrate_once(empty_postgres_url: str) -> None:

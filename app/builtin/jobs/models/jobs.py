@@ -14,6 +14,11 @@ from app.core.jobs import PRIORITIES, STATUSES
 _STATUS_LIST = ", ".join(f"'{status}'" for status in STATUSES)
 _PRIORITY_LIST = ", ".join(f"'{priority}'" for priority in PRIORITIES)
 
+_SUBMITTER_IS_READABLE = """submitter IS NULL OR (
+    jsonb_typeof(submitter->'id') = 'string' AND jsonb_typeof(submitter->'scopes') = 'array'
+    AND jsonb_typeof(submitter->'roles') = 'array' AND jsonb_typeof(submitter->'tenant_id') IN ('string', 'null')
+) IS TRUE"""
+
 
 class StoredJob(UUIDPrimaryKey, Base):
     """One job, and the outbox of its message: ``publish_at`` is when somebody should tell the broker, NULL once somebody has.
@@ -32,6 +37,8 @@ class StoredJob(UUIDPrimaryKey, Base):
         CheckConstraint(f"priority IN ({_PRIORITY_LIST})", name="priority_is_known"),
         CheckConstraint("progress BETWEEN 0 AND 1", name="progress_is_a_fraction"),
         CheckConstraint("(status = 'running') = (worker_id IS NOT NULL)", name="running_has_a_worker"),
+        # One row that cannot be read would keep all that are read with it from being claimed, or recovered.
+        CheckConstraint(_SUBMITTER_IS_READABLE, name="submitter_is_readable"),
         # Of open jobs only, so that one that has ended keeps its key: it may be asked to run again.
         Index(
             "uq_jobs_name_unique_key",
@@ -43,6 +50,12 @@ class StoredJob(UUIDPrimaryKey, Base):
         Index("ix_jobs_owner_id", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
         Index("ix_jobs_publish_at", "publish_at", postgresql_where=text("publish_at IS NOT NULL")),
         Index("ix_jobs_queue_id", "queue", "id", postgresql_where=text("is_open")),
+        Index(
+            "ix_jobs_queue_published_at",
+            "queue",
+            "published_at",
+            postgresql_where=text("is_open AND publish_at IS NULL"),
+        ),
         Index("ix_jobs_queue_dead", "queue", "id", postgresql_where=text("is_dead")),
         Index("ix_jobs_failed", "id", postgresql_where=text("has_failed")),
         {"postgresql_with": {"fillfactor": 50}},

@@ -1,6 +1,6 @@
 """Claiming jobs for a worker, and writing how they ended: many in one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +70,7 @@ class JobClaims:
 
     async def finish(self, worker: UUID, outcomes: Sequence[Outcome]) -> frozenset[UUID]:
         """Write ends from which nothing follows; the jobs for which that counted."""
+        outcomes = _in_order(outcomes)
         good = [one for one in outcomes if one.status == "succeeded" and one.cost_micro is None]
         rows: list[tuple[Any, ...]] = []
         if good:
@@ -79,6 +80,11 @@ class JobClaims:
             others = [one for one in outcomes if one.status != "succeeded" or one.cost_micro is not None]
             rows += await self._database.fetch(_COUNTED, worker, *_columns(others))
         return frozenset([row[0] for row in rows])
+
+
+def _in_order(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """That in which whoever recovers jobs locks their rows: else the two might wait for each other."""
+    return sorted(outcomes, key=lambda one: one.job_id)
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[str | None]:
@@ -108,7 +114,7 @@ _PLACES = ("ids", "attempts", "statuses", "results", "errors", "delays", "are_at
 
 async def finish_in(session: AsyncSession, worker: UUID, outcomes: Sequence[Outcome]) -> list[EndedJob]:
     """Write ends in the session's transaction; the jobs for which that counted, also those that are queued again."""
-    values = dict(zip(_PLACES, _columns(outcomes), strict=True))
+    values = dict(zip(_PLACES, _columns(_in_order(outcomes)), strict=True))
     with translate_errors():
         rows = await session.execute(_FINISH_IN, {"worker": worker, **values})
     return ended_of(rows)

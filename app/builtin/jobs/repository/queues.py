@@ -3,22 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from app.builtin.jobs.repository.queue_names import queue_names
 from app.core.db import Database
 
 _MOST = 10_000
-# A loose index scan finds the names of queues without reading every open job; then at most $3 of each are counted, the oldest first.
-_STATES = """
-WITH RECURSIVE found AS (
-    (SELECT queue FROM jobs WHERE is_open ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT j.queue FROM jobs j WHERE j.is_open AND j.queue > found.queue ORDER BY j.queue LIMIT 1)
-    FROM found WHERE found.queue IS NOT NULL
-), dead AS (
-    (SELECT queue FROM jobs WHERE is_dead ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT j.queue FROM jobs j WHERE j.is_dead AND j.queue > dead.queue ORDER BY j.queue LIMIT 1)
-    FROM dead WHERE dead.queue IS NOT NULL
-), named AS (
+# Of each queue at most $3 jobs are counted, the oldest first.
+_STATES = f"""
+WITH RECURSIVE {queue_names("found", "is_open")}, {queue_names("dead", "is_dead")}, named AS (
     SELECT unnest(CAST($1 AS text[])) AS queue UNION SELECT queue FROM found UNION SELECT queue FROM dead
 )
 SELECT n.queue, o.waiting, o.delayed, o.running, CAST(greatest(o.oldest_s, 0) AS float8),
@@ -36,7 +27,7 @@ FROM named n CROSS JOIN LATERAL (
         SELECT j.status, j.run_at FROM jobs j WHERE j.queue = n.queue AND j.is_open ORDER BY j.id LIMIT $3
     ) AS unended
 ) AS o WHERE n.queue IS NOT NULL ORDER BY n.queue
-"""
+"""  # noqa: S608 - constants of this package
 _WORKERS = """
 SELECT name, queues, concurrency, processes, running, CAST(extract(epoch FROM clock_timestamp() - started_at) AS float8),
     CAST(greatest(extract(epoch FROM clock_timestamp() - seen_at), 0) AS float8)

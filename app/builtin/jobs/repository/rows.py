@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.builtin.jobs.repository.queue_names import queue_names
 from app.builtin.jobs.repository.submitters import packed_submitter
 from app.core.db import Database, translate_errors
 from app.core.jobs import Added, Due, NewJob, parcel_of
@@ -36,19 +37,11 @@ UPDATE jobs SET publish_at = clock_timestamp() + make_interval(secs => 5) WHERE 
 """
 _TAKE_LOST = """
 UPDATE jobs SET publish_at = clock_timestamp() + make_interval(secs => 5) WHERE id = ANY (ARRAY(
-    SELECT id FROM jobs WHERE queue = $1 AND is_open AND status = 'queued' AND publish_at IS NULL AND published_at < $2
-    ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+    SELECT id FROM jobs WHERE queue = $1 AND is_open AND publish_at IS NULL AND published_at < $2 AND status = 'queued'
+    ORDER BY published_at LIMIT $3 FOR UPDATE SKIP LOCKED
 )) RETURNING id, queue, priority, publish_at
 """
-# A loose index scan: it reads one entry of each queue, and not every open job.
-_QUEUES = """
-WITH RECURSIVE found AS (
-    (SELECT queue FROM jobs WHERE is_open ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT j.queue FROM jobs j WHERE j.is_open AND j.queue > found.queue ORDER BY j.queue LIMIT 1)
-    FROM found WHERE found.queue IS NOT NULL
-) SELECT queue FROM found WHERE queue IS NOT NULL
-"""
+_QUEUES = f"WITH RECURSIVE {queue_names('found', 'is_open')} SELECT queue FROM found WHERE queue IS NOT NULL"  # noqa: S608 - constants
 
 OWN_S = 2.0
 """Seconds that the process of a new job has to publish it, before a relay does."""

@@ -29,6 +29,5 @@ def unpacked_submitter(stored: str | None) -> Principal | None:
     if stored is None:
         return None
     rights = orjson.loads(stored)
-    return Principal(
-        rights["id"], frozenset(rights["scopes"]), frozenset(rights["roles"]), tenant_id=rights["tenant_id"]
-    )
+    scopes, roles = (frozenset(map(str, rights[kind])) for kind in ("scopes", "roles"))
+    return Principal(rights["id"], scopes, roles, tenant_id=rights["tenant_id"])
