@@ -9,7 +9,7 @@ from uuid import UUID
 from app.assembly import assemble
 from app.builtin.accounts.repository import UserRepository
 from app.builtin.jobs.schemas import JobQuery
-from app.builtin.jobs.service import EVERYBODYS, DeadJobs, JobDesk, QueueDesk, Reach
+from app.builtin.jobs.service import EVERYBODYS, BulkRetry, JobDesk, QueueDesk, Reach
 from app.cli._sessions import database_url
 from app.core.db import AsyncSession, get_db_context
 from app.core.errors import EntityNotFoundError, Unavailable
@@ -83,7 +83,7 @@ async def matching(settings: Settings, query: JobQuery, owner: str | None) -> li
 async def retry_all(settings: Settings, ids: list[UUID], report: Report) -> dict[str, Any]:
     """Run them again, each in a transaction of its own, the oldest first; how many, and why others do not."""
     async with _platform(settings) as platform:
-        ran = await platform.require(DeadJobs).run_these(
+        ran = await platform.require(BulkRetry).retry_these(
             EVERYBODYS, reversed(ids), report=lambda seen: report("retry", seen, len(ids))
         )
     return {"retried": ran.done, "refused": {str(job_id): why for job_id, why in ran.refused.items()}}

@@ -117,12 +117,12 @@ class Progress(NamedTuple):
 class Heartbeat(NamedTuple):
     """What the store answers to a worker's sign of life. ``is_known`` False: it was taken for dead, and its jobs are somebody else's now.
 
-    ``cancelled``: those of its running jobs that somebody wants ended. ``others``: of the doubtful ones, those that are its own.
+    ``cancelled``: those of its running jobs that somebody wants ended. ``own``: of the doubtful ones, those that are its own.
     """
 
     is_known: bool
     cancelled: frozenset[UUID]
-    others: frozenset[UUID] = frozenset()
+    own: frozenset[UUID] = frozenset()
 
 
 class WorkerInfo(NamedTuple):

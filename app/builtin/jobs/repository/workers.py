@@ -90,7 +90,7 @@ class WorkerRows:
         doubtful: Sequence[UUID],
     ) -> Heartbeat:
         """A sign of life, and how far its jobs are; one round trip."""
-        ((is_known, cancelled, others),) = await self._database.fetch(
+        ((is_known, cancelled, own),) = await self._database.fetch(
             _BEAT,
             worker.id,
             len(running),
@@ -101,7 +101,7 @@ class WorkerRows:
             list(running),
             list(doubtful),
         )
-        return Heartbeat(is_known, frozenset(cancelled), frozenset(others))
+        return Heartbeat(is_known, frozenset(cancelled), frozenset(own))
 
     async def give_back(self, worker: UUID, ids: Sequence[UUID]) -> None:
         """Those of them that are this worker's are queued again, as if they had not been tried."""

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.builtin.jobs.router.gates import Desk, Session
 from app.builtin.jobs.schemas import SPANS, JobsPageQuery, RetryForm
-from app.builtin.jobs.service import ACT, LOOK, DeadJobs, QueueDesk, reach_of, see, without_secrets
+from app.builtin.jobs.service import ACT, LOOK, BulkRetry, QueueDesk, reach_of, see, without_secrets
 from app.core import (
     Bulkhead,
     CurrentPrincipal,
@@ -37,7 +37,7 @@ DO_MANY = JobConfig(
 
 HOME = "/ui/jobs"
 Queues = Annotated[QueueDesk, Depends(provided(QueueDesk))]
-Dead = Annotated[DeadJobs, Depends(provided(DeadJobs))]
+Bulk = Annotated[BulkRetry, Depends(provided(BulkRetry))]
 
 router = PageRouter(prefix=HOME)
 _pages = Pages("app.builtin.jobs")
@@ -73,12 +73,12 @@ async def jobs_page(
 @router.post("/retry-dead", dependencies=[enforce_all_policies("ui_jobs_retry_dead", DO_MANY)])
 @api_worker(DO_MANY)
 async def retry_dead(
-    form: Annotated[RetryForm, Form()], request: Request, dead: Dead, caller: CurrentPrincipal
+    form: Annotated[RetryForm, Form()], request: Request, bulk: Bulk, caller: CurrentPrincipal
 ) -> Response:
     """Have the dead jobs of a list run again, and say how many do."""
-    ran = await dead.run_again(reach_of(caller, ACT), form.query(_now(request)), form.owner)
+    ran = await bulk.retry_dead(reach_of(caller, ACT), form.query(_now(request)), form.owner)
     return _pages.answer(
-        request, "retried.html", ran=ran, most=dead.most, home=HOME, back=form.link(status="dead", csrf_token=None)
+        request, "retried.html", ran=ran, most=bulk.most, home=HOME, back=form.link(status="dead", csrf_token=None)
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What jobs do: the store for workers, the state of jobs for people."""
 
 from app.builtin.jobs.repository import Reach
-from app.builtin.jobs.service.again import DeadJobs, RanAgain
+from app.builtin.jobs.service.bulk_retry import BulkRetry, RetryReport
 from app.builtin.jobs.service.charges import JobCharges, charge_key
 from app.builtin.jobs.service.desk import ACT, EVERYBODYS, LOOK, JobDesk, JobNotFound, reach_of
 from app.builtin.jobs.service.provide import provide_jobs
@@ -19,7 +19,7 @@ __all__ = [
     "DELIVER",
     "EVERYBODYS",
     "LOOK",
-    "DeadJobs",
+    "BulkRetry",
     "Deliverer",
     "JobCharges",
     "JobDesk",
@@ -31,8 +31,8 @@ __all__ = [
     "PostgresJobStore",
     "QueueDesk",
     "QueueOptions",
-    "RanAgain",
     "Reach",
+    "RetryReport",
     "TooManyWaits",
     "WatchIsFull",
     "WebhookDesk",

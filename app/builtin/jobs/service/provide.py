@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from app.builtin.jobs.repository import read_states
-from app.builtin.jobs.service.again import DeadJobs
+from app.builtin.jobs.service.bulk_retry import BulkRetry
 from app.builtin.jobs.service.charges import JobCharges
 from app.builtin.jobs.service.desk import JobDesk
 from app.builtin.jobs.service.queues import QueueDesk, QueueOptions
@@ -60,7 +60,7 @@ def provide_jobs(platform: Platform, settings: JobSettings) -> Mapping[type[Any]
         JobBroker: broker,
         Publisher: publisher,
         JobDesk: desk,
-        DeadJobs: DeadJobs(platform.database, desk, platform.clock),
+        BulkRetry: BulkRetry(platform.database, desk, platform.clock),
         JobWaits: JobWaits(platform.database, desk, _watch(platform)),
         JobCharges: charges,
         JobQueue: queue,

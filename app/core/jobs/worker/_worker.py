@@ -206,8 +206,8 @@ class Worker:
         for job_id in answer.cancelled:
             if (one := self._in_work.get(job_id)) is not None:
                 self._cancel(one, "cancelled")
-        known = {*self._in_work, *(job_id for job_id in answer.others if job_id in self._finisher)}
-        if lost := self._doubts.confirmed(answer.others, known):
+        known = {*self._in_work, *(job_id for job_id in answer.own if job_id in self._finisher)}
+        if lost := self._doubts.confirmed(answer.own, known):
             _log.warning("jobs.claims_not_heard_of", worker=self.options.name, jobs=len(lost))
             await self._store.give_back(info.id, lost)
 

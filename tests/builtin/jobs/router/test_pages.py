@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.builtin.jobs.schemas import JobQuery
-from app.builtin.jobs.service import EVERYBODYS, DeadJobs, JobDesk
+from app.builtin.jobs.service import EVERYBODYS, BulkRetry, JobDesk
 from app.core.db import Database
 from app.core.resilience import ManualClock
 from app.registry import FEATURES
@@ -219,10 +219,10 @@ class TestActing:
             await session.commit()
         desk, clock = service.platform.require(JobDesk), ManualClock()
         query = JobQuery(queue="bounded")
-        ran = await DeadJobs(database, desk, clock, most=2).run_again(EVERYBODYS, query)
+        ran = await BulkRetry(database, desk, clock, most=2).retry_dead(EVERYBODYS, query)
         assert (ran.done, ran.left) == (1, True)
         assert (ran.refused, ran.reasons) == ({ids[2]: REASON}, {REASON: 1})
-        late = await DeadJobs(database, desk, Late(clock)).run_again(EVERYBODYS, query)
+        late = await BulkRetry(database, desk, Late(clock)).retry_dead(EVERYBODYS, query)
         assert (late.done, late.refused, late.left) == (0, {}, True)
-        rest = await DeadJobs(database, desk, clock).run_again(EVERYBODYS, query)
+        rest = await BulkRetry(database, desk, clock).retry_dead(EVERYBODYS, query)
         assert (rest.done, rest.left) == (1, False)

@@ -1,4 +1,4 @@
-"""Jobs that run again, many at once."""
+"""Many jobs that run again at once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ _LONGEST_S = 20.0
 
 
 @dataclass(slots=True)
-class RanAgain:
+class RetryReport:
     """done: queued again. refused: why others were not, by id. left: there are more, that were not asked for."""
 
     done: int = 0
@@ -38,7 +38,7 @@ class RanAgain:
         return dict(Counter(self.refused.values()))
 
 
-class DeadJobs:
+class BulkRetry:
     """Has dead jobs run again, those that were submitted last: at most ``most`` at a time and for at most 20 seconds of ``clock``; or all
     that somebody names. Each in a transaction of its own, so that one that is refused stops no other. Raises our database errors; what was
     done until then stays so.
@@ -50,10 +50,10 @@ class DeadJobs:
         self._clock = clock
         self.most = most
 
-    async def run_again(self, reach: Reach, query: JobQuery, owner: str | None = None) -> RanAgain:
+    async def retry_dead(self, reach: Reach, query: JobQuery, owner: str | None = None) -> RetryReport:
         """The dead ones that the query finds."""
         until = self._clock.monotonic() + _LONGEST_S
-        asked, ran = query.model_copy(update={"status": "dead"}), RanAgain()
+        asked, ran = query.model_copy(update={"status": "dead"}), RetryReport()
         while ran.seen < self.most and self._clock.monotonic() < until:
             asked = asked.model_copy(update={"limit": min(_PAGE, self.most - ran.seen)})
             async with get_db_context(self._database) as session:
@@ -65,19 +65,19 @@ class DeadJobs:
         ran.left = True
         return ran
 
-    async def run_these(
+    async def retry_these(
         self, reach: Reach, job_ids: Iterable[UUID], *, report: Callable[[int], None] = lambda _seen: None
-    ) -> RanAgain:
+    ) -> RetryReport:
         """All of these, in this order, however long it takes; failed and cancelled ones too. ``report`` is told after each how many were
         asked for.
         """
-        ran = RanAgain()
+        ran = RetryReport()
         for job_id in job_ids:
             await self._run(ran, reach, [job_id], inf)
             report(ran.seen)
         return ran
 
-    async def _run(self, ran: RanAgain, reach: Reach, job_ids: Iterable[UUID], until: float) -> None:
+    async def _run(self, ran: RetryReport, reach: Reach, job_ids: Iterable[UUID], until: float) -> None:
         for job_id in job_ids:
             if self._clock.monotonic() >= until:
                 ran.left = True
