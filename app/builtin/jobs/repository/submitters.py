@@ -6,6 +6,8 @@ import orjson
 
 from app.core.context import Principal
 
+_UNKNOWN = "unknown"
+
 
 def packed_submitter(principal: Principal | None) -> dict[str, Any]:
     """Values of the three columns."""
@@ -25,10 +27,16 @@ def packed_submitter(principal: Principal | None) -> dict[str, Any]:
 
 
 def unpacked_submitter(stored: str | None) -> Principal | None:
-    """From the column of that name as text."""
+    """From the column of that name as text. A right that is not there, as in rows of other releases and of somebody's hand, he does not
+    have: a row that cannot be read would keep all that are read with it from their workers.
+    """
     if stored is None:
         return None
-    rights = orjson.loads(stored)
+    kept = orjson.loads(stored)
+    rights: dict[str, Any] = kept if isinstance(kept, dict) else {}
     return Principal(
-        rights["id"], frozenset(rights["scopes"]), frozenset(rights["roles"]), tenant_id=rights["tenant_id"]
+        rights.get("id", _UNKNOWN),
+        frozenset(rights.get("scopes", ())),
+        frozenset(rights.get("roles", ())),
+        tenant_id=rights.get("tenant_id"),
     )

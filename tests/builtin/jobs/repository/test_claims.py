@@ -54,6 +54,26 @@ class TestClaims:
         # Not so for one who is there, and comes too late.
         assert await store.claim(await enter(store), [uuid7()]) == []
 
+    @pytest.mark.parametrize("stored", ['{"id": "ann"}', "{}", "null", "[]", '"ann"'])
+    async def test_a_submitter_of_another_making_has_no_rights_and_keeps_nobody_up(
+        self, database: Database, store: PostgresJobStore, stored: str
+    ) -> None:
+        ids = await insert_jobs(database, "queued", 2)
+        async with database.session() as session:
+            made = text(
+                "UPDATE jobs SET submitter = CAST(:stored AS jsonb), is_charged = true WHERE id = :id"
+            )
+            await session.execute(made, {"stored": stored, "id": ids[0]})
+            await session.commit()
+        worker = await enter(store)
+        found = {one.id: one.submitter for one in await store.claim(worker, ids)}
+        assert set(found) == set(ids)
+        odd = found[ids[0]]
+        assert odd is not None
+        assert (odd.scopes, odd.roles, odd.tenant_id) == (frozenset(), frozenset(), None)
+        await silence(database, worker)
+        assert set((await store.recover(None, silent_s=30, most=100)).requeued) == set(ids)
+
 
 class TestRecovery:
     async def test_a_worker_stays_given_up_until_all_its_jobs_are_with_others(
