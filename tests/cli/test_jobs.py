@@ -58,6 +58,13 @@ def test_jobs_are_listed_and_filtered(command: Command, insert: Insert) -> None:
     table = command("jobs", "list", "--status=dead", COLUMNS="250").output
     assert "[red]no\\u001b[31m" in table
     assert "\x1b" not in table
+    narrow = command("jobs", "list", COLUMNS="60").output.splitlines()
+    assert "[red]no\\u001b[31m" in narrow[2]
+    assert [line.split()[:3] for line in narrow[1:]] == [
+        [third, "other", "default"],
+        [second, "send", "mails"],
+        [first, "send", "mails"],
+    ]
     assert command("jobs", "list", "--since=2999-01-01T00:00:00Z", "--json").json["items"] == []
 
 
