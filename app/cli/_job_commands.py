@@ -157,10 +157,16 @@ def _retry_all(ids: list[UUID], *, yes: bool, as_json: bool) -> None:
 
 
 def _query(*, since: str | None, **asked: Any) -> Any:
-    """Raises ValueError for what makes no sense."""
+    """What makes no sense is wrong usage."""
+    from pydantic import ValidationError
+
     from app.builtin.jobs.schemas import JobQuery
 
-    return JobQuery.model_validate({**asked, "since": _time(since)})
+    try:
+        return JobQuery.model_validate({**asked, "since": _time(since)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(first["msg"], param_hint=f"--{first['loc'][0]}") from None
 
 
 def _time(text: str | None) -> datetime | str | None:
