@@ -23,6 +23,7 @@ Since = Annotated[
 ]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LINE_COLUMNS = ("Id", "Name", "Queue", "Status", "Tries", "Done", "Age", "Error")
+_LEAST_LAST, _WIDEST = 20, 10_000
 _QUEUE_COLUMNS = ("Queue", "Waiting", "Oldest", "Delayed", "Running", "Dead", "Workers", "At the broker")
 
 
@@ -156,10 +157,16 @@ def _retry_all(ids: list[UUID], *, yes: bool, as_json: bool) -> None:
 
 
 def _query(*, since: str | None, **asked: Any) -> Any:
-    """Raises ValueError for what makes no sense."""
+    """What makes no sense is wrong usage."""
+    from pydantic import ValidationError
+
     from app.builtin.jobs.schemas import JobQuery
 
-    return JobQuery.model_validate({**asked, "since": _time(since)})
+    try:
+        return JobQuery.model_validate({**asked, "since": _time(since)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(first["msg"], param_hint=f"--{first['loc'][0]}") from None
 
 
 def _time(text: str | None) -> datetime | str | None:
@@ -213,15 +220,22 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _print_table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    """All but the last column are shown whole, also where the terminal is too narrow for that: half an id is of no use to anybody."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    lines = [tuple(map(printable, row)) for row in rows]
     table = Table(box=None)
     *short, last = columns
-    for column in short:
-        table.add_column(column, no_wrap=True)  # an id over two lines cannot be copied
-    table.add_column(last, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+    for at, column in enumerate(short):
+        widest = max(map(len, (column, *(line[at] for line in lines))))
+        table.add_column(column, no_wrap=True, min_width=widest)
+    table.add_column(last, overflow="fold", min_width=_LEAST_LAST)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console = Console()
+    needed = Measurement.get(console, console.options.update_width(_WIDEST), table).minimum
+    console.width = max(console.width, needed)
+    console.print(table)

@@ -71,22 +71,29 @@ class Job(Generic[A]):
         return f"{self.function.__module__}:{self.function.__qualname__}"
 
     def pack(self, arguments: A) -> bytes:
-        """Its arguments as JSON. Raises JobRejected (422) for arguments of another model and for more than 64 KiB."""
+        """Its arguments as JSON. Raises JobRejected (422) for arguments of another model, for what a worker could not read again, and for
+        more than 64 KiB.
+        """
         if not isinstance(arguments, self.arguments):
             raise JobRejected(
                 f"The job {self.name} takes {self.arguments.__name__}, not {type(arguments).__name__}."
             )
-        packed = arguments.model_dump_json().encode()
+        try:
+            # By name, and without computed fields: what the model itself takes back.
+            packed = arguments.model_dump_json(by_alias=False, round_trip=True, warnings=False).encode()
+        except ValueError as error:
+            raise JobRejected(f"The arguments of {self.name} are no JSON.") from error
         if len(packed) > self.options.max_arguments:
             raise JobRejected(
                 f"The arguments of {self.name} may have {self.options.max_arguments:,} bytes, not {len(packed):,}."
             )
+        self.unpack(packed)
         return packed
 
     def unpack(self, packed: bytes) -> A:
         """The arguments again. Raises JobRejected for what this version of the job does not take."""
         try:
-            arguments: A = self._read(packed)
+            arguments: A = self._read(packed, by_alias=True, by_name=True)
         except ValidationError as error:
             raise self._refused(error) from error
         return arguments

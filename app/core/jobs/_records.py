@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
     """How an attempt ended. ``queued``: again after ``delay_s`` seconds, ``is_attempt`` False: as if it had not been tried.
 
     ``result`` is JSON; ``error`` is for people, at most 2,000 characters are kept. ``cost_micro``: what it cost its submitter in the end,
-    in micro-credits; None: what was charged when it was submitted.
+    in micro-credits; None: what was charged when it was submitted. ``note``: the last words about its progress; None: those that are known.
     """
 
     job_id: UUID
@@ -86,6 +86,7 @@ class Outcome(NamedTuple):
     is_attempt: bool = True
     cost_micro: int | None = None
     is_followed: bool = False
+    note: str | None = None
 
 
 class EndedJob(NamedTuple):

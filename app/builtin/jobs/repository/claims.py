@@ -1,5 +1,6 @@
 """Claiming jobs for a worker, and writing how they ended: many in one statement."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -40,16 +41,18 @@ UPDATE jobs j SET status = CASE WHEN o.status <> 'queued' OR {_AGAIN} THEN o.sta
     run_at = CASE WHEN {_AGAIN} THEN statement_timestamp() + make_interval(secs => o.delay) ELSE j.run_at END,
     publish_at = CASE WHEN {_AGAIN} THEN statement_timestamp() + make_interval(secs => o.delay) END,
     progress = CASE WHEN o.status = 'succeeded' THEN 1 WHEN o.status = 'queued' THEN NULL ELSE j.progress END,
+    note = coalesce(o.note, j.note),
     finished_at = CASE WHEN {_AGAIN} THEN NULL ELSE clock_timestamp() END
 FROM unnest(CAST($2 AS uuid[]), CAST($3 AS int[]), CAST($4 AS text[]), CAST($5 AS text[]), CAST($6 AS text[]), CAST($7 AS float8[]),
-    CAST($8 AS boolean[]), CAST($9 AS bigint[])) AS o(id, attempt, status, result, error, delay, is_attempt, cost)
+    CAST($8 AS boolean[]), CAST($9 AS bigint[]), CAST($10 AS text[]))
+    AS o(id, attempt, status, result, error, delay, is_attempt, cost, note)
 {_MINE}
 """  # noqa: S608 - a constant of this module
 # What most ends are, with a third of the parameters.
 _SUCCEED = f"""
 UPDATE jobs j SET status = 'succeeded', result = CAST(o.result AS jsonb), error = NULL, worker_id = NULL, progress = 1,
-    finished_at = clock_timestamp()
-FROM unnest(CAST($2 AS uuid[]), CAST($3 AS int[]), CAST($4 AS text[])) AS o(id, attempt, result)
+    note = coalesce(o.note, j.note), finished_at = clock_timestamp()
+FROM unnest(CAST($2 AS uuid[]), CAST($3 AS int[]), CAST($4 AS text[]), CAST($5 AS text[])) AS o(id, attempt, result, note)
 {_MINE} RETURNING j.id
 """  # noqa: S608 - a constant of this module
 _COUNTED = _FINISH + " RETURNING j.id"
@@ -75,7 +78,8 @@ class JobClaims:
         rows: list[tuple[Any, ...]] = []
         if good:
             ids, attempts = [one.job_id for one in good], [one.attempt for one in good]
-            rows = await self._database.fetch(_SUCCEED, worker, ids, attempts, _results(good))
+            notes = [one.note for one in good]
+            rows = await self._database.fetch(_SUCCEED, worker, ids, attempts, _results(good), notes)
         if len(good) < len(outcomes):
             others = [one for one in outcomes if one.status != "succeeded" or one.cost_micro is not None]
             rows += await self._database.fetch(_COUNTED, worker, *_columns(others))
@@ -101,22 +105,32 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
         [one.delay_s for one in outcomes],
         [one.is_attempt for one in outcomes],
         [one.cost_micro for one in outcomes],
+        [one.note for one in outcomes],
     )
 
 
+_PLACES = (
+    "worker",
+    "ids",
+    "attempts",
+    "statuses",
+    "results",
+    "errors",
+    "delays",
+    "are_attempts",
+    "costs",
+    "notes",
+)
 _FINISH_IN = text(
-    f"{_FINISH} RETURNING {ENDED_COLUMNS}".replace("$1", ":worker").replace("$2", ":ids").replace("$3", ":attempts")
-    .replace("$4", ":statuses").replace("$5", ":results").replace("$6", ":errors").replace("$7", ":delays")
-    .replace("$8", ":are_attempts").replace("$9", ":costs")
-)  # fmt: skip
-_PLACES = ("ids", "attempts", "statuses", "results", "errors", "delays", "are_attempts", "costs")
+    re.sub(r"\$(\d+)", lambda found: f":{_PLACES[int(found[1]) - 1]}", f"{_FINISH} RETURNING {ENDED_COLUMNS}")
+)
 
 
 async def finish_in(session: AsyncSession, worker: UUID, outcomes: Sequence[Outcome]) -> list[EndedJob]:
     """Write ends in the session's transaction; the jobs for which that counted, also those that are queued again."""
-    values = dict(zip(_PLACES, _columns(_in_order(outcomes)), strict=True))
+    values = dict(zip(_PLACES, (worker, *_columns(_in_order(outcomes))), strict=True))
     with translate_errors():
-        rows = await session.execute(_FINISH_IN, {"worker": worker, **values})
+        rows = await session.execute(_FINISH_IN, values)
     return ended_of(rows)
 
 

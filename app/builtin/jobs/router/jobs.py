@@ -80,7 +80,7 @@ async def read_job(
         response.headers["Retry-After"] = str(_pause_s(job))
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "private, no-cache"
-    if if_none_match is not None and tag in (one.strip() for one in if_none_match.split(",")):
+    if if_none_match is not None and _is_known(tag, if_none_match):
         return Response(status_code=304, headers=dict(response.headers))
     return job
 
@@ -138,6 +138,12 @@ async def _left(request: Request) -> None:
 
 def _tag(job: JobOut) -> str:
     return f'"{blake2b(job.model_dump_json().encode(), digest_size=12).hexdigest()}"'
+
+
+def _is_known(tag: str, if_none_match: str) -> bool:
+    """Whether the caller has it; a proxy that compresses answers makes their tags weak (RFC 9110, section 13.1.2)."""
+    known = [one.strip() for one in if_none_match.split(",")]
+    return "*" in known or tag in (one.removeprefix("W/") for one in known)
 
 
 def _pause_s(job: JobOut) -> int:

@@ -187,4 +187,5 @@ def _succeeded(claimed: ClaimedJob, result: bytes | None, reports: RunReports) -
         result,
         cost_micro=reports.cost_micro,
         is_followed=claimed.is_followed,
+        note=reports.note,
     )

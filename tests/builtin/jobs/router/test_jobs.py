@@ -118,6 +118,8 @@ class TestLooking:
         tag = ended.headers["etag"]
         known = await asks("GET", f"/jobs/{job_id}", **{"If-None-Match": f'"other", {tag}'})
         assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+        for weak in (f"W/{tag}", f'W/"other",W/{tag}', "*"):
+            assert (await asks("GET", f"/jobs/{job_id}", **{"If-None-Match": weak})).status_code == 304
 
 
 class TestWaiting:

@@ -38,6 +38,7 @@ async def write_down(arguments: Sum, run: JobRun, session: AsyncSession) -> None
         text("INSERT INTO events_log (id, kind, subject) VALUES (gen_random_uuid(), 'job.effect', :id)"),
         {"id": str(run.id)},
     )
+    run.progress(0.9, "written")
     if run.attempt <= arguments.fails:
         raise RuntimeError("after writing")
 
@@ -56,7 +57,7 @@ async def bench(settings: Settings) -> AsyncIterator[Workbench]:
 async def test_a_job_runs_after_the_commit_and_its_result_is_kept(bench: Workbench) -> None:
     added = await bench.enqueue(add_up, Sum(numbers=[1, 2, 3]))
     row = await bench.ended(added.id)
-    assert (row.status, row.result, row.attempts, row.progress) == ("succeeded", 6, 1, 1.0)
+    assert (row.status, row.result, row.attempts, row.progress, row.note) == ("succeeded", 6, 1, 1.0, "half")
 
 
 async def test_a_transaction_that_is_undone_submits_nothing(bench: Workbench) -> None:
@@ -87,7 +88,8 @@ async def test_what_a_job_writes_is_there_once_or_not_at_all(bench: Workbench) -
         bench.enqueue(write_down, Sum(numbers=[], fails=1)),
         bench.enqueue(write_down, Sum(numbers=[], fails=9)),
     )
-    assert (await bench.ended(good.id)).status == "succeeded"
+    ended = await bench.ended(good.id)
+    assert (ended.status, ended.note) == ("succeeded", "written")
     assert (await bench.ended(bad.id)).status == "dead"
     async with bench.app.platform.database.session() as session:
         rows = await session.scalars(text("SELECT subject FROM events_log WHERE kind = 'job.effect'"))
