@@ -31,7 +31,8 @@ UPDATE webhook_endpoints e SET failed_at = clock_timestamp(), failure = last.wor
 """)
 _PURGE = text("""
 WITH old AS (
-    SELECT id FROM webhook_deliveries WHERE finished_at < :before ORDER BY finished_at LIMIT :most FOR UPDATE SKIP LOCKED
+    SELECT id FROM webhook_deliveries WHERE finished_at < now() - make_interval(days => :keep_days)
+    ORDER BY finished_at LIMIT :most FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM old) RETURNING 1
 )
@@ -63,10 +64,12 @@ async def give_up(session: AsyncSession, runs: Sequence[UUID]) -> None:
         await session.execute(_GIVE_UP, {"runs": list(runs)})
 
 
-async def purge_deliveries(session: AsyncSession, *, before: datetime, most: int) -> int:
-    """Delete deliveries that ended before that time, the oldest first, with their attempts; how many. What is pending stays."""
+async def purge_deliveries(session: AsyncSession, keep_days: int, most: int) -> int:
+    """Delete up to ``most`` deliveries that ended more than ``keep_days`` days ago, the oldest first, with their attempts; how many. What
+    is pending stays.
+    """
     with translate_errors():
-        return await session.scalar(_PURGE, {"before": before, "most": most}) or 0
+        return await session.scalar(_PURGE, {"keep_days": keep_days, "most": most}) or 0
 
 
 class WebhookDeliveries:

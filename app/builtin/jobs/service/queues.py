@@ -1,10 +1,10 @@
 """How the queues stand, for metrics and people; and what is deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from app.builtin.jobs.repository import QueueRows, QueueState, WorkerState
-from app.core.db import Database
+from app.builtin.jobs.repository import QueueRows, QueueState, WorkerState, purge_deliveries
+from app.core.db import Database, get_db_context
 from app.core.jobs import JobBroker, QueueDepth
 from app.core.observability import QueueMeter, QueueReading
 
@@ -29,6 +29,7 @@ class QueueDesk:
         known: Sequence[str],
         options: QueueOptions,
     ) -> None:
+        self._database = database
         self._rows = QueueRows(database)
         self._broker = broker
         self._known = tuple(known)
@@ -63,16 +64,27 @@ class QueueDesk:
             )
 
     async def purge(self) -> int:
-        """Delete jobs that ended more than ``keep_days`` ago, dead ones too; how many. At most 200,000 in one run, 1,000 at once: no lock
-        is held for long.
+        """Delete jobs that ended more than ``keep_days`` ago, dead ones too, and what webhooks were told longer ago than that; how many. At
+        most 200,000 of each in one run, 1,000 at once: no lock is held for long.
         """
-        gone = 0
-        for _ in range(_MOST_BATCHES):
-            some = await self._rows.purge(self._options.keep_days, _AT_ONCE)
-            gone += some
-            if some < _AT_ONCE:
-                break
-        return gone
+        return await _all_of(self._purge_jobs) + await _all_of(self._purge_deliveries)
+
+    async def _purge_jobs(self) -> int:
+        return await self._rows.purge(self._options.keep_days, _AT_ONCE)
+
+    async def _purge_deliveries(self) -> int:
+        async with get_db_context(self._database) as session:
+            return await purge_deliveries(session, self._options.keep_days, _AT_ONCE)
+
+
+async def _all_of(purge: Callable[[], Awaitable[int]]) -> int:
+    gone = 0
+    for _ in range(_MOST_BATCHES):
+        some = await purge()
+        gone += some
+        if some < _AT_ONCE:
+            break
+    return gone
 
 
 def _reading(state: QueueState) -> QueueReading:

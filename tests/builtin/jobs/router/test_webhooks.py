@@ -215,8 +215,7 @@ async def test_old_deliveries_can_be_deleted_and_what_is_pending_stays(office: O
         lambda: office.log(webhook), lambda found: found[0]["log"] and found[0]["log"][0]["http_status"]
     )
     async with office.database.session() as session:
-        now = await session.scalar(text("SELECT clock_timestamp()"))
-        assert await purge_deliveries(session, before=now - timedelta(hours=1), most=1000) == 0
-        assert await purge_deliveries(session, before=now, most=1000) >= 1
+        assert await purge_deliveries(session, 1, 1000) == 0
+        assert await purge_deliveries(session, 0, 1000) >= 1
         await session.commit()
     assert [one["status"] for one in await office.log(webhook)] == ["pending"]

@@ -16,6 +16,22 @@ from tests.emptying import empty_tables
 
 pytestmark = pytest.mark.usefixtures("clean_database")
 
+_TOLD = text("""
+WITH place AS (
+    INSERT INTO webhook_endpoints (id, owner, url, secret) VALUES (gen_random_uuid(), 'ann', 'https://hook.example/', 'sealed') RETURNING id
+), told AS (
+    INSERT INTO webhook_deliveries (id, endpoint_id, event, body, run_id, status, finished_at)
+    SELECT gen_random_uuid(), place.id, 'ping', '{}', gen_random_uuid(), kind.status, now() - make_interval(days => kind.days)
+    FROM place, (VALUES ('delivered', 8, 1000), ('failed', 8, 200), ('delivered', 6, 2), ('pending', NULL, 3)) AS kind(status, days, count),
+        generate_series(1, kind.count)
+    RETURNING id
+)
+INSERT INTO webhook_attempts (delivery_id, number) SELECT id, 1 FROM told
+""")
+_LEFT = text("""
+SELECT d.status, count(*), count(a.delivery_id) FROM webhook_deliveries d LEFT JOIN webhook_attempts a ON a.delivery_id = d.id GROUP BY 1
+""")
+
 
 @pytest.fixture(scope="module")
 async def broker(store: ValkeyClient) -> AsyncIterator[ValkeyBroker]:
@@ -65,6 +81,21 @@ async def test_what_ended_long_ago_is_deleted_and_nothing_else(queues: QueueDesk
     assert await queues.purge() == 0
     async with database.session() as session:
         assert set(await session.scalars(text("SELECT id FROM jobs"))) == set(kept)
+
+
+async def test_what_webhooks_were_told_long_ago_is_deleted_with_its_tries(
+    queues: QueueDesk, database: Database
+) -> None:
+    async with database.session() as session:
+        await session.execute(_TOLD)
+        await session.commit()
+    assert await queues.purge() == 1200
+    async with database.session() as session:
+        left = await session.execute(_LEFT)
+        assert {tuple(row) for row in left} == {("delivered", 2, 2), ("pending", 3, 3)}
+        assert await session.scalar(text("SELECT count(*) FROM webhook_attempts")) == 5
+        await session.execute(text("DELETE FROM webhook_endpoints"))
+        await session.commit()
 
 
 async def test_metrics_are_of_the_database_and_of_the_broker(
