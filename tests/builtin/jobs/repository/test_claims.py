@@ -28,10 +28,13 @@ class TestClaims:
         worker = await enter(store)
         async with database.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            async with driver.transaction():  # whose own numbers are known at once
-                assert len(await driver.fetch(claims._CLAIM, worker, ids)) == 5
+            async with (
+                driver.transaction()
+            ):  # whose own numbers are known at once, with those of a moment ago on its connection
                 hot = "SELECT pg_stat_get_xact_tuples_hot_updated('jobs'::regclass)"
-                assert await driver.fetchval(hot) == 5
+                before = await driver.fetchval(hot)
+                assert len(await driver.fetch(claims._CLAIM, worker, ids)) == 5
+                assert await driver.fetchval(hot) - before == 5
 
     async def test_a_worker_that_was_given_up_claims_nothing(
         self, database: Database, store: PostgresJobStore
