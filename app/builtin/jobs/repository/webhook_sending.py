@@ -9,9 +9,13 @@ from sqlalchemy import select
 from app.builtin.jobs.models import WebhookDelivery, WebhookEndpoint
 from app.core.db import Database, translate_errors
 
+# One that has failed is sent if its job runs: somebody had it run again. A try that comes too late, after the job's end, sends nothing.
 _BEGIN = """
 WITH taken AS (
-    UPDATE webhook_deliveries SET attempts = attempts + 1 WHERE id = $1 AND run_id = $2 AND status = 'pending' RETURNING id, attempts
+    UPDATE webhook_deliveries SET attempts = attempts + 1, status = 'pending', finished_at = NULL
+    WHERE id = $1 AND run_id = $2 AND CASE status
+        WHEN 'pending' THEN true WHEN 'failed' THEN EXISTS (SELECT FROM jobs WHERE id = $2 AND status = 'running') ELSE false END
+    RETURNING id, attempts
 )
 INSERT INTO webhook_attempts (delivery_id, number) SELECT id, attempts FROM taken RETURNING number
 """

@@ -45,7 +45,7 @@ class Deliverer:
         PolicyRejected while the host is left alone, or has as many calls as one host may.
         """
         sending = await self._log.load(delivery_id)
-        if sending is None or sending.status != "pending" or sending.run_id != run_id:
+        if sending is None or sending.status == "delivered" or sending.run_id != run_id:
             return
         url = self._url(sending)
         with self._hosts.call(f"{url.host}:{url.port or url.scheme}") as leave:

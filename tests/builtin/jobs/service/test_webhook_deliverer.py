@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.core.db import Database
 from app.core.errors import PolicyRejected
@@ -18,6 +19,8 @@ from tests.builtin.jobs.hooks import NOW, Hooks, hooks_on, somebody
 from tests.builtin.jobs.rows import enter
 from tests.emptying import empty_tables
 from tests.upstream import Upstream, fields_of, reply
+
+_RUNS_AGAIN = text("UPDATE jobs SET status = 'running', worker_id = gen_random_uuid() WHERE id = :id")
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,25 @@ async def test_a_message_that_was_given_up_says_so_and_can_be_tried_again(hooks:
     await hooks.deliver(delivery.id)
     (shown,) = (await hooks.ask(hooks.desk.list, caller)).items
     assert (shown.failure, shown.failed_at, len(hooks.upstream.requests)) == (None, None, 2)
+
+
+async def test_a_message_that_was_given_up_is_sent_when_its_job_is_run_again(hooks: Hooks) -> None:
+    caller, webhook, delivery = await pending(hooks)
+    await hooks.give_up(delivery.id)
+    await hooks.deliver(delivery.id)  # a try that comes too late
+    assert hooks.upstream.requests == []
+    async with hooks.database.session() as session:
+        await session.execute(_RUNS_AGAIN, {"id": await hooks.run_of(delivery.id)})
+        await session.commit()
+    hooks.upstream.answers(reply({}, 500), reply({}))
+    with pytest.raises(AttemptFailed):
+        await hooks.deliver(delivery.id)
+    (waiting,) = await hooks.told(caller, webhook.id)
+    assert (waiting.status, waiting.finished_at) == ("pending", None)
+    await hooks.deliver(delivery.id)
+    (sent,) = await hooks.told(caller, webhook.id)
+    (shown,) = (await hooks.ask(hooks.desk.list, caller)).items
+    assert (sent.status, sent.attempts, shown.failed_at) == ("delivered", 2, None)
 
 
 async def test_whoever_is_gone_gets_nothing_any_more(hooks: Hooks) -> None:
