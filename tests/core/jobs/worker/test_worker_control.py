@@ -17,6 +17,8 @@ from app.core.policies import JobConfig
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 class Name(BaseModel):
     name: str = "nobody"
@@ -180,6 +182,7 @@ async def test_a_unique_job_stands_for_another_until_it_has_ended(bench: Workben
 async def test_a_delayed_job_waits_for_its_time(bench: Workbench) -> None:
     added = await bench.enqueue(only_one, Name(name="one"), delay_s=3600)
     go_on("one")
+    go_on("two")
     await bench.broker.publish([parcel_of(added.id, "default", "normal")])  # as if by mistake
     marker = await bench.enqueue(only_one, Name(name="two"))
     await bench.ended(marker.id)
