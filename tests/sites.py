@@ -1,16 +1,18 @@
 """The whole service with one user, his credits and one record of his: for tests that go over every endpoint."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.builtin.accounts.models import User
 from app.core.db import Database
-from app.core.http import Platform
+from app.core.http import GatedRoute, Platform
 from app.core.security import TokenService, known_roles, known_scopes
 from app.features.records.models import Record
 from app.main import create_app
@@ -64,6 +66,16 @@ def strict(platform: Platform) -> dict[str, str]:
     return variables
 
 
+@contextmanager
+def routes_given_back(app: FastAPI) -> Iterator[None]:
+    """Routes are the process's, and serve the app that was started last: afterwards they are those of the one before again."""
+    routes = [context.original_route for context in iter_route_contexts(app.routes)]
+    before = [(route, {**route._bindings}) for route in routes if isinstance(route, GatedRoute)]
+    yield
+    for route, bindings in before:
+        route._bindings = bindings
+
+
 @asynccontextmanager
 async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Site]:
     """``settings`` may name servers that do not answer; ``database`` must, and holds the user while this is open.
@@ -82,8 +94,9 @@ async def whole_site(settings: Settings, database: Database) -> AsyncIterator[Si
         async with serving_upstream() as upstream:
             outside = ExternalDataSettings(url=SecretStr(upstream.url), allow_private=True)
             app = create_app(settings.model_copy(update={"external_data": outside}))
-            async with running(app), client_of(app) as client:
-                yield Site(app, client, user.id, record.id)
+            with routes_given_back(app):
+                async with running(app), client_of(app) as client:
+                    yield Site(app, client, user.id, record.id)
     finally:
         async with database.session() as session:
             await session.execute(text("DELETE FROM users WHERE id = :id"), {"id": user.id})

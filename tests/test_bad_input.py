@@ -650,7 +650,7 @@ class TestCredentials:
         assert "errors" not in assert_problem(answer, 403)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def strict_site(site: Site, settings: Settings, database: Database) -> AsyncIterator[Site]:
     """The same, with three requests a caller where the code allows more."""
     async with whole_site(

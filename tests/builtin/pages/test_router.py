@@ -1,7 +1,6 @@
 """Signing in and out on pages, in the whole service, as a browser does."""
 
 import re
-from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -14,9 +13,6 @@ from app.core.db import AsyncSession, Database, get_db_context
 from app.core.errors import NotAuthenticated
 from app.core.http._assets import STYLE
 from app.core.security import TokenService
-from app.main import create_app
-from app.settings import Settings
-from tests.apps import running
 from tests.builtin.pages.browser import EMAIL, PASSWORD, Browser, assert_nothing_inline, hidden
 
 SESSION = "gatehouse"
@@ -354,33 +350,32 @@ class TestSecondStep:
     """Where a code is asked for after the password; who asks is another room's, so a stand-in does here."""
 
     async def test_a_code_is_asked_for_and_opens_the_session(
-        self, make_settings: Callable[..., Settings], database: Database, ann: User
+        self, site: FastAPI, browser: Browser, ann: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with running(create_app(make_settings())) as app:
-            platform = app.state.gatehouse
-            second = Codes(platform.require(Sessions), ann)
-            entrance = platform.require(Entrance)
-            entrance._sign_in, entrance._second = second, second
-            browser = Browser(app)
-            asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
-            assert asked.status_code == 200
-            assert "Enter your code" in asked.text
-            assert_nothing_inline(asked.text)
-            assert hidden(asked)["mfa_token"] == "the token"
-            # The password was right, so that this browser is known at its next sign-in.
-            assert browser.cookies["device"] == "None-again"
-            asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
-            assert browser.cookies["device"] == "None-again-again"
-            wrong = await browser.post("/ui/login/mfa", {**hidden(asked), "code": "000000"})
-            assert (wrong.status_code, SESSION in browser.cookies) == (401, False)
-            assert "That is not the code." in wrong.text
-            right = await browser.post("/ui/login/mfa", {**hidden(wrong), "code": "123456"})
-            assert (right.status_code, right.headers["location"]) == (303, "/ui/policies")
-            assert (await browser.get("/ui/policies")).status_code == 200
-            entrance._second = None
-            other = Browser(app)
-            gone = await other.post("/ui/login/mfa", {**await other.form(), "code": "1", "mfa_token": "x"})
-            assert gone.status_code == 404
+        platform = site.state.gatehouse
+        second = Codes(platform.require(Sessions), ann)
+        entrance = platform.require(Entrance)
+        for part in ("_sign_in", "_second"):
+            monkeypatch.setattr(entrance, part, second)
+        asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
+        assert asked.status_code == 200
+        assert "Enter your code" in asked.text
+        assert_nothing_inline(asked.text)
+        assert hidden(asked)["mfa_token"] == "the token"
+        # The password was right, so that this browser is known at its next sign-in.
+        assert browser.cookies["device"] == "None-again"
+        asked = await browser.sign_in(path="/ui/login?next=/ui/policies")
+        assert browser.cookies["device"] == "None-again-again"
+        wrong = await browser.post("/ui/login/mfa", {**hidden(asked), "code": "000000"})
+        assert (wrong.status_code, SESSION in browser.cookies) == (401, False)
+        assert "That is not the code." in wrong.text
+        right = await browser.post("/ui/login/mfa", {**hidden(wrong), "code": "123456"})
+        assert (right.status_code, right.headers["location"]) == (303, "/ui/policies")
+        assert (await browser.get("/ui/policies")).status_code == 200
+        monkeypatch.setattr(entrance, "_second", None)
+        other = Browser(site)
+        gone = await other.post("/ui/login/mfa", {**await other.form(), "code": "1", "mfa_token": "x"})
+        assert gone.status_code == 404
 
 
 class Codes:

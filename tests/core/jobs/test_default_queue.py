@@ -14,6 +14,8 @@ from app.core.jobs import JobRun, configure_jobs, default_queue, job, publish_jo
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 class Greeting(BaseModel):
     name: str

@@ -12,6 +12,7 @@ from app.core.jobs import Job, JobRejected, JobRun, job
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
 NOW = datetime.now(UTC)
 A_YEAR = timedelta(days=366)
 

@@ -3,11 +3,14 @@
 import asyncio
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from app.core.jobs import JobRun, Schedule, job
 from app.settings import Settings
 from tests.core.jobs.workbench import working
+
+pytestmark = pytest.mark.usefixtures("own_jobs")
 
 
 class Nothing(BaseModel):

@@ -28,10 +28,9 @@ class TestClaims:
         worker = await enter(store)
         async with database.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            async with (
-                driver.transaction()
-            ):  # whose own numbers are known at once, with those of a moment ago on its connection
-                hot = "SELECT pg_stat_get_xact_tuples_hot_updated('jobs'::regclass)"
+            hot = "SELECT pg_stat_get_xact_tuples_hot_updated('jobs'::regclass)"
+            async with driver.transaction():
+                # Those of the connection's last transactions, which the server was not told yet.
                 before = await driver.fetchval(hot)
                 assert len(await driver.fetch(claims._CLAIM, worker, ids)) == 5
                 assert await driver.fetchval(hot) - before == 5

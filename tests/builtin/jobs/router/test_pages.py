@@ -17,9 +17,9 @@ from app.registry import FEATURES
 from app.settings import Settings
 from tests.builtin.jobs.rows import insert_jobs, insert_worker
 from tests.builtin.pages.browser import assert_nothing_inline
-from tests.emptying import empty_tables
 from tests.gated import Service, bearer, serving
 
+pytestmark = pytest.mark.usefixtures("clean_database")
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{ 7919*7927 }}"
 ESCAPED = "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;{{ 7919*7927 }}"
 JOBS = next(feature for feature in FEATURES if feature.name == "jobs")
@@ -35,13 +35,12 @@ UPDATE jobs SET arguments = CAST(:arguments AS jsonb), result = CAST(:result AS 
 
 
 @pytest.fixture(scope="module")
-async def service(settings: Settings, database: Database) -> AsyncIterator[Service]:
+async def service(settings: Settings) -> AsyncIterator[Service]:
     async with serving(settings, JOBS) as service:
         yield service
-    await empty_tables(database)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def rows(service: Service, database: Database) -> dict[str, UUID]:
     """One job of each kind, and two workers of whom one is silent."""
     found = {

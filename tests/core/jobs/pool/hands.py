@@ -48,6 +48,14 @@ async def order(pool: ProcessPool, do: str, number: int = 0, told: Told | None =
     return None if result is None else json.loads(result)
 
 
+async def full(pool: ProcessPool, processes: int) -> list[int]:
+    """Its processes, as soon as there are so many and none of them is one that has died."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(pool.pids) < processes or not all(map(is_alive, pool.pids)):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
+    return pool.pids
+
+
 async def gone(*pids: int) -> None:
     """Returns when none of them runs any more."""
     async with asyncio.timeout(PATIENCE_S):

@@ -17,7 +17,7 @@ from app.features.heavy_calc.jobs import heavy_calc
 from app.features.heavy_calc.schemas import HeavyJobInput
 from app.features.heavy_calc.service import calculate
 from tests.cases import each_case
-from tests.core.jobs.pool.hands import PATIENCE_S, Told, claimed, gone, is_alive, order
+from tests.core.jobs.pool.hands import PATIENCE_S, Told, claimed, full, gone, is_alive, order
 from tests.core.jobs.pool.pool_jobs import Page, pool_echo, pool_order
 from tests.leaks import LeakGuard
 from tests.nursery import start
@@ -100,7 +100,7 @@ class TestErrors:
         ],
     )
     async def test_any_other_error_is_its_kind(self, pool: ProcessPool, do: str, kind: str) -> None:
-        before = pool.pids
+        before = await full(pool, 2)
         with pytest.raises(HandlerFailed, match=rf"^It failed with {kind}\.$") as caught:
             await order(pool, do, 1)
         assert caught.value.kind == kind

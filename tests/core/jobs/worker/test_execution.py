@@ -38,6 +38,7 @@ from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 from tests.core.jobs.worker.attempts import GATE, Desk, Orders, declared
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
 LONG = 86_400.0 * 300
 
 

@@ -14,6 +14,7 @@ from app.core.jobs import AttemptFailed, ClaimedJob, JobFailed, JobRun, Progress
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
 UNKEEPABLE = "a\x00b\ud800c"
 
 

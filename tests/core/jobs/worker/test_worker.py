@@ -13,6 +13,8 @@ from app.core.observability import JobEvent
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 class Sum(BaseModel):
     numbers: list[int]
@@ -63,13 +65,15 @@ async def test_a_job_runs_after_the_commit_and_its_result_is_kept(bench: Workben
 async def test_a_transaction_that_is_undone_submits_nothing(bench: Workbench) -> None:
     async def submit_and_fail() -> None:
         async with get_db_context(bench.app.platform.database) as session:
-            await bench.queue.enqueue(session, add_up, Sum(numbers=[1]))
+            await bench.queue.enqueue(session, add_up, Sum(numbers=[4711]))
             raise LookupError
 
     with pytest.raises(LookupError):
         await submit_and_fail()
     async with bench.app.platform.database.session() as session:
-        assert await session.scalar(text("SELECT count(*) FROM jobs WHERE arguments->'numbers' = '[1]'")) == 0
+        assert (
+            await session.scalar(text("SELECT count(*) FROM jobs WHERE arguments->'numbers' = '[4711]'")) == 0
+        )
 
 
 async def test_a_job_that_fails_is_tried_again_until_it_succeeds(bench: Workbench) -> None:

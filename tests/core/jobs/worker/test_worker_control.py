@@ -17,6 +17,8 @@ from app.core.policies import JobConfig
 from app.settings import Settings
 from tests.core.jobs.workbench import Workbench, working
 
+pytestmark = pytest.mark.usefixtures("own_jobs")
+
 
 class Name(BaseModel):
     name: str = "nobody"
