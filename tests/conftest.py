@@ -1,8 +1,13 @@
 """Fixtures on real servers. All async fixtures and tests run on one session-wide loop."""
 
+import gc
+
+# Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured); this one
+# is a hundredth. Before the other imports, which leave no garbage.
+gc.set_threshold(50_000, 50, 20)
+
 import asyncio
 import contextlib
-import gc
 import importlib.util
 import os
 import shutil
@@ -79,9 +84,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # No test is about how long an example takes on a busy machine.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
-    # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured);
-    # this one is a hundredth.
-    gc.set_threshold(50_000, 50, 20)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -117,8 +119,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """One last look for garbage, whose end may complain; pytest would look five times more and Python twice, at all that is in use."""
-    gc.collect()
+    """pytest has just looked for garbage, whose end may complain: it would look once more and Python twice, at all that is in use."""
     gc.freeze()
 
 
