@@ -12,7 +12,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,22 @@ def pytest_collection(session: pytest.Session) -> None:
     for name in names[first:] + names[:first]:
         with contextlib.suppress(Exception):  # collecting it will say what is wrong
             importlib.import_module(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable(
+    config: pytest.Config,
+) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """Of a test that passed, a worker does not tell which words select it, nor, unless it is asked for, what it wrote."""
+    told = yield
+    if told is not None and told.get("outcome") == "passed":
+        unread = (
+            {"keywords": {}}
+            if {"A", "P"} & {*config.option.reportchars}
+            else {"keywords": {}, "sections": []}
+        )
+        told.update({key: nothing for key, nothing in unread.items() if key in told})
+    return told
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
