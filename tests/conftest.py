@@ -1,13 +1,19 @@
 """Fixtures on real servers. All async fixtures and tests run on one session-wide loop."""
 
+import gc
+
+# Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured); this one
+# is a hundredth. Before the other imports, which leave no garbage.
+gc.set_threshold(50_000, 50, 20)
+
 import asyncio
 import contextlib
-import gc
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +25,7 @@ import pytest
 import structlog
 import uvloop
 from fastapi import FastAPI
+from hypothesis.internal.intervalsets import IntervalSet
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database, QueryWatch, forbid_connection_leaks, forbid_n_plus_one, upgrade
@@ -79,9 +86,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # No test is about how long an example takes on a busy machine.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
-    # Python's own pace, one look for every 700 new objects and a full search every so often, is a sixth of the run's time (measured);
-    # this one is a hundredth.
-    gc.set_threshold(50_000, 50, 20)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,6 +108,20 @@ def pytest_collection(session: pytest.Session) -> None:
             importlib.import_module(name)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable(
+    config: pytest.Config,
+) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """Of a test that passed, a worker does not tell which words select it, nor, unless it is asked for, what it wrote."""
+    told = yield
+    if told is not None and told.get("outcome") == "passed":
+        unread: dict[str, Any] = {"keywords": {}}
+        if not {"A", "P"} & {*config.option.reportchars}:
+            unread["sections"] = []
+        told.update({key: nothing for key, nothing in unread.items() if key in told})
+    return told
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Pages in a real browser are a run of their own, ``make browser``; here not even its driver is imported."""
     is_browser = collection_path == Path(__file__).parent / "browser"
@@ -117,8 +135,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """One last look for garbage, whose end may complain; pytest would look five times more and Python twice, at all that is in use."""
-    gc.collect()
+    """pytest has just looked for garbage, whose end may complain: it would look once more and Python twice, at all that is in use."""
     gc.freeze()
 
 
@@ -200,6 +217,22 @@ def absent_modules() -> Iterator[None]:
         for name in ("httpx", "sniffio"):
             if importlib.util.find_spec(name) is None:
                 patch.setitem(sys.modules, name, None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_alphabets() -> Iterator[None]:
+    """Whether Hypothesis may draw a character is looked up. For each new alphabet it asks that of every text in our code, and would go
+    through up to 700 intervals for each character, which takes three to eighteen times as long.
+    """
+
+    def holds(alphabet: IntervalSet, element: str | int) -> bool:
+        code = ord(element) if isinstance(element, str) else element
+        before = bisect_right(alphabet.intervals, (code, sys.maxunicode)) - 1
+        return before >= 0 and code <= alphabet.intervals[before][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IntervalSet, "__contains__", holds)
         yield
 
 

@@ -103,7 +103,11 @@ class Gates:
         self._request.scope[SCOPE_KEY].sessions.at_end(act)
 
 
-Stops = Annotated[Gates, Depends(Gates)]
+async def _gates(request: Request) -> Gates:
+    return Gates(request)
+
+
+Stops = Annotated[Gates, Depends(_gates)]
 
 
 class Order(BaseModel):

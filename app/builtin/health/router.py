@@ -23,11 +23,11 @@ router = APIRouter(tags=["health"])
 Probes = Annotated[Health, Depends(provided(Health))]
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     return platform_of(request).database
 
 
-def _latency(request: Request) -> QueryLatencyTracker | None:
+async def _latency(request: Request) -> QueryLatencyTracker | None:
     """Who watches the statements, if a feature does."""
     tracker: QueryLatencyTracker | None = platform_of(request).services.get(QueryLatencyTracker)
     return tracker

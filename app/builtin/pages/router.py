@@ -34,7 +34,12 @@ SIGNED_IN = JobConfig()
 LEAVING = JobConfig(security=Security(api_keys=False))  # a key must not sign its owner out
 OPEN = JobConfig.public()
 
-App = Annotated[Platform, Depends(platform_of)]
+
+async def _platform(request: Request) -> Platform:
+    return platform_of(request)
+
+
+App = Annotated[Platform, Depends(_platform)]
 Session = Annotated[AsyncSession, Depends(get_db)]
 Door = Annotated[Entrance, Depends(provided(Entrance))]
 Desk = Annotated[SessionDesk, Depends(provided(SessionDesk))]

@@ -17,7 +17,7 @@ from app.core.monitor import locks, replication
 router = APIRouter(prefix="/db-monitor", tags=["database"], responses=REFUSALS)
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     return platform_of(request).database
 
 

@@ -14,7 +14,7 @@ from app.core.valkey import ValkeyClient
 router = APIRouter(prefix="/db-monitor", tags=["database"], responses=REFUSALS)
 
 
-def _store(request: Request) -> ValkeyClient:
+async def _store(request: Request) -> ValkeyClient:
     return platform_of(request).store
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Request
 
 from app.builtin.policies.models import MAX_NAME
 from app.builtin.policies.schemas import (
@@ -38,7 +38,12 @@ WRITE = JobConfig(
 
 router = APIRouter(prefix="/policies", tags=["policies"])
 
-App = Annotated[Platform, Depends(platform_of)]
+
+async def _platform(request: Request) -> Platform:
+    return platform_of(request)
+
+
+App = Annotated[Platform, Depends(_platform)]
 Known = Annotated[Switches, Depends(provided(Switches))]
 Board = Annotated[SwitchBoard, Depends(provided(SwitchBoard))]
 Name = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
