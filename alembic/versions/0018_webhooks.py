@@ -16,6 +16,7 @@ def upgrade() -> None:
         "webhook_endpoints",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
         sa.Column("tenant_id", sa.Text(), nullable=True),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
@@ -27,8 +28,17 @@ def upgrade() -> None:
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_endpoints"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name="fk_webhook_endpoints_user_id_users", ondelete="CASCADE"
+        ),
     )
     op.create_index("ix_webhook_endpoints_owner_id", "webhook_endpoints", ["owner", "id"])
+    op.create_index(
+        "ix_webhook_endpoints_user_id",
+        "webhook_endpoints",
+        ["user_id"],
+        postgresql_where=sa.text("user_id IS NOT NULL"),
+    )
     op.create_table(
         "webhook_deliveries",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -10,15 +10,20 @@ from app.core.db import Base, EncryptedText, UUIDPrimaryKey
 
 
 class WebhookEndpoint(UUIDPrimaryKey, Base):
-    """Where a user wants to be told. ``secret`` signs; ``former_secret`` does so too until ``former_until``.
+    """Where a user wants to be told. ``secret`` signs; ``former_secret`` does so too until ``former_until``. It goes with the user
+    (``user_id``; null: another issuer's).
 
     ``failed_at`` and ``failure``: a delivery was given up, and none has arrived since. ``disabled_reason``: why it is not active any more.
     """
 
     __tablename__ = "webhook_endpoints"
-    __table_args__ = (Index("ix_webhook_endpoints_owner_id", "owner", "id"),)
+    __table_args__ = (
+        Index("ix_webhook_endpoints_owner_id", "owner", "id"),
+        Index("ix_webhook_endpoints_user_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+    )
 
     owner: Mapped[str] = mapped_column()
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     tenant_id: Mapped[str | None] = mapped_column()
     url: Mapped[str] = mapped_column()
     secret: Mapped[str] = mapped_column(EncryptedText("webhook_endpoints.secret"), deferred=True)

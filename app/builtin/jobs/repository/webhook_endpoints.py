@@ -1,9 +1,10 @@
 """Reads and writes the webhooks of a user."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import Uuid, column, delete, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
@@ -11,6 +12,8 @@ from app.builtin.jobs.models import WebhookEndpoint
 from app.core.db import translate_errors
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks of ' || :owner, 0))")
+
+_USERS = table("users", column("id", Uuid()))
 
 
 class WebhookEndpoints:
@@ -28,6 +31,7 @@ class WebhookEndpoints:
 
     async def add(self, endpoint: WebhookEndpoint) -> None:
         """Insert it; its times are there afterwards."""
+        endpoint.user_id = _user_of(endpoint.owner)
         with translate_errors():
             self._session.add(endpoint)
             await self._session.flush()
@@ -72,3 +76,12 @@ class WebhookEndpoints:
         with translate_errors():
             gone = await self._session.scalar(query.returning(WebhookEndpoint.id))
         return gone is not None
+
+
+def _user_of(owner: str) -> Any:
+    """What finds his id among our users; None for who cannot be there."""
+    try:
+        user_id = UUID(owner)
+    except ValueError:
+        return None
+    return select(_USERS.c.id).where(_USERS.c.id == user_id).scalar_subquery()

@@ -34,6 +34,11 @@ SELECT j.status, j.attempts, j.run_at - clock_timestamp() AS pause, j.error FROM
 JOIN webhook_deliveries d ON d.run_id = j.id WHERE d.id = :id
 """)
 
+_USER = text(
+    "INSERT INTO users (id, email, email_key, password_hash) VALUES (:id, 'ann@example.com', 'ann@example.com', '')"
+)
+_NOW = text("UPDATE jobs SET run_at = now(), publish_at = now() WHERE id = :id")
+
 
 @dataclass
 class Office:
@@ -194,6 +199,23 @@ async def test_one_of_somebody_else_does_not_exist(office: Office) -> None:
     assert (await office.ask("GET", "/webhooks", by=stranger)).json() == {"items": []}
     assert (await office.ask("DELETE", path)).status_code == 204
     assert (await office.ask("DELETE", path)).status_code == 404
+
+
+async def test_webhooks_of_a_user_go_with_him_and_his_jobs_end_all_the_same(office: Office) -> None:
+    async with office.database.session() as session:
+        await session.execute(_USER, {"id": office.user})
+        await session.commit()
+    webhook = await office.create()
+    job = await office.bench.enqueue(
+        errand, Nothing(), submitter=Principal(str(office.user)), webhook_id=UUID(webhook["id"]), delay_s=3600
+    )
+    async with office.database.session() as session:
+        await session.execute(text("DELETE FROM users WHERE id = :id"), {"id": office.user})
+        await session.execute(_NOW, {"id": job.id})
+        await session.commit()
+    assert (await office.ask("GET", "/webhooks")).json()["items"] == []
+    async with asyncio.timeout(60):
+        assert (await office.bench.ended(job.id)).status == "succeeded"
 
 
 async def test_there_are_20_at_most_and_no_wrong_ones(office: Office) -> None:
