@@ -17,11 +17,12 @@ from app.core import (
 )
 from app.settings import Settings
 from tests.core.http.gated import READER, as_, routed
+from tests.core.http.workshop import LONG
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 ORIGIN = {"Origin": "https://page.example"}
 WITH_KEY = {**ORIGIN, **as_(READER), "Idempotency-Key": "once"}
-READ = JobConfig(cache=ResponseCache(ttl=60), rate_limit=RateLimit.fixed_window("user", limit=2, window=3600))
+READ = JobConfig(cache=ResponseCache(ttl=60), rate_limit=RateLimit.fixed_window("user", limit=2, window=LONG))
 WRITE = JobConfig(idempotency=Idempotency())
 
 # What the Fetch standard lets every page read, what is about the connection or for caches, and what the browser itself asked for.

@@ -29,7 +29,10 @@ CREATE FUNCTION hold_commit() RETURNS trigger LANGUAGE plpgsql AS
 CREATE CONSTRAINT TRIGGER hold_commit AFTER UPDATE ON auth_sessions DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION hold_commit();
 """
-_WAITING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted"
+_WAITING = """
+SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database
+ WHERE locktype = 'advisory' AND objid = $1 AND NOT granted AND datname = current_database()
+"""
 
 
 @pytest.fixture

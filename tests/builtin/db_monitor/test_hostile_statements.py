@@ -25,7 +25,7 @@ SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT 
        (SELECT count(*) || md5(string_agg(t::text, ',' ORDER BY id)) FROM {NOTES} t),
        (SELECT last_value || is_called::text FROM attacked.counter),
        (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-         WHERE l.locktype = 'advisory' AND a.application_name = 'gatehouse-monitor'),
+         WHERE l.locktype = 'advisory' AND a.application_name = 'gatehouse-monitor' AND a.datname = current_database()),
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
        (SELECT pg_stat_file('{FILE}', true)), (SELECT
          string_agg(rolname || coalesce(rolpassword, ''), ',' ORDER BY rolname) FROM pg_authid WHERE rolname IN ('postgres', 'gatehouse'))

@@ -38,6 +38,7 @@ from app.core.policies import (
 from app.settings import Settings
 from tests.apps import client_of
 from tests.core.http.gated import READER, WRITER, as_, routed
+from tests.core.http.workshop import LONG
 
 pytestmark = pytest.mark.usefixtures("clean_store")
 OPEN = {"/*": "guarded by hand"}
@@ -72,8 +73,8 @@ class TestAlgorithms:
         [
             (token_bucket(max_tokens=2, refill_rate=SLOW), "token_bucket_2_per_200000s", "q=2;w=200000"),
             (token_bucket_limiter(2, SLOW), "token_bucket_2_per_200000s", "q=2;w=200000"),
-            (fixed_window(limit=2, window=86_400), "fixed_window_2_per_86400s", "q=2;w=86400"),
-            (sliding_window(limit=2, window=86_400), "sliding_window_2_per_86400s", "q=2;w=86400"),
+            (fixed_window(limit=2, window=LONG), "fixed_window_2_per_25920000s", "q=2;w=25920000"),
+            (sliding_window(limit=2, window=LONG), "sliding_window_2_per_25920000s", "q=2;w=25920000"),
         ],
     )
     async def test_the_third_of_two_is_429_like_a_gates(
@@ -103,14 +104,14 @@ class TestAlgorithms:
         assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 45
 
     async def test_several_on_one_handler_are_several_buckets(self, settings: Settings) -> None:
-        blocks = fixed_window(limit=3, window=86_400), fixed_window(limit=1, window=43_200)
+        blocks = fixed_window(limit=3, window=LONG), fixed_window(limit=1, window=LONG / 2)
         async with routed(settings, served(*blocks), open_routes=OPEN) as client:
             answers = [await client.get("/things") for _ in range(2)]
         assert [
             answer.json().get("violated-policies") if answer.status_code > 200 else None for answer in answers
         ] == [
             None,
-            ["fixed_window_1_per_43200s"],
+            ["fixed_window_1_per_12960000s"],
         ]
         assert len(answers[0].headers.get_list("ratelimit")) == 2
 
@@ -304,7 +305,7 @@ class TestDependencies:
     async def test_a_stream_can_be_guarded_so(self, settings: Settings) -> None:
         router = APIRouter()
 
-        @router.get("/things", dependencies=[Depends(fixed_window(1, 86_400).dependency)])
+        @router.get("/things", dependencies=[Depends(fixed_window(1, LONG).dependency)])
         async def things() -> str:
             return "served"
 
@@ -392,7 +393,7 @@ class TestOutsideARequest:
     async def test_a_thread_of_the_loop_may_call_a_sync_function(self, settings: Settings) -> None:
         platforms: list[Platform] = []
 
-        @fixed_window(1, 86_400)
+        @fixed_window(1, LONG)
         def work() -> str:
             return "done"
 

@@ -9,14 +9,14 @@ from app.core.db import Database
 from app.core.http import Platform
 from app.core.policies import Concurrency, Credits, Idempotency, JobConfig, Quota, RateLimit, ResponseCache
 from app.settings import Settings
-from tests.core.http.workshop import Workshop, debits, fund
+from tests.core.http.workshop import LONG, Workshop, debits, fund
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_database", "cluster")
 CONFIG = JobConfig(
     rate_limit=(
-        RateLimit.fixed_window("mine", limit=100, window=3600, on_store_down="closed"),
-        RateLimit.fixed_window("all", limit=100, window=3600, scope="global", charge="admit"),
+        RateLimit.fixed_window("mine", limit=100, window=LONG, on_store_down="closed"),
+        RateLimit.fixed_window("all", limit=100, window=LONG, scope="global", charge="admit"),
     ),
     quota=Quota(per="day", limit=100),
     credits=Credits(cost=1),

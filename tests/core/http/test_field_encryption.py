@@ -22,7 +22,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.apps import running
 from tests.core.http.gated import READER, as_, feature, routed
-from tests.core.http.workshop import Workshop
+from tests.core.http.workshop import LONG, Workshop
 
 unhurried = limits(deadline=None)  # a busy machine is no failure
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
@@ -242,7 +242,7 @@ class TestStart:
 
 
 async def test_limits_are_charged_once(settings: Settings) -> None:
-    ward = Ward(rate_limit=RateLimit.fixed_window("user", limit=2, window=3600))
+    ward = Ward(rate_limit=RateLimit.fixed_window("user", limit=2, window=LONG))
     async with routed(settings, ward.router) as client:
         found = [(await post(client, sealed())).status_code for _ in range(3)]
     assert found == [200, 200, 429]

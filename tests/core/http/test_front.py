@@ -12,7 +12,7 @@ from app.core.http._route_index import unindexed
 from app.core.policies import Credits, JobConfig, RateLimit, ResponseCache
 from app.settings import Settings
 from tests.core.http.gated import NOBODY, READER, as_
-from tests.core.http.workshop import PATIENCE_S, Workshop
+from tests.core.http.workshop import LONG, PATIENCE_S, Workshop
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 
@@ -36,7 +36,7 @@ def shop_of(**options: Any) -> Workshop:
 
 
 async def test_hits_and_refusals_do_not_come_to_their_route(settings: Settings, handled: list[str]) -> None:
-    limit = RateLimit.fixed_window("two", limit=2, window=3600)
+    limit = RateLimit.fixed_window("two", limit=2, window=LONG)
     async with shop_of(cache=ResponseCache(ttl=60), rate_limit=limit).open(settings) as shop:
         assert await shop.statuses(3) == [200, 200, 429]
         assert (await shop.client.get("/work")).status_code == 401
@@ -54,7 +54,7 @@ async def test_a_request_with_a_body_meets_its_gate_in_its_route(
 
 
 async def test_a_gate_is_asked_once(settings: Settings) -> None:
-    limit = RateLimit.fixed_window("ten", limit=10, window=3600)
+    limit = RateLimit.fixed_window("ten", limit=10, window=LONG)
     async with shop_of(rate_limit=limit).open(settings) as shop:
         answer = await shop.get()
         assert answer.headers["ratelimit"].startswith('"ten";r=9;')

@@ -8,18 +8,18 @@ from app.core.db import Database
 from app.core.policies import Concurrency, JobConfig, RateLimit, ResponseCache
 from app.core.valkey import Script, ValkeyClient
 from app.settings import Settings
-from tests.core.http.workshop import Workshop, fund, priced
+from tests.core.http.workshop import LONG, Workshop, fund, priced
 from tests.servers import PrivateServer
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
-HOUR = RateLimit.fixed_window("hour", limit=100, window=3600)
+MANY = RateLimit.fixed_window("many", limit=100, window=LONG)
 
 
 def cached(**options: Any) -> Workshop:
     return priced(
         cache=ResponseCache(ttl=60, tags=("work",)),
         concurrency=Concurrency(max=2),
-        rate_limit=HOUR,
+        rate_limit=MANY,
         **options,
     )
 
@@ -61,7 +61,7 @@ async def test_an_answer_that_is_gone_is_computed_and_charged_as_if_nobody_had_l
         counted = Counted(shop.platform.store)
         answer = await shop.get()
         assert (answer.status_code, shop.runs, len(counted.keys)) == (200, 2, 2)
-        assert answer.headers["ratelimit"].startswith('"hour";r=97;')
+        assert answer.headers["ratelimit"].startswith('"many";r=97;')
         assert await shop.left() == (6, 0)
         await shop.get()
         assert len(counted.keys) == 3, "one call again, and it is no glance after it was in vain"
@@ -103,7 +103,7 @@ async def test_a_stale_answer_that_says_it_is_fresh_is_not_looked_for_alone(
 
 async def test_a_used_up_limit_refuses_a_hit_and_says_so(settings: Settings, database: Database) -> None:
     await fund(database, 10)
-    two = RateLimit.fixed_window("two", limit=3, window=3600)
+    two = RateLimit.fixed_window("two", limit=3, window=LONG)
     async with priced(cache=ResponseCache(ttl=60), rate_limit=two).open(settings) as shop:
         assert await shop.statuses(4) == [200, 200, 200, 429]
         assert shop.verdicts == ["admitted", "hit", "hit", "limited"]

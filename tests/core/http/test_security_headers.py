@@ -11,10 +11,11 @@ from app.core.http import APIRouter, AuditError, PageRouter, api_worker, enforce
 from app.core.policies import Idempotency, JobConfig, RateLimit, ResponseCache
 from app.settings import Settings
 from tests.core.http.gated import READER, as_, routed
+from tests.core.http.workshop import LONG
 
 KEPT = JobConfig(cache=ResponseCache(ttl=60), rate_limit=None)
 ONCE = JobConfig(idempotency=Idempotency())
-FEW = JobConfig.public(rate_limit=RateLimit.fixed_window("ip", limit=1, window=3600, scope="ip"))
+FEW = JobConfig.public(rate_limit=RateLimit.fixed_window("ip", limit=1, window=LONG, scope="ip"))
 OPEN, HOME = JobConfig.public(), JobConfig()
 CSP = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y>"

@@ -23,13 +23,13 @@ from app.core.policies import (
     Settled,
 )
 from app.settings import Settings
-from tests.core.http.workshop import PATIENCE_S, Workshop, debits, fund, taken
+from tests.core.http.workshop import LONG, PATIENCE_S, Workshop, debits, fund, taken
 
 pytestmark = pytest.mark.usefixtures("clean_store", "clean_database")
 
 SLOW = 0.02
-ADMITTED = RateLimit.fixed_window("once", limit=10, window=3600, charge="admit")
-TRIED = RateLimit.fixed_window("tried", limit=10, window=3600)
+ADMITTED = RateLimit.fixed_window("once", limit=10, window=LONG, charge="admit")
+TRIED = RateLimit.fixed_window("tried", limit=10, window=LONG)
 PRICED = JobConfig(
     rate_limit=(ADMITTED, TRIED),
     quota=Quota(per="day", limit=10),

@@ -1,11 +1,15 @@
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
+import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from app.core.db import Database
 from app.core.monitor import DeadlockAudit, MonitorServer, server_counters
+from tests.conftest import TEMPLATE
+from tests.counting import counting_database
 
 
 async def deadlock(url: str) -> None:
@@ -26,8 +30,17 @@ async def deadlock(url: str) -> None:
         await connection.close()
 
 
+@pytest.fixture
+async def database(
+    servers: Mapping[str, str], worker_number: int, postgres_url: str
+) -> AsyncIterator[Database]:
+    """One in which no other test's deadlocks are counted, as the server does some seconds late; ``postgres_url`` makes the template."""
+    async with counting_database(servers, f"deadlocks_{worker_number}", template=TEMPLATE) as database:
+        yield database
+
+
 async def test_new_deadlocks_are_told_once_a_day_across_restarts(
-    server: MonitorServer, database: Database, clean_database: None
+    server: MonitorServer, database: Database
 ) -> None:
     url = database.url.replace("+asyncpg", "")
     with capture_logs() as logs:

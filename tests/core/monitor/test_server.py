@@ -50,7 +50,11 @@ class TestAsk:
             await connection.rollback()
 
     async def test_a_caller_that_goes_away_takes_no_connection_with_it(self, server: MonitorServer) -> None:
-        asking = asyncio.create_task(server.put(lambda asked: asked.fetchval("SELECT pg_sleep(30)")))
+        async def ask() -> None:
+            async with server.ask(statement_timeout_ms=30_000, budget_s=30) as asked:
+                await asked.execute("SELECT pg_sleep(30)")
+
+        asking = asyncio.create_task(ask())
         while not await server.put(_sleeping):
             pass
         asking.cancel()
@@ -94,6 +98,6 @@ class TestFacts:
 async def _sleeping(asked: object) -> int:
     return await asked.fetchval(  # type: ignore[attr-defined,no-any-return]
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%pg_sleep(30)%'"
-        " AND pid <> pg_backend_pid() AND state = 'active'",
+        " AND pid <> pg_backend_pid() AND state = 'active' AND datname = current_database()",
         APPLICATION_NAME,
     )

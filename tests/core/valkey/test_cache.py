@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -96,13 +97,22 @@ class TestGone:
         values[0]["list"].append(2)
         assert values[1:] == [{"list": [1]}] * 2
 
-    async def test_another_process_makes_it_once_too(self, store: ValkeyClient, watched: Watched) -> None:
-        source, other = Source(), Watched(store)
+    async def test_another_process_makes_it_once_too(
+        self, store: ValkeyClient, watched: Watched, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, other, waits = Source(), Watched(store), asyncio.Event()
+        follow = other.cache.follow
+
+        async def followed(*args: Any) -> Seen:
+            waits.set()
+            return await follow(*args)
+
+        monkeypatch.setattr(other.cache, "follow", followed)
         source.hold()
         first = asyncio.create_task(watched.cache.get_or_set(KEY, source, MINUTE))
         await source.started.wait()
         second = asyncio.create_task(other.cache.get_or_set(KEY, source, MINUTE))
-        await let_run()
+        await waits.wait()
         source.gate.set()
         assert (await first, await second) == ("new", "new")
         assert source.calls == 1

@@ -141,7 +141,7 @@ class TestDown:
             await watched.cache.get_or_set(KEY, source, MINUTE)
 
     async def test_lost_and_found_again(self, private_valkey: PrivateServer) -> None:
-        store = ValkeyClient(private_valkey.url, timeout_s=0.5)
+        store = ValkeyClient(private_valkey.url, timeout_s=5.0)
         watched, source = Watched(store), Source()
         await watched.cache.get_or_set(KEY, source, MINUTE)
         private_valkey.kill()
@@ -158,7 +158,7 @@ class TestDown:
         await store.close()
 
     async def test_lost_while_the_value_is_made(self, private_valkey: PrivateServer) -> None:
-        store = ValkeyClient(private_valkey.url, timeout_s=0.5)
+        store = ValkeyClient(private_valkey.url, timeout_s=5.0)
         watched, source = Watched(store), Source()
         source.hold()
         caller = asyncio.create_task(watched.cache.get_or_set(KEY, source, MINUTE))

@@ -31,9 +31,10 @@ def test_what_fills_the_gaps_stands_where_it_was_left_out(at_key: int, at_arg: i
     assert call.packed("id", packed_parts(*more), packed_parts(b"\x00 charge")) == pack_command(whole)
 
 
-@pytest.mark.usefixtures("clean_store")
-async def test_a_server_that_does_not_know_the_script_is_sent_its_source(store: ValkeyClient) -> None:
-    await store.execute("SCRIPT", "FLUSH")
+async def test_a_server_that_does_not_know_the_script_is_sent_its_source(
+    private_valkey_client: ValkeyClient,
+) -> None:
+    store = private_valkey_client
     call = PackedCall(ECHO, ["r:", "k"], [b"first", b""], at=1)
     for name in ("one", "two"):
         reply = await store.submit_packed(ECHO, call.packed(name))
