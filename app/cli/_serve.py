@@ -118,7 +118,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         "log_config": None, "access_log": False, "proxy_headers": False, "server_header": False,
         "timeout_graceful_shutdown": settings.shutdown_grace_s, "timeout_keep_alive": settings.keep_alive_s,
     }  # fmt: skip
-    return uvicorn.Config("app.cli._serve:application", **options)
+    return uvicorn.Config("app.cli._application:application", **options)
 
 
 def listen(host: str, port: int, *, fd: int | None, hint: str) -> socket.socket:

@@ -157,7 +157,15 @@ def end_processes_in(folder: Path, number: signal.Signals, timeout_s: float = 10
 
 def _processes_in(folder: Path) -> list[psutil.Process]:
     place = str(folder.resolve())
-    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == place]
+    return [process for process in psutil.process_iter() if _folder_of(process) == place]
+
+
+def _folder_of(process: psutil.Process) -> str | None:
+    """None for one that is gone, or not ours to look at."""
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return None
 
 
 def _is_ending(process: psutil.Process) -> bool:
