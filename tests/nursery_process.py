@@ -22,9 +22,9 @@ from typing import Any
 
 _IMPORTED = (
     "app.main", "app.cli._serve", "app.cli._keys", "app.dev._prepare", "app.dev._runner",
-    # What a server imports when it starts, or when it is first asked.
+    # What a server imports when it starts.
     "uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.protocols.websockets.auto", "app.core.db._tables_parsed",
+    "uvicorn.protocols.websockets.auto",
 )  # fmt: skip
 _KEEP = 3  # standard input, output and error
 _PATIENCE_S = 60.0
