@@ -22,10 +22,10 @@ from app.settings import Settings
 from tests.builtin.jobs.rows import insert_jobs
 from tests.cli.test_commands import Command, command, servers_environment
 from tests.nursery import Child, start
+from tests.processes import PATIENCE_S
 
 __all__ = ["command", "servers_environment"]
 pytestmark = pytest.mark.usefixtures("clean_database")
-PATIENCE_S = 15.0
 WORKER = ("app", "worker")
 PROGRAM = ("tests.cli.worker_program",)
 NOWHERE = "127.0.0.1:1"
