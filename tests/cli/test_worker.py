@@ -75,7 +75,12 @@ async def worker(environment: Mapping[str, str], *program: str) -> AsyncIterator
 
 @pytest.fixture
 def environment(postgres_url: str, valkey_url: str) -> dict[str, str]:
-    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url, "PATH": "/usr/bin"}
+    return {
+        "DATABASE_URL": postgres_url,
+        "VALKEY_URL": valkey_url,
+        "VALKEY_TIMEOUT_MS": "5000",
+        "PATH": "/usr/bin",
+    }
 
 
 async def rows(database: Database, statement: str) -> list[Any]:
