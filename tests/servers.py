@@ -82,13 +82,20 @@ class CopiedPostgres(EmbeddedPostgres):
         subprocess.run(["cp", "-a", *parts, self.folder], check=True)
 
 
+class _SharedPostgres(CopiedPostgres):
+    """Keeps the counters of all statements of a run: else it would throw some away, those of one test process for those of another."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-c", "pg_stat_statements.max=50000"]
+
+
 class SharedServers:
     """One PostgreSQL and one Valkey for a whole run; under xdist the controller starts them and the workers get ``values``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pattern = Pattern(folder / "pattern")
-        self.postgres = CopiedPostgres(folder / "postgres", self.pattern.folder)
+        self.postgres = _SharedPostgres(folder / "postgres", self.pattern.folder)
         self.valkey = EmbeddedValkey(folder / "valkey", durable=False)
 
     @classmethod

@@ -41,7 +41,7 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture
 def servers_environment(postgres_url: str, valkey_url: str, clean_database: None) -> dict[str, str]:
-    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url}
+    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url, "VALKEY_TIMEOUT_MS": "5000"}
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ TIMEOUT_S = 60.0
 
 @pytest.fixture
 def environment(postgres_url: str, valkey_url: str) -> dict[str, str]:
-    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url}
+    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url, "VALKEY_TIMEOUT_MS": "5000"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -22,10 +22,10 @@ from app.settings import Settings
 from tests.builtin.jobs.rows import insert_jobs
 from tests.cli.test_commands import Command, command, servers_environment
 from tests.nursery import Child, start
+from tests.processes import PATIENCE_S
 
 __all__ = ["command", "servers_environment"]
 pytestmark = pytest.mark.usefixtures("clean_database")
-PATIENCE_S = 15.0
 WORKER = ("app", "worker")
 PROGRAM = ("tests.cli.worker_program",)
 NOWHERE = "127.0.0.1:1"
@@ -75,7 +75,12 @@ async def worker(environment: Mapping[str, str], *program: str) -> AsyncIterator
 
 @pytest.fixture
 def environment(postgres_url: str, valkey_url: str) -> dict[str, str]:
-    return {"DATABASE_URL": postgres_url, "VALKEY_URL": valkey_url, "PATH": "/usr/bin"}
+    return {
+        "DATABASE_URL": postgres_url,
+        "VALKEY_URL": valkey_url,
+        "VALKEY_TIMEOUT_MS": "5000",
+        "PATH": "/usr/bin",
+    }
 
 
 async def rows(database: Database, statement: str) -> list[Any]:

@@ -41,7 +41,8 @@ _NOT_NEEDED = shutil.ignore_patterns(
     "hypothesis",
 )
 SCRIPT, MODULE = "tests/dev/runner_process.py", "tests.dev.runner_process"
-TIMEOUT_S = 30.0
+# More than the runner itself waits for its servers and then its programs (30 s each and 60 s): what it says then is worth more than ours.
+TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True)

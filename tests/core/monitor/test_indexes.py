@@ -110,7 +110,9 @@ class TestUnused:
         scanned = set(await unused(server, days=1)) ^ set(await unused(server, days=0))
         assert scanned == {"books_isbn_title"}  # scanned within a day, but not after this moment
 
-    async def test_the_documents_class_asks_over_a_session(self, database: Database) -> None:
+    async def test_the_documents_class_asks_over_a_session(
+        self, shelf_made: None, database: Database
+    ) -> None:
         async with database.session() as session:
             await session.execute(text("SET LOCAL enable_seqscan = off"))
             await session.execute(text("SELECT name FROM shelf.authors WHERE id = 7"))

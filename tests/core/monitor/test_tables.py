@@ -121,7 +121,9 @@ class TestSizes:
         assert ("shelf", "authors") in names
         assert ("shelf", "books") not in names
 
-    async def test_the_documents_class_asks_over_a_session(self, database: Database) -> None:
+    async def test_the_documents_class_asks_over_a_session(
+        self, shelf_made: None, database: Database
+    ) -> None:
         async with database.session() as session:
             monitor = TableSizeMonitor(session)
             sizes = await monitor.get_table_sizes()
