@@ -175,7 +175,9 @@ class TestDeadline:
         async def running() -> int:
             async with database.connect() as connection:
                 found = await connection.scalar(
-                    text("SELECT count(*) FROM pg_stat_activity WHERE query = :mark AND state = 'active'"),
+                    text(
+                        "SELECT count(*) FROM pg_stat_activity WHERE query = :mark AND state = 'active' AND datname = current_database()"
+                    ),
                     {"mark": mark},
                 )
                 return int(found or 0)
