@@ -30,7 +30,8 @@ async def test_a_slot_that_nobody_reads_is_found_with_what_it_keeps(server: Moni
         usual = await replication(asked)
     ours = next(each for each in found.slots if each.name == SLOT)
     assert (ours.type, ours.is_active, ours.is_synced) == ("physical", False, False)
-    assert ours.wal_status in ("reserved", "extended")  # which of them is decided by how much other tests write
+    # Which of them is decided by how much other tests write.
+    assert ours.wal_status in ("reserved", "extended")
     assert (ours.retained_bytes or 0) >= 0
     finding = next(each for each in found.findings if each.subject == SLOT)
     assert (finding.check, finding.severity) == ("replication.slot_inactive", "warning")
