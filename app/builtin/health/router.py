@@ -6,14 +6,13 @@ who may know.
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from app.builtin.health.schemas import Alive, DatabaseHealth, Ready
 from app.builtin.health.service import Health, Report, database_health
 from app.core import APIRouter, JobConfig, api_worker, enforce_all_policies, provided
 from app.core.context import current_context
-from app.core.db import Database
-from app.core.http import platform_of
+from app.core.http import CurrentPlatform
 from app.core.monitor import QueryLatencyTracker
 
 OPEN_ROUTES = {"/live": "probe", "/ready": "probe", "/health": "probe"}
@@ -21,16 +20,6 @@ DATABASE = JobConfig.public(timeout=10.0)
 
 router = APIRouter(tags=["health"])
 Probes = Annotated[Health, Depends(provided(Health))]
-
-
-async def _database(request: Request) -> Database:
-    return platform_of(request).database
-
-
-async def _latency(request: Request) -> QueryLatencyTracker | None:
-    """Who watches the statements, if a feature does."""
-    tracker: QueryLatencyTracker | None = platform_of(request).services.get(QueryLatencyTracker)
-    return tracker
 
 
 @router.get("/live")
@@ -55,15 +44,12 @@ async def summary(health: Probes) -> Ready:
     "/health/db", response_model_exclude_none=True, dependencies=[enforce_all_policies("health_db", DATABASE)]
 )
 @api_worker(DATABASE)
-async def database_state(
-    health: Probes,
-    database: Annotated[Database, Depends(_database)],
-    latency: Annotated[QueryLatencyTracker | None, Depends(_latency)],
-) -> DatabaseHealth:
+async def database_state(health: Probes, platform: CurrentPlatform) -> DatabaseHealth:
     """The database's state; with the scope read:monitor also its version, latency, this process's pool and statements, and alerts."""
     caller = current_context().principal
     details = caller is not None and "read:monitor" in caller.scopes
-    return await database_health(database, health, details=details, latency=latency)
+    latency: QueryLatencyTracker | None = platform.services.get(QueryLatencyTracker)
+    return await database_health(platform.database, health, details=details, latency=latency)
 
 
 def _ready(report: Report) -> Ready:

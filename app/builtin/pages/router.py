@@ -17,14 +17,13 @@ from app.core.errors import EntityNotFoundError, GatehouseError, NotFound
 from app.core.http import (
     LOGIN_FORM,
     SESSION,
+    CurrentPlatform,
     PageCookies,
     PageRouter,
     Pages,
-    Platform,
     csrf_token_of,
     find_asset,
     next_page,
-    platform_of,
 )
 
 router = PageRouter(prefix="/ui")
@@ -35,11 +34,6 @@ LEAVING = JobConfig(security=Security(api_keys=False))  # a key must not sign it
 OPEN = JobConfig.public()
 
 
-async def _platform(request: Request) -> Platform:
-    return platform_of(request)
-
-
-App = Annotated[Platform, Depends(_platform)]
 Session = Annotated[AsyncSession, Depends(get_db)]
 Door = Annotated[Entrance, Depends(provided(Entrance))]
 Desk = Annotated[SessionDesk, Depends(provided(SessionDesk))]
@@ -47,7 +41,7 @@ Desk = Annotated[SessionDesk, Depends(provided(SessionDesk))]
 
 @router.get("", dependencies=[enforce_all_policies("ui_index", SIGNED_IN)])
 @api_worker(SIGNED_IN)
-async def index(request: Request, platform: App, caller: CurrentPrincipal) -> Response:
+async def index(request: Request, platform: CurrentPlatform, caller: CurrentPrincipal) -> Response:
     """The pages that the caller may open."""
     return pages.answer(request, "index.html", links=links_for(caller, platform.routes))
 
@@ -66,7 +60,7 @@ async def asset(name: str) -> Response:
 @router.get("/login", dependencies=[enforce_all_policies("ui_login_form", OPEN)])
 @api_worker(OPEN)
 async def login_form(
-    query: Annotated[LoginQuery, Query()], request: Request, platform: App, door: Door
+    query: Annotated[LoginQuery, Query()], request: Request, platform: CurrentPlatform, door: Door
 ) -> Response:
     """The form; for somebody who is signed in already, the way on, unless a page wants him to prove once more who he is."""
     wanted = next_page(query.next)
@@ -79,7 +73,7 @@ async def login_form(
 @router.post("/login", dependencies=[enforce_all_policies("ui_login", SIGN_IN)])
 @api_worker(SIGN_IN)
 async def log_in(
-    form: Annotated[LoginForm, Form()], request: Request, platform: App, door: Door, db: Session
+    form: Annotated[LoginForm, Form()], request: Request, platform: CurrentPlatform, door: Door, db: Session
 ) -> Response:
     """The first step, and for most the only one."""
     cookies, wanted = platform.page_cookies, next_page(form.next)
@@ -103,7 +97,7 @@ async def log_in(
 @router.post("/login/mfa", dependencies=[enforce_all_policies("ui_login_mfa", SIGN_IN)])
 @api_worker(SIGN_IN)
 async def log_in_with_code(
-    form: Annotated[CodeForm, Form()], request: Request, platform: App, door: Door, db: Session
+    form: Annotated[CodeForm, Form()], request: Request, platform: CurrentPlatform, door: Door, db: Session
 ) -> Response:
     """The second step."""
     cookies, wanted = platform.page_cookies, next_page(form.next)
@@ -123,7 +117,7 @@ async def log_out(
     *,
     form: Annotated[LogoutForm, Form()],
     request: Request,
-    platform: App,
+    platform: CurrentPlatform,
     desk: Desk,
     db: Session,
     caller: CurrentPrincipal,

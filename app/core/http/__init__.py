@@ -13,6 +13,7 @@ from app.core.http._credits_block import CreditsBlock, require_credits
 from app.core.http._current import current_platform
 from app.core.http._dependencies import (
     CurrentIdempotencyKey,
+    CurrentPlatform,
     CurrentPrincipal,
     platform_of,
     provided,
@@ -71,6 +72,7 @@ __all__ = [
     "Claims",
     "CreditsBlock",
     "CurrentIdempotencyKey",
+    "CurrentPlatform",
     "CurrentPrincipal",
     "EdgeMiddleware",
     "ForgedForm",

@@ -86,6 +86,14 @@ async def _refuse_revoked(request: Request, principal: Principal) -> None:
 CurrentPrincipal = Annotated[Principal, Depends(_caller)]
 
 
+async def _platform(request: Request) -> Platform:
+    return platform_of(request)
+
+
+CurrentPlatform = Annotated[Platform, Depends(_platform)]
+"""What this application is made of, for handlers; without the thread that FastAPI takes for a dependency that is no coroutine."""
+
+
 async def _idempotency_key(request: Request) -> str | None:
     return key_in(request.scope)
 

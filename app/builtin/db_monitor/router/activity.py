@@ -1,33 +1,22 @@
 """What goes on at the server at this moment."""
 
-from typing import Annotated
-
-from fastapi import Depends, Request
-
 from app.builtin.db_monitor.router.gates import LOOK, REFUSALS, Server
 from app.builtin.db_monitor.schemas.connections import ConnectionsOut
 from app.builtin.db_monitor.schemas.locks import LocksOut
 from app.builtin.db_monitor.schemas.replication import ReplicationOut
 from app.builtin.db_monitor.service.both_sides import look_at_connections
 from app.core import APIRouter, api_worker, enforce_all_policies
-from app.core.db import Database
-from app.core.http import platform_of
+from app.core.http import CurrentPlatform
 from app.core.monitor import locks, replication
 
 router = APIRouter(prefix="/db-monitor", tags=["database"], responses=REFUSALS)
 
 
-async def _database(request: Request) -> Database:
-    return platform_of(request).database
-
-
 @router.get("/connections", dependencies=[enforce_all_policies("monitor_connections", LOOK)])
 @api_worker(LOOK)
-async def read_connections(
-    server: Server, database: Annotated[Database, Depends(_database)]
-) -> ConnectionsOut:
+async def read_connections(server: Server, platform: CurrentPlatform) -> ConnectionsOut:
     """The server's connections by application, role, database and state, and the pool of the process that answers."""
-    return await look_at_connections(server, database)
+    return await look_at_connections(server, platform.database)
 
 
 @router.get("/locks", dependencies=[enforce_all_policies("monitor_locks", LOOK)])

@@ -2,20 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from app.builtin.db_monitor.router.gates import LOOK, REFUSALS, Server
 from app.builtin.db_monitor.schemas.cache import CacheOut
 from app.builtin.db_monitor.service.caches import Caches, look_at_caches
 from app.core import APIRouter, api_worker, enforce_all_policies, provided
-from app.core.http import platform_of
-from app.core.valkey import ValkeyClient
+from app.core.http import CurrentPlatform
 
 router = APIRouter(prefix="/db-monitor", tags=["database"], responses=REFUSALS)
-
-
-async def _store(request: Request) -> ValkeyClient:
-    return platform_of(request).store
 
 
 @router.get("/cache", dependencies=[enforce_all_policies("monitor_cache", LOOK)])
@@ -23,7 +18,7 @@ async def _store(request: Request) -> ValkeyClient:
 async def read_cache(
     server: Server,
     caches: Annotated[Caches, Depends(provided(Caches))],
-    store: Annotated[ValkeyClient, Depends(_store)],
+    platform: CurrentPlatform,
 ) -> CacheOut:
     """Our own caches in this process, PostgreSQL's buffers between two looks, and Valkey."""
-    return await look_at_caches(server, caches, store)
+    return await look_at_caches(server, caches, platform.store)

@@ -110,17 +110,8 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
 
 
 _PLACES = (
-    "worker",
-    "ids",
-    "attempts",
-    "statuses",
-    "results",
-    "errors",
-    "delays",
-    "are_attempts",
-    "costs",
-    "notes",
-)
+    "worker", "ids", "attempts", "statuses", "results", "errors", "delays", "are_attempts", "costs", "notes",
+)  # fmt: skip
 _FINISH_IN = text(
     re.sub(r"\$(\d+)", lambda found: f":{_PLACES[int(found[1]) - 1]}", f"{_FINISH} RETURNING {ENDED_COLUMNS}")
 )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path
 
 from app.builtin.policies.models import MAX_NAME
 from app.builtin.policies.schemas import (
@@ -23,7 +23,7 @@ from app.core import (
     enforce_all_policies,
     provided,
 )
-from app.core.http import Platform, platform_of
+from app.core.http import CurrentPlatform
 from app.core.policies import Switch, Switches
 from app.core.security import register_scope
 
@@ -39,11 +39,6 @@ WRITE = JobConfig(
 router = APIRouter(prefix="/policies", tags=["policies"])
 
 
-async def _platform(request: Request) -> Platform:
-    return platform_of(request)
-
-
-App = Annotated[Platform, Depends(_platform)]
 Known = Annotated[Switches, Depends(provided(Switches))]
 Board = Annotated[SwitchBoard, Depends(provided(SwitchBoard))]
 Name = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
@@ -51,14 +46,14 @@ Name = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
 
 @router.get("", dependencies=[enforce_all_policies("policies_list", READ)])
 @api_worker(READ)
-async def list_policies(platform: App, switches: Known) -> RoutePolicies:
+async def list_policies(platform: CurrentPlatform, switches: Known) -> RoutePolicies:
     """Every route with the policy in force, what was overridden and by what, and what is switched off."""
     return RoutePolicies(items=routes_as_they_are(platform, switches))
 
 
 @router.get("/breakers", dependencies=[enforce_all_policies("policies_breakers", READ)])
 @api_worker(READ)
-async def list_breakers(platform: App, switches: Known) -> BreakersOut:
+async def list_breakers(platform: CurrentPlatform, switches: Known) -> BreakersOut:
     """The circuit breakers of the process that answers."""
     return BreakersOut(
         items=[
@@ -81,7 +76,7 @@ async def list_breakers(platform: App, switches: Known) -> BreakersOut:
 )
 @api_worker(WRITE)
 async def switch_policy(
-    name: Name, change: SwitchChange, platform: App, board: Board, caller: CurrentPrincipal
+    name: Name, change: SwitchChange, platform: CurrentPlatform, board: Board, caller: CurrentPrincipal
 ) -> Published:
     """Switch all routes of a policy, or the work under it, off, or on again, in every process within a second."""
     switch, published = await board.set_policy(
@@ -102,7 +97,7 @@ async def switch_policy(
 )
 @api_worker(WRITE)
 async def set_breaker(
-    dependency: Name, change: BreakerChange, platform: App, board: Board, caller: CurrentPrincipal
+    dependency: Name, change: BreakerChange, platform: CurrentPlatform, board: Board, caller: CurrentPrincipal
 ) -> Published:
     """Set a dependency's circuit breaker by hand, in every process within a second."""
     known = {state.dependency for state in platform.breakers.states()}
